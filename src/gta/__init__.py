@@ -1,0 +1,65 @@
+"""Global Temporal Attention (He et al., BMVC 2021) and its family inside any 2D or 3D video backbone.
+
+Everything public is loaded on first use, so that `import gta` itself costs nothing and touches no device.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from gta._version import __version__
+
+if TYPE_CHECKING:
+    from gta import blocks, ops
+    from gta.backbones.insertion import insert_attention, remove_attention
+    from gta.data.decode import probe_video, read_video
+    from gta.models.flops import count_flops
+    from gta.models.registry import create_model, list_models
+    from gta.predictor import Predictor
+    from gta.types import Prediction, VideoInfo
+
+_ATTRIBUTES = {
+    "create_model": "gta.models.registry",
+    "list_models": "gta.models.registry",
+    "count_flops": "gta.models.flops",
+    "insert_attention": "gta.backbones.insertion",
+    "remove_attention": "gta.backbones.insertion",
+    "probe_video": "gta.data.decode",
+    "read_video": "gta.data.decode",
+    "Predictor": "gta.predictor",
+    "Prediction": "gta.types",
+    "VideoInfo": "gta.types",
+}
+_MODULES = {"blocks", "ops"}
+
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "VideoInfo",
+    "__version__",
+    "blocks",
+    "count_flops",
+    "create_model",
+    "insert_attention",
+    "list_models",
+    "ops",
+    "probe_video",
+    "read_video",
+    "remove_attention",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import the public name that is asked for (PEP 562)."""
+    if name in _ATTRIBUTES:
+        value = getattr(importlib.import_module(_ATTRIBUTES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"gta.{name}")
+    else:
+        raise AttributeError(f"module 'gta' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,101 @@
+"""The `gta` command: finds the subcommand, imports only that one, and turns errors into one line and an exit code.
+
+Exit codes: 0 success, 1 a defect of ours (with a traceback), 2 a user's mistake (one line on stderr), 130 interrupted.
+Nothing here may import PyTorch: `gta --help` and a mistyped command must answer at once.
+"""
+
+import difflib
+import errno
+import importlib
+import sys
+
+from gta._version import __version__
+from gta.errors import GtaError
+
+# Name -> one line of help. Each name is the module `gta.commands.<name>` with `main(arguments: list[str]) -> None`.
+COMMANDS: dict[str, str] = {
+    "demo": "synthesise videos, train a 2D model and GTA on them, compare, write a report",
+    "train": "train a model from a recipe",
+    "evaluate": "measure a checkpoint on a data set",
+    "predict": "say what happens in video files",
+    "synthesize": "render the synthetic data set as real video files",
+    "models": "list the models",
+}
+
+# Operating-system errors that the user can mend, with what to do about them.
+_DISK_HINTS = {
+    errno.ENOSPC: "the disk is full: free some space or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up: free some space or write elsewhere",
+    errno.EROFS: "the file system is read-only: write elsewhere",
+    errno.EACCES: "permission denied: check the owner and mode, or write elsewhere",
+    errno.EPERM: "operation not permitted: check the owner and mode, or write elsewhere",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EISDIR: "this is a folder where a file is expected",
+    errno.ENAMETOOLONG: "the name is too long for the file system",
+}
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: gta COMMAND [OPTIONS]",
+            "",
+            "Global Temporal Attention for video action recognition.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "gta COMMAND --help shows a command's options; gta --version the version.",
+        ]
+    )
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else "see gta --help for the list"
+    return f"'{name}' is not a command: {hint}"
+
+
+def describe_os_error(error: OSError) -> str | None:
+    """The one line for an operating-system error that the user can mend, or None for any other."""
+    hint = _DISK_HINTS.get(error.errno or 0)
+    if hint is None:
+        return None
+    return f"{error.filename}: {hint}" if error.filename else hint
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"gta {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"gta: {_unknown(name)}", file=sys.stderr)
+        return 2
+    try:
+        importlib.import_module(f"gta.commands.{name}").main(rest)
+    except GtaError as error:
+        message = " ".join(str(error).split())
+    except OSError as error:
+        known = describe_os_error(error)
+        if known is None:
+            raise
+        message = known
+    except KeyboardInterrupt:
+        print(f"gta {name}: interrupted", file=sys.stderr)
+        return 130
+    else:
+        return 0
+    print(f"gta {name}: {message}", file=sys.stderr)
+    return 2
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Training and evaluation on Lightning: module, optimiser, schedules, callbacks, metrics (side room)."""

@@ -1,0 +1,46 @@
+"""What a user can get wrong, as exceptions (floor 0).
+
+Every error that the user can mend derives from `GtaError`: its text is one line that names the file, folder or option
+and says what to do. The command line prints that line and exits with code 2; a library user catches the class.
+Shapes and arguments that do not fit raise the built-in `ValueError`, as PyTorch users expect.
+"""
+
+from pathlib import Path
+
+
+class GtaError(Exception):
+    """Base class of every mistake that the user, not the programmer, can mend; the text is one clear line."""
+
+
+class OptionError(GtaError):
+    """A command-line option or a configuration field is unknown, missing or has a value that does not fit."""
+
+
+class DataError(GtaError):
+    """A data set folder, annotation file or list of videos is missing, empty or not in the expected layout."""
+
+
+class CheckpointError(GtaError):
+    """A checkpoint is missing, damaged, of another kind, or does not fit the model."""
+
+
+class RunFolderError(GtaError):
+    """A run folder exists already, cannot be written, or does not hold what is needed to resume."""
+
+
+class VideoError(GtaError):
+    """A video cannot be read.
+
+    Args:
+        path: the file or frame folder.
+        reason: why, in a few words, without the path.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["VideoError"], tuple[Path, str]]:
+        """Keep both arguments when the error crosses a process boundary (DataLoader workers pickle exceptions)."""
+        return (VideoError, (self.path, self.reason))

@@ -1,0 +1,1 @@
+"""Classifiers: backbone, consensus, head; the named models; weights (floor 4)."""

@@ -1,0 +1,1 @@
+"""Complete run configurations, as Python functions that return a TrainConfig (roof)."""

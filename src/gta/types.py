@@ -1,0 +1,52 @@
+"""The small frozen records that are handed from one room to the next (floor 0).
+
+Dimension legend, used in every docstring and shape comment of the project:
+
+    B clips in a batch    T frames    H, W pixels    S = H * W positions of a frame    C channels
+    D inner channels      G groups    N_h heads      R regions    K classes            V views of a video
+
+Public clips are `(B, C, T, H, W)`, decoded frames `(T, C, H, W)` uint8, attention cores work on `(B, T, S, C)`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video before any frame is decoded.
+
+    `width` and `height` are those of the frames that `read_video` returns, that is, after `rotation_degrees`
+    (counter-clockwise, a multiple of 90) has been applied.
+    """
+
+    path: Path
+    num_frames: int
+    fps: float
+    duration_seconds: float
+    width: int
+    height: int
+    codec: str
+    rotation_degrees: int = 0
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One labelled video of a data set: where it is and which class it has.
+
+    `start_seconds` and `end_seconds` cut a part out of a longer file; None means from the beginning or to the end.
+    """
+
+    path: Path
+    label: int
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The classes that a model gives a video, best first; `scores` are softmax probabilities in [0, 1]."""
+
+    path: Path
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]

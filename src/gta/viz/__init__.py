@@ -1,0 +1,1 @@
+"""Pictures and reports (floor 5)."""
