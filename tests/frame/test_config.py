@@ -1,0 +1,48 @@
+"""Configurations refuse what cannot work, in the user's words, and document every field."""
+
+import dataclasses
+import inspect
+import re
+
+import pytest
+
+from gta import config
+from gta.errors import OptionError
+
+CLASSES = [
+    value
+    for value in vars(config).values()
+    if inspect.isclass(value) and dataclasses.is_dataclass(value) and value.__module__ == "gta.config"
+]
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_field_has_a_meaning_and_a_default(kind):
+    source = inspect.getsource(kind)
+    for field in dataclasses.fields(kind):
+        assert re.search(rf'^    {field.name}: .*?\n    """[^"]+"""', source, re.M | re.S), field.name
+    kind()
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_frozen(kind):
+    name = dataclasses.fields(kind)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(kind(), name, None)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: config.ModelConfig(num_frames=0), "--model.num-frames is 0"),
+        (lambda: config.ModelConfig(dropout=1.0), "--model.dropout is 1.0"),
+        (lambda: config.DataConfig(batch_size=0), "--data.batch-size is 0"),
+        (lambda: config.ClipConfig(test_crops=2), "test_crops is 2"),
+        (lambda: config.OptimConfig(lr=0), "--optim.lr is 0"),
+        (lambda: config.RunConfig(max_epochs=0), "--run.max-epochs is 0"),
+        (lambda: config.TrainConfig(model=config.ModelConfig(num_frames=16)), "--model.num-frames is 16"),
+    ],
+)
+def test_values_that_cannot_work_name_their_option(make, words):
+    with pytest.raises(OptionError, match=re.escape(words)):
+        make()

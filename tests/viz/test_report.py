@@ -1,0 +1,80 @@
+"""The report: self-contained, escaped, and it says what it was given."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+
+from gta.types import Prediction
+from gta.viz.report import Example, ModelResult, render_report
+
+
+class _Checker(HTMLParser):
+    """Collects what a page loads and whether its tags are balanced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("img", "meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def _report() -> str:
+    prediction = Prediction(Path("a.mp4"), ("Pushing <b> left", "Holding"), (0.75, 0.25))
+    model = ModelResult(
+        name="tiny_gta",
+        top1=0.9375,
+        top5=1.0,
+        direction_accuracy=None,
+        num_parameters=123456,
+        gflops=0.1234,
+        train_seconds=61.0,
+        confusion=np.eye(2),
+        curves={"val/top1": [0.5, 0.9]},
+        mixing={"res3": np.ones((2, 2, 4, 4))},
+    )
+    example = Example("fresh 1", "Pushing <b> left", np.zeros((9, 20, 30, 3), np.uint8), {"tiny_gta": prediction})
+    return render_report(
+        title="Report & more",
+        summary=["Ceiling 56.2 %."],
+        models=[model],
+        classes=["Pushing <b> left", "Holding"],
+        examples=[example],
+        commands=["gta predict x.ckpt y.mp4"],
+        panels={"val/top1": "top-1"},
+    )
+
+
+def test_self_contained_balanced_and_escaped():
+    page = _report()
+    checker = _Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert len(checker.sources) == 4
+    assert all(source.startswith("data:image/png;base64,") for source in checker.sources)
+    assert "<b>" not in page
+    assert not re.search(r"https?://|<script", page)
+    text = " ".join(checker.text)
+    for words in (
+        "Report & more",
+        "Ceiling 56.2 %.",
+        "93.8 %",
+        "0.12 M",
+        "0.123",
+        "61 s",
+        "right",
+        "gta predict x.ckpt",
+    ):
+        assert words in text
