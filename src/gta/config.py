@@ -6,11 +6,13 @@ reads `ClipConfig`, `gta.engine` reads `OptimConfig` and `RunConfig`. Constructo
 arguments.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from gta.errors import OptionError
+
+Config = TypeVar("Config")
 
 
 def _require(condition: bool, option: str, value: object, rule: str) -> None:
@@ -111,7 +113,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and learning-rate schedule."""
+    """Loss, optimiser, learning-rate schedule and regularisation."""
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """Update rule."""
@@ -119,27 +121,96 @@ class OptimConfig:
     """Peak learning rate at a global batch of `lr_batch_size` clips (linear scaling otherwise)."""
     lr_batch_size: int = 32
     """Global batch size that `lr` is meant for."""
+    scale_lr: bool = True
+    """Scale the learning rate linearly with the global batch; otherwise use `lr` as it is."""
     momentum: float = 0.9
     """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov's form of the momentum."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Averaging factors of AdamW."""
     weight_decay: float = 5e-4
-    """Weight decay of weights (not of norms, biases and the T x T matrices)."""
+    """Weight decay of weights."""
+    decay_norms_and_biases: bool = False
+    """Apply the weight decay to norms and biases too."""
+    decay_mixing: bool = False
+    """Apply the weight decay to the T x T matrices of global temporal attention too."""
+    mixing_lr_factor: float = 1.0
+    """Factor on the learning rate of the T x T matrices."""
     schedule: Literal["steps", "cosine", "constant"] = "steps"
     """Shape of the learning rate after the warm-up."""
+    schedule_interval: Literal["step", "epoch"] = "step"
+    """Whether the rate changes at every step or only between epochs (the warm-up always changes at every step)."""
     warmup_epochs: float = 2.0
-    """Epochs of linear warm-up."""
+    """Epochs of linear warm-up; 0 for none."""
+    warmup_start_factor: float = 0.01
+    """Factor on the learning rate at the first step of the warm-up."""
     step_epochs: tuple[int, ...] = (30, 40, 45)
     """Epochs after which `steps` multiplies the rate by `step_factor`."""
     step_factor: float = 0.1
     """Factor of each step."""
+    final_factor: float = 0.0
+    """Factor on the learning rate at the end of `cosine`."""
     label_smoothing: float = 0.0
     """Label smoothing, in [0, 1)."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` weighs each class in the loss by the inverse of its share of the training videos."""
+    mixup: float = 0.0
+    """Parameter alpha of mixup; 0 for none."""
+    cutmix: float = 0.0
+    """Parameter alpha of cutmix; 0 for none. With mixup too, each batch draws one of them."""
     clip_grad_norm: float | None = 20.0
     """Largest norm of the gradient; larger ones are scaled down."""
+    accumulate: int = 1
+    """Batches whose gradients are summed before each step; the global batch is larger by this factor."""
+    ema_decay: float | None = None
+    """Keep an exponential moving average of the weights with this decay, and evaluate and store that."""
+    batch_norm: Literal["train", "partial", "frozen", "sync"] = "train"
+    """BatchNorm: `train`; `partial` freezes all but the first and the attention blocks; `frozen`; `sync` over devices."""
 
     def __post_init__(self) -> None:
         _require(self.lr > 0, "--optim.lr", self.lr, "it must be above 0")
+        _require(self.lr_batch_size >= 1, "--optim.lr-batch-size", self.lr_batch_size, "it must be 1 or more")
+        _require(0 <= self.momentum < 1, "--optim.momentum", self.momentum, "it must lie in [0, 1)")
+        _require(
+            not self.nesterov or self.momentum > 0,
+            "--optim.nesterov",
+            self.nesterov,
+            "it needs --optim.momentum above 0",
+        )
+        _require(all(0 <= beta < 1 for beta in self.betas), "--optim.betas", self.betas, "both must lie in [0, 1)")
+        _require(self.weight_decay >= 0, "--optim.weight-decay", self.weight_decay, "it must be 0 or more")
+        _require(self.mixing_lr_factor > 0, "--optim.mixing-lr-factor", self.mixing_lr_factor, "it must be above 0")
+        _require(self.warmup_epochs >= 0, "--optim.warmup-epochs", self.warmup_epochs, "it must be 0 or more")
+        _require(
+            0 < self.warmup_start_factor <= 1,
+            "--optim.warmup-start-factor",
+            self.warmup_start_factor,
+            "it must lie in (0, 1]",
+        )
+        _require(
+            list(self.step_epochs) == sorted(set(self.step_epochs)),
+            "--optim.step-epochs",
+            self.step_epochs,
+            "the epochs must increase",
+        )
         _require(
             0 <= self.label_smoothing < 1, "--optim.label-smoothing", self.label_smoothing, "it must lie in [0, 1)"
+        )
+        _require(self.mixup >= 0, "--optim.mixup", self.mixup, "it must be 0 or more")
+        _require(self.cutmix >= 0, "--optim.cutmix", self.cutmix, "it must be 0 or more")
+        _require(
+            self.clip_grad_norm is None or self.clip_grad_norm > 0,
+            "--optim.clip-grad-norm",
+            self.clip_grad_norm,
+            "it must be above 0, or None for no clipping",
+        )
+        _require(self.accumulate >= 1, "--optim.accumulate", self.accumulate, "it must be 1 or more")
+        _require(
+            self.ema_decay is None or 0 < self.ema_decay < 1,
+            "--optim.ema-decay",
+            self.ema_decay,
+            "it must lie in (0, 1), or None for no average",
         )
 
 
@@ -151,19 +222,61 @@ class RunConfig:
     """Run folder to create; it must not exist unless resuming."""
     max_epochs: int = 50
     """Passes over the training videos."""
+    max_steps: int | None = None
+    """Stop after this many optimiser steps, if that is sooner."""
     seed: int = 0
     """Seed of initialisation, shuffling, sampling and augmentation."""
     precision: Literal["32", "bf16", "fp16"] = "32"
     """Arithmetic: 32-bit, or mixed precision."""
-    devices: int | Literal["auto"] = "auto"
-    """Number of devices."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Kind of device."""
+    devices: int | Literal["auto"] = "auto"
+    """Devices on each machine; `auto` takes every GPU, or one process on the CPU."""
+    num_nodes: int = 1
+    """Machines (start one process on each, or use torchrun or SLURM)."""
     num_threads: int | None = None
-    """CPU threads of the main process; PyTorch's own choice if not given."""
+    """CPU threads of each training process; PyTorch's own choice if not given."""
+    channels_last: bool = True
+    """Keep images and weights in channels-last memory, which is faster."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    activation_checkpointing: bool = False
+    """Recompute each stage's activations in the backward pass: less memory, about a third more time."""
+    validate_every: int = 1
+    """Epochs between validations (the last epoch always has one)."""
+    patience: int | None = None
+    """Stop early after this many validations without a better top-1."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints inside an epoch (each epoch's end has one)."""
+    checkpoint_steps: int | None = None
+    """Also write a checkpoint every this many optimiser steps."""
+    max_bad_steps: int = 10
+    """Stop after this many steps in a row whose loss or gradient is not finite (each is skipped and counted)."""
 
     def __post_init__(self) -> None:
         _require(self.max_epochs >= 1, "--run.max-epochs", self.max_epochs, "at least one epoch is needed")
+        _require(
+            self.max_steps is None or self.max_steps >= 1, "--run.max-steps", self.max_steps, "it must be 1 or more"
+        )
+        _require(self.seed >= 0, "--run.seed", self.seed, "it must be 0 or more")
+        _require(self.devices == "auto" or self.devices >= 1, "--run.devices", self.devices, "it must be 1 or more")
+        _require(self.num_nodes >= 1, "--run.num-nodes", self.num_nodes, "it must be 1 or more")
+        _require(
+            self.num_threads is None or self.num_threads >= 1,
+            "--run.num-threads",
+            self.num_threads,
+            "it must be 1 or more",
+        )
+        _require(self.validate_every >= 1, "--run.validate-every", self.validate_every, "it must be 1 or more")
+        _require(self.patience is None or self.patience >= 1, "--run.patience", self.patience, "it must be 1 or more")
+        _require(self.checkpoint_minutes > 0, "--run.checkpoint-minutes", self.checkpoint_minutes, "it must be above 0")
+        _require(
+            self.checkpoint_steps is None or self.checkpoint_steps >= 1,
+            "--run.checkpoint-steps",
+            self.checkpoint_steps,
+            "it must be 1 or more",
+        )
+        _require(self.max_bad_steps >= 1, "--run.max-bad-steps", self.max_bad_steps, "it must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -186,3 +299,46 @@ class TrainConfig:
             self.model.num_frames,
             f"it must equal --data.clip.num-frames, which is {self.data.clip.num_frames}",
         )
+
+
+def config_to_json(config: Any) -> dict[str, Any]:
+    """Turn any configuration of this module into plain JSON values: paths become strings, tuples lists."""
+    return {
+        item.name: config_to_json(value) if is_dataclass(value := getattr(config, item.name)) else _plain(value)
+        for item in fields(config)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def config_from_json(kind: type[Config], values: Any) -> Config:
+    """Build the configuration that `config_to_json` wrote.
+
+    Raises:
+        OptionError: `values` is no mapping, or has a field that `kind` has not, or a value that does not fit.
+    """
+    if not isinstance(values, dict):
+        raise OptionError(f"a {kind.__name__} is expected, not {type(values).__name__}")
+    known = {item.name for item in fields(kind)}  # pyright: ignore[reportArgumentType]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise OptionError(
+            f"{kind.__name__} has no field named {', '.join(unknown)}: written by another version of gta?"
+        )
+    hints = get_type_hints(kind)
+    try:
+        return kind(**{name: _typed(hints[name], value) for name, value in values.items()})
+    except TypeError as error:
+        raise OptionError(f"a value of {kind.__name__} does not fit: {error}") from error
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return config_from_json(hint, value)
+    if isinstance(value, str) and (hint is Path or Path in get_args(hint)):
+        return Path(value)
+    return tuple(value) if isinstance(value, list) else value
