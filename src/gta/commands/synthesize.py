@@ -1,0 +1,67 @@
+"""`gta synthesize`: render the synthetic data set as real video files with annotations."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from gta.commands.arguments import parse_arguments
+
+
+@dataclass(frozen=True)
+class SynthesizeArguments:
+    """Render the synthetic data set: 16 classes of short videos, seven pairs of which are each other's time reversal.
+
+    Interrupted and repeated with the same options, it completes what is missing.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """Folder to create (or to complete)."""
+    layout: Literal["folder", "ssv2", "ssv1", "kinetics"] = "folder"
+    """Whose files and annotations to imitate: a folder per class (.mp4), Something-Something V2 (.webm, JSON) or V1
+    (JPEG folders, CSV), or Kinetics (.mp4, CSV)."""
+    num_videos: int = 1280
+    """Videos in all splits together."""
+    seed: int = 0
+    """The same seed gives the same videos, whatever the number of workers."""
+    val_fraction: float = 0.2
+    """Share of the validation split, in [0, 1)."""
+    test_fraction: float = 0.0
+    """Share of the test split, in [0, 1)."""
+    height: int = 72
+    """Height of a frame in pixels, even."""
+    width: int = 96
+    """Width of a frame in pixels, even."""
+    keyframe_interval: int = 1
+    """Frames from one key frame of a video to the next; above 1 the files are smaller but the encoding may hint at
+    the direction of time."""
+    classes: tuple[str, ...] | None = None
+    """Names of the classes to render; all 16 if not given."""
+    num_workers: int = 2
+    """Processes that render; 0 renders in the main process."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta synthesize`."""
+    options = parse_arguments(SynthesizeArguments, arguments, command="gta synthesize")
+    from gta.data.synthetic import synthesize
+
+    summary = synthesize(
+        options.folder,
+        layout=options.layout,
+        num_videos=options.num_videos,
+        seed=options.seed,
+        val_fraction=options.val_fraction,
+        test_fraction=options.test_fraction,
+        frame_size=(options.height, options.width),
+        keyframe_interval=options.keyframe_interval,
+        num_workers=options.num_workers,
+        progress=True,
+        classes=options.classes,
+    )
+    splits = {"train": summary.num_train, "val": summary.num_val, "test": summary.num_test}
+    sizes = ", ".join(f"{size:,} {split}" for split, size in splits.items() if size)
+    print(f"{summary.root}: {len(summary.classes)} classes, {sizes} ({summary.layout} layout)")
+    print(f"rendered {summary.num_rendered:,} videos in {summary.seconds:.1f} s, kept {summary.num_kept:,}")
+    print(f"a model that ignores the order of frames can reach {summary.ceiling:.2%} top-1 at best")
