@@ -76,6 +76,10 @@ class ClipConfig:
     """Mean of red, green and blue, subtracted from values in [0, 1]."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Standard deviation of red, green and blue that values are divided by."""
+    test_resize: tuple[int, int] | int | None = None
+    """Size before cropping in evaluation, in pixels; as `resize` if not given."""
+    test_crop_size: int | None = None
+    """Height and width of the clip in evaluation, in pixels; as `crop_size` if not given."""
     test_clips: int = 1
     """Temporal clips per video in evaluation."""
     test_crops: int = 1
@@ -87,6 +91,16 @@ class ClipConfig:
         _require(self.num_frames >= 1, "num_frames", self.num_frames, "at least one frame is needed")
         _require(self.frame_stride >= 1, "frame_stride", self.frame_stride, "it must be 1 or more")
         _require(self.crop_size >= 1, "crop_size", self.crop_size, "it must be 1 or more pixels")
+        _require(
+            self.test_crop_size is None or self.test_crop_size >= 1,
+            "test_crop_size",
+            self.test_crop_size,
+            "it must be 1 or more pixels",
+        )
+        low, high = self.train_short_side or (1, 1)
+        _require(
+            1 <= low <= high, "train_short_side", self.train_short_side, "it must be a range of pixels, smaller first"
+        )
         _require(self.test_clips >= 1, "test_clips", self.test_clips, "it must be 1 or more")
         _require(self.test_crops in (1, 3), "test_crops", self.test_crops, "it must be 1 or 3")
 
@@ -99,6 +113,10 @@ class DataConfig:
     """Folder of the data set."""
     layout: Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"] = "auto"
     """How the folder is organised; `auto` looks at the files."""
+    fold: int = 1
+    """Which of the three official splits of UCF-101 or HMDB-51."""
+    max_skipped: float = 0.2
+    """Largest share of videos that may turn out to be unreadable, in [0, 1]; a run with more of them stops."""
     batch_size: int = 32
     """Clips per step and device."""
     num_workers: int = 2
@@ -109,6 +127,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, "--data.batch-size", self.batch_size, "at least one clip is needed")
         _require(self.num_workers >= 0, "--data.num-workers", self.num_workers, "it must be 0 or more")
+        _require(self.fold in (1, 2, 3), "--data.fold", self.fold, "it must be 1, 2 or 3")
+        _require(0 <= self.max_skipped <= 1, "--data.max-skipped", self.max_skipped, "it must lie in [0, 1]")
 
 
 @dataclass(frozen=True)

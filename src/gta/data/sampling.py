@@ -1,0 +1,94 @@
+"""Which frames of a video make a clip: pure index arithmetic, one function per protocol.
+
+`N` is the number of frames in the video, `n` the number to draw. Every function returns ascending indices in
+[0, N - 1] and works for any N >= 1: a video with fewer frames than wanted is stretched by repeating frames.
+"""
+
+import random
+
+from gta.config import ClipConfig
+
+
+def _check(num_video_frames: int, num_frames: int) -> None:
+    if num_video_frames < 1 or num_frames < 1:
+        raise ValueError(f"cannot draw {num_frames} frames from a video of {num_video_frames}; both must be 1 or more")
+
+
+def tsn_train_indices(num_video_frames: int, num_frames: int, rng: random.Random) -> list[int]:
+    """TSN training: one random frame from each of n segments of d = N // n frames, i * d + randint(0, d - 1).
+
+    The N - n * d frames at the end are never drawn, as in the public code of TSN and TSM. With N < n the video is
+    stretched: frame i * N // n.
+
+    Args:
+        num_video_frames: N, frames in the video.
+        num_frames: n, frames to draw.
+        rng: source of randomness.
+    """
+    _check(num_video_frames, num_frames)
+    length = num_video_frames // num_frames
+    if length == 0:
+        return [i * num_video_frames // num_frames for i in range(num_frames)]
+    return [i * length + rng.randrange(length) for i in range(num_frames)]
+
+
+def tsn_test_indices(num_video_frames: int, num_frames: int, num_clips: int = 1) -> list[list[int]]:
+    """TSN testing: with d = N / n, the middle of each segment, int(d / 2 + d * i).
+
+    Further clips shift the position inside the segment by equal steps, wrapping around: clip k of K takes
+    int(d * (frac(1 / 2 + k / K) + i)). Two clips are the middle and int(d * i), the "twice" sampling of the TSM code.
+
+    Returns:
+        One list of indices per clip.
+    """
+    _check(num_video_frames, num_frames)
+    clips = []
+    for clip in range(num_clips):
+        # Whole numbers throughout, so that no rounding error decides: phase = ((K + 2k) mod 2K) / 2K.
+        phase = (num_clips + 2 * clip) % (2 * num_clips)
+        step = 2 * num_clips
+        clips.append([num_video_frames * (phase + step * i) // (step * num_frames) for i in range(num_frames)])
+    return clips
+
+
+def dense_train_indices(num_video_frames: int, num_frames: int, stride: int, rng: random.Random) -> list[int]:
+    """SlowFast training: a window of n * stride frames at a random start, every stride-th frame of it.
+
+    A window that is longer than the video begins at 0 and repeats the last frame.
+    """
+    _check(num_video_frames, num_frames)
+    start = rng.randint(0, max(num_video_frames - num_frames * stride, 0))
+    return _window(start, num_video_frames, num_frames, stride)
+
+
+def dense_test_indices(num_video_frames: int, num_frames: int, stride: int, num_clips: int = 1) -> list[list[int]]:
+    """SlowFast testing: clip k of K starts at (N - n * stride) * k / K, rounded (halves up); one clip at the centre.
+
+    Returns:
+        One list of indices per clip.
+    """
+    _check(num_video_frames, num_frames)
+    room = max(num_video_frames - num_frames * stride, 0)
+    if num_clips == 1:
+        starts = [(room + 1) // 2]
+    else:
+        starts = [(2 * room * clip + num_clips) // (2 * num_clips) for clip in range(num_clips)]
+    return [_window(start, num_video_frames, num_frames, stride) for start in starts]
+
+
+def _window(start: int, num_video_frames: int, num_frames: int, stride: int) -> list[int]:
+    return [min(start + i * stride, num_video_frames - 1) for i in range(num_frames)]
+
+
+def training_indices(clip: ClipConfig, num_video_frames: int, rng: random.Random) -> list[int]:
+    """Indices of one training clip, by the protocol that `clip` names."""
+    if clip.sampling == "tsn":
+        return tsn_train_indices(num_video_frames, clip.num_frames, rng)
+    return dense_train_indices(num_video_frames, clip.num_frames, clip.frame_stride, rng)
+
+
+def evaluation_indices(clip: ClipConfig, num_video_frames: int) -> list[list[int]]:
+    """Indices of the `clip.test_clips` clips of an evaluation, by the protocol that `clip` names."""
+    if clip.sampling == "tsn":
+        return tsn_test_indices(num_video_frames, clip.num_frames, clip.test_clips)
+    return dense_test_indices(num_video_frames, clip.num_frames, clip.frame_stride, clip.test_clips)
