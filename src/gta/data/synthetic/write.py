@@ -68,7 +68,8 @@ def write_video(
     One thread; the same frames give the same file.
     """
     codec, options = _encoder(Path(path).suffix, keyframe_interval)
-    with atomic_path(path) as temporary, av.open(str(temporary), "w") as container:
+    exact = {"fflags": "bitexact"}  # without it WebM files carry a random number
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", container_options=exact) as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         assert isinstance(stream, VideoStream)
         stream.height, stream.width = frames.shape[1:3]
