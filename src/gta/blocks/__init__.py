@@ -1,1 +1,18 @@
 """The paper's attention modules, (B, C, T, H, W) to the same shape (floor 2)."""
+
+from gta.blocks.attention import NonLocal, SpatialAttention, TemporalAttention
+from gta.blocks.factory import Composition, create_block, list_blocks
+from gta.blocks.gta import GlobalTemporalAttention, TemporalMixing
+from gta.blocks.initialise import initialise_weights
+
+__all__ = [
+    "Composition",
+    "GlobalTemporalAttention",
+    "NonLocal",
+    "SpatialAttention",
+    "TemporalAttention",
+    "TemporalMixing",
+    "create_block",
+    "initialise_weights",
+    "list_blocks",
+]

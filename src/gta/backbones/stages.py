@@ -1,0 +1,77 @@
+"""Where the residual blocks of a network are: stages res2..res5 as lists of dotted module names."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+STAGES = ("res2", "res3", "res4", "res5")
+
+
+def find_stages(network: nn.Module) -> dict[str, list[str]]:
+    """The dotted names of the residual blocks in each stage res2..res5, outermost last.
+
+    Known are this package's backbones (they say so themselves in `stages()`), timm's networks with a `feature_info`
+    (the stages are those whose output is 4, 8, 16 and 32 times smaller than the input), and torchvision's ResNets.
+    Any other network has none; its blocks can be named one by one.
+    """
+    own = getattr(network, "stages", None)
+    if callable(own) and not isinstance(own, nn.Module):
+        return dict(own())  # type: ignore[arg-type]
+    info = getattr(network, "feature_info", None)
+    if info:
+        return _from_feature_info(network, list(info))
+    layers = [f"layer{number}" for number in range(1, 5)]
+    if all(isinstance(getattr(network, layer, None), nn.Module) for layer in layers):
+        return {stage: child_names(network, layer) for stage, layer in zip(STAGES, layers, strict=True)}
+    return {}
+
+
+def child_names(network: nn.Module, container: str) -> list[str]:
+    """Dotted names of the blocks directly inside a container (inside its `blocks` where it has such)."""
+    module = network.get_submodule(container)
+    inner = getattr(module, "blocks", None)
+    if isinstance(inner, nn.Sequential | nn.ModuleList):
+        container, module = f"{container}.blocks", inner
+    return [f"{container}.{name}" for name, _ in module.named_children()]
+
+
+def _from_feature_info(network: nn.Module, info: list[Mapping[str, object]]) -> dict[str, list[str]]:
+    by_reduction = {int(str(entry["reduction"])): str(entry["module"]) for entry in info}
+    if not all(2**power in by_reduction for power in range(2, 6)):
+        return {}
+    stages: dict[str, list[str]] = {}
+    previous = by_reduction.get(2, "")
+    for stage, reduction in zip(STAGES, (4, 8, 16, 32), strict=True):
+        last = by_reduction[reduction]
+        containers = _between(network, previous, last)
+        stages[stage] = [name for container in containers for name in child_names(network, container)]
+        previous = last
+    return stages
+
+
+def _between(network: nn.Module, previous: str, last: str) -> list[str]:
+    """Sibling containers after `previous` up to `last` (a stage may be made of several, as in EfficientNet)."""
+    parent, _, key = last.rpartition(".")
+    names = [name for name, _ in network.get_submodule(parent).named_children()]
+    start = 0
+    if previous.rpartition(".")[0] == parent and previous.rpartition(".")[2] in names:
+        start = names.index(previous.rpartition(".")[2]) + 1
+    elif not parent:
+        start = names.index(key)
+    chosen = names[start : names.index(key) + 1]
+    if not parent:  # at the top level stems and pools stand between the stages
+        chosen = [key]
+    return [f"{parent}.{name}" if parent else name for name in chosen]
+
+
+def every_other(count: int, num_blocks: int, first: int = 0) -> list[int]:
+    """Indices `first, first + 2, ...` of `count` blocks out of `num_blocks`; starts earlier where they would not fit.
+
+    Raises:
+        ValueError: there are too few blocks.
+    """
+    room = num_blocks - 1 - 2 * (count - 1)
+    if count < 0 or (count and room < 0):
+        raise ValueError(f"{count} attention blocks after every other of {num_blocks} blocks do not fit")
+    start = min(first, room)
+    return [start + 2 * index for index in range(count)]

@@ -1,0 +1,215 @@
+"""The softmax blocks: non-local (NL), spatial (SA) and temporal (TA, TAPE) attention (the paper's Sec. 3.1 and 3.2)."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gta.blocks.initialise import initialise_weights
+from gta.blocks.projection import Norm, OutputProjection
+from gta.ops.attention import attention_weights, pool_positions, softmax_attention
+from gta.ops.encoding import sinusoidal_encoding
+from gta.ops.layout import from_tokens, to_tokens
+
+Pool = Literal["after", "before", "none"]
+
+
+def check_channels(features: Tensor, channels: int) -> None:
+    """Raise ValueError when `features` (B, C, T, H, W) do not have the block's number of channels."""
+    if features.shape[1] != channels:
+        raise ValueError(f"features have {features.shape[1]} channels, the block was built for {channels}")
+
+
+def check_frames(features: Tensor, num_frames: int) -> None:
+    """Raise ValueError when `features` (B, C, T, H, W) do not have the block's number of frames."""
+    if features.shape[2] != num_frames:
+        raise ValueError(f"features have {features.shape[2]} frames, the block was built for {num_frames}")
+
+
+class _PooledAttention(nn.Module):
+    """What NL and SA share: queries of every position, keys and values of pooled positions.
+
+    Queries, keys and values are the rows of one matrix `qkv`; with `pool="before"` its key and value rows read the
+    pooled input instead.
+    """
+
+    def __init__(
+        self, channels: int, inner_channels: int, *, pool: Pool, scaled: bool, norm: Norm, zero_init: bool
+    ) -> None:
+        super().__init__()
+        if pool not in ("after", "before", "none"):
+            raise ValueError(f"pool is {pool!r}: it must be 'after', 'before' or 'none'")
+        self.channels = channels
+        self.inner_channels = inner_channels
+        self.pool = pool
+        self.scaled = scaled
+        self.qkv = nn.Linear(channels, 3 * inner_channels)
+        self.output = OutputProjection(inner_channels, channels, norm=norm, zero_init=zero_init)
+        initialise_weights(self)
+
+    def project(self, features: Float[Tensor, "B C T H W"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, T, S, D) and keys and values (B, T, P, D), P pooled positions per frame."""
+        height, width = features.shape[3:]
+        frames = to_tokens(features).flatten(0, 1)  # (B*T, S, C)
+        inner = self.inner_channels
+        if self.pool == "before":
+            query = nn.functional.linear(frames, self.qkv.weight[:inner], self.qkv.bias[:inner])
+            pooled = pool_positions(frames, height, width)
+            key_value = nn.functional.linear(pooled, self.qkv.weight[inner:], self.qkv.bias[inner:])
+        else:
+            query, key_value = self.qkv(frames).split([inner, 2 * inner], dim=2)
+            if self.pool == "after":
+                key_value = pool_positions(key_value, height, width)
+        clips = (features.shape[0], features.shape[2])
+        key, value = key_value.unflatten(0, clips).chunk(2, dim=3)
+        return query.unflatten(0, clips), key, value
+
+    def _finish(self, inner: Tensor, features: Tensor) -> Tensor:
+        tokens = to_tokens(features)
+        return from_tokens(self.output(inner, tokens), *features.shape[3:])
+
+    def resize(self, num_frames: int) -> list[str]:
+        """Any number of frames fits; nothing has to change."""
+        return []
+
+
+class NonLocal(_PooledAttention):
+    """Attention among all positions of all frames (NL, Eqs. 1-4; Wang et al. 2018).
+
+    Time and memory grow with `(T*S)^2`: what the paper's blocks avoid.
+
+    Args:
+        channels: C, width of the features.
+        inner_channels: D, width of queries, keys and values; C/2 if not given.
+        pool: keys and values are max-pooled 2x2 within each frame after their projection, before it, or not at all.
+        scaled: divide the similarities by sqrt(D).
+        norm: norm of the residual branch.
+        zero_init: let the block start as the identity.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        inner_channels: int | None = None,
+        pool: Pool = "after",
+        scaled: bool = True,
+        norm: Norm = "batch",
+        zero_init: bool = True,
+    ) -> None:
+        super().__init__(
+            channels, inner_channels or channels // 2, pool=pool, scaled=scaled, norm=norm, zero_init=zero_init
+        )
+
+    def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Let every position of every frame look at all (pooled) positions of all frames."""
+        check_channels(features, self.channels)
+        query, key, value = self.project(features)
+        inner = softmax_attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2), scaled=self.scaled)
+        return self._finish(inner.view(query.shape), features)
+
+    def attention(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B L M"]:
+        """The attention weights, `L = T*S` queries by `M = T*P` keys; for pictures."""
+        query, key, _ = self.project(features)
+        return attention_weights(query.flatten(1, 2), key.flatten(1, 2), scaled=self.scaled)
+
+
+class SpatialAttention(_PooledAttention):
+    """Attention among the positions of each frame (SA, the spatial half of decoupled non-local attention).
+
+    Arguments as of `NonLocal`; `inner_channels` is C/4 if not given.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        inner_channels: int | None = None,
+        pool: Pool = "after",
+        scaled: bool = True,
+        norm: Norm = "batch",
+        zero_init: bool = True,
+    ) -> None:
+        super().__init__(
+            channels, inner_channels or channels // 4, pool=pool, scaled=scaled, norm=norm, zero_init=zero_init
+        )
+
+    def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Let every position look at all (pooled) positions of its own frame."""
+        check_channels(features, self.channels)
+        query, key, value = (t.flatten(0, 1) for t in self.project(features))
+        inner = softmax_attention(query, key, value, scaled=self.scaled)
+        return self._finish(inner.unflatten(0, (features.shape[0], features.shape[2])), features)
+
+    def attention(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B T S P"]:
+        """The attention weights of every frame; for pictures."""
+        query, key, _ = self.project(features)
+        return attention_weights(query, key, scaled=self.scaled)
+
+
+class TemporalAttention(nn.Module):
+    """Attention among the frames of each position (TA; with `encoding` TAPE).
+
+    Without an encoding of time its output cannot tell one order of the frames from another (but for permuting it).
+
+    Args:
+        channels: C, width of the features.
+        inner_channels: D, width of queries, keys and values; C/4 if not given.
+        num_frames: T that the encoding is made for; needed with `encoding` only.
+        encoding: add a sinusoidal encoding of the frame's number to the input of the projections (TAPE).
+        scaled: divide the similarities by sqrt(D).
+        norm: norm of the residual branch.
+        zero_init: let the block start as the identity.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        inner_channels: int | None = None,
+        num_frames: int = 8,
+        encoding: bool = False,
+        scaled: bool = True,
+        norm: Norm = "batch",
+        zero_init: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.inner_channels = inner_channels or channels // 4
+        self.num_frames = num_frames
+        self.scaled = scaled
+        self.qkv = nn.Linear(channels, 3 * self.inner_channels)
+        self.output = OutputProjection(self.inner_channels, channels, norm=norm, zero_init=zero_init)
+        table = sinusoidal_encoding(num_frames, channels) if encoding else None
+        self.register_buffer("encoding", table, persistent=False)
+        initialise_weights(self)
+
+    def project(self, features: Float[Tensor, "B C T H W"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, S, T, D)."""
+        qkv = self.qkv(to_tokens(features))
+        if self.encoding is not None:
+            # The projection is linear, so the encoding is projected once instead of being added to every position.
+            encoding = self.encoding.to(qkv.dtype)
+            qkv = qkv + nn.functional.linear(encoding, self.qkv.weight.to(qkv.dtype))[:, None]
+        query, key, value = qkv.transpose(1, 2).chunk(3, dim=3)
+        return query, key, value
+
+    def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Let every position look at itself in all frames."""
+        check_channels(features, self.channels)
+        if self.encoding is not None:
+            check_frames(features, self.num_frames)
+        inner = softmax_attention(*self.project(features), scaled=self.scaled).transpose(1, 2)
+        return from_tokens(self.output(inner, to_tokens(features)), *features.shape[3:])
+
+    def attention(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B S T T"]:
+        """The attention weights of every position; for pictures."""
+        query, key, _ = self.project(features)
+        return attention_weights(query, key, scaled=self.scaled)
+
+    def resize(self, num_frames: int) -> list[str]:
+        """Prepare for another number of frames; returns what was resized (the encoding is computed, not learned)."""
+        if self.encoding is not None and num_frames != self.num_frames:
+            self.encoding = sinusoidal_encoding(num_frames, self.channels).to(self.encoding)
+        self.num_frames = num_frames
+        return []

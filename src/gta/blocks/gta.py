@@ -1,0 +1,175 @@
+"""Global temporal attention over pixels and regions (the paper's Sec. 3.3 and 3.4)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gta.blocks.attention import check_channels, check_frames
+from gta.blocks.initialise import initialise_weights
+from gta.blocks.projection import Norm, OutputProjection
+from gta.ops.layout import from_tokens, to_tokens
+from gta.ops.mixing import mix_frames, pool_regions, resize_mixing, spread_regions
+
+Regions = Literal["predicted", "constant"]
+
+
+class TemporalMixing(nn.Module):
+    """Holds M of Eqs. 6-7: for each pair of group and head a learned T x T matrix, row = output frame.
+
+    Args:
+        num_groups: G, equal slices of the channels.
+        num_heads: N_h, mixtures that are made of all groups.
+        num_frames: T.
+    """
+
+    def __init__(self, num_groups: int, num_heads: int, num_frames: int) -> None:
+        super().__init__()
+        self.mixing = nn.Parameter(torch.empty(num_groups, num_heads, num_frames, num_frames))
+        self.mixing._no_weight_decay = True  # type: ignore[attr-defined]  # it is no feature detector: shrinking it forgets
+
+    def forward(self, value: Float[Tensor, "B T S C"]) -> Float[Tensor, "B T S D"]:
+        """Mix the frames of every position."""
+        return mix_frames(value, self.mixing.to(value.dtype))
+
+    def resize(self, num_frames: int) -> None:
+        """Interpolate the matrices to `num_frames`."""
+        mixing = nn.Parameter(resize_mixing(self.mixing.detach(), num_frames), self.mixing.requires_grad)
+        mixing._no_weight_decay = True  # type: ignore[attr-defined]
+        self.mixing = mixing
+
+
+class GlobalTemporalAttention(nn.Module):
+    """Pixel GTA, region GTA, or both computed from the same input and added (Eq. 8).
+
+    `X + norm([mix(X W_V); A mix(pool(X W_V'))] W)`: values of pixels (Eqs. 5-7) and of regions, each mixed over time by
+    its own learned matrices, go through one projection and one norm. The projection maps `N_h * D / G` channels of
+    each level back to C, so it also is the extra layer that Sec. 3.3 asks for when N_h differs from G.
+
+    Args:
+        channels: C, width of the features.
+        num_frames: T.
+        pixel: mix the values of every position.
+        region: mix the values of regions and spread them back to the positions.
+        num_groups: G.
+        num_heads: N_h; G if not given.
+        num_regions: R.
+        inner_channels: D, width of the values; if not given C/4, rounded up to a multiple of G.
+        regions: `predicted` from the input by a 1x1 convolution and a softmax over the regions, or a learned `constant`
+            for each frame and position.
+        region_size: (H, W) of the features; needed for constant regions only.
+        norm: norm of the residual branch.
+        zero_init: let the block start as the identity.
+
+    Raises:
+        ValueError: the channels, or the inner ones, do not divide into the groups, or constant regions lack their size.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_frames: int,
+        *,
+        pixel: bool = True,
+        region: bool = True,
+        num_groups: int = 8,
+        num_heads: int | None = None,
+        num_regions: int = 8,
+        inner_channels: int | None = None,
+        regions: Regions = "predicted",
+        region_size: tuple[int, int] | None = None,
+        norm: Norm = "batch",
+        zero_init: bool = True,
+    ) -> None:
+        super().__init__()
+        heads = num_heads or num_groups
+        if not (pixel or region):
+            raise ValueError("global temporal attention needs pixels, regions or both")
+        if channels % num_groups:
+            raise ValueError(f"{channels} channels do not divide into {num_groups} groups")
+        inner = inner_channels or -(-channels // (4 * num_groups)) * num_groups
+        if inner % num_groups:
+            raise ValueError(f"{inner} inner channels do not divide into {num_groups} groups")
+        if regions not in ("predicted", "constant"):
+            raise ValueError(f"regions is {regions!r}: it must be 'predicted' or 'constant'")
+        self.channels = channels
+        self.num_frames = num_frames
+        self.inner_channels = inner
+        self.num_regions = num_regions
+        self.pixel = TemporalMixing(num_groups, heads, num_frames) if pixel else None
+        self.region = TemporalMixing(num_groups, heads, num_frames) if region else None
+        predicted = region and regions == "predicted"
+        levels = int(pixel) + int(region)
+        # Rows: values of pixels, values of regions, region logits. All read the same input: one matrix product.
+        self.widths = [inner] * levels + [num_regions] * predicted
+        self.values = nn.Linear(channels, sum(self.widths))
+        self.output = OutputProjection(levels * heads * (inner // num_groups), channels, norm=norm, zero_init=zero_init)
+        self.region_size = region_size
+        if region and not predicted:
+            if region_size is None:
+                raise ValueError("constant regions need region_size, the (height, width) of the features")
+            positions = region_size[0] * region_size[1]
+            self.assignment = nn.Parameter(torch.empty(num_frames, positions, num_regions))
+        else:
+            self.assignment = None
+        initialise_weights(self)
+
+    def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Mix the frames of `features`, T of which must be `num_frames`."""
+        check_channels(features, self.channels)
+        check_frames(features, self.num_frames)
+        tokens = to_tokens(features)
+        parts = list(self.values(tokens).split(self.widths, dim=3))
+        mixed = []
+        if self.pixel is not None:
+            mixed.append(self.pixel(parts.pop(0)))
+        if self.region is not None:
+            value = parts.pop(0)
+            assignment = self._assign(parts, features, value)
+            mixed.append(spread_regions(self.region(pool_regions(value, assignment)), assignment))
+        inner = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=3)
+        return from_tokens(self.output(inner, tokens), *features.shape[3:])
+
+    def _assign(self, logits: list[Tensor], features: Tensor, value: Tensor) -> Tensor:
+        """Weights (B, T, S, R) of each position in each region; they sum to 1 over the regions."""
+        if self.assignment is None:
+            return F.softmax(logits[0], dim=3)
+        height, width = features.shape[3:]
+        if self.region_size is not None and (height, width) != tuple(self.region_size):
+            raise ValueError(
+                f"features are {height}x{width}, the constant regions were built for "
+                f"{self.region_size[0]}x{self.region_size[1]}"
+            )
+        weights = F.softmax(self.assignment, dim=2).to(value.dtype)
+        return weights.expand(features.shape[0], *weights.shape)
+
+    def regions(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B T R H W"]:
+        """The region assignment as images, R of them for each frame; for pictures."""
+        if self.region is None:
+            raise ValueError("this block has no regions")
+        parts = self.values(to_tokens(features)).split(self.widths, dim=3)
+        assignment = self._assign([parts[-1]], features, parts[-1])
+        return assignment.transpose(2, 3).unflatten(3, tuple(features.shape[3:]))
+
+    def resize(self, num_frames: int) -> list[str]:
+        """Interpolate everything that is learned per frame to `num_frames`.
+
+        Returns:
+            The names of the parameters that were resized.
+        """
+        if num_frames == self.num_frames:
+            return []
+        resized = []
+        for name, level in (("pixel", self.pixel), ("region", self.region)):
+            if level is not None:
+                level.resize(num_frames)
+                resized.append(f"{name}.mixing")
+        if self.assignment is not None:
+            frames_last = self.assignment.detach().permute(1, 2, 0)  # (S, R, T)
+            longer = F.interpolate(frames_last, size=num_frames, mode="linear", align_corners=False)
+            self.assignment = nn.Parameter(longer.permute(2, 0, 1).contiguous(), self.assignment.requires_grad)
+            resized.append("assignment")
+        self.num_frames = num_frames
+        return resized

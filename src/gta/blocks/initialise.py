@@ -1,0 +1,54 @@
+"""The one place where weights get their starting values (but for the frame-wise backbones, which timm initialises)."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+
+@runtime_checkable
+class StartsAtZero(Protocol):
+    """A module whose `last_norm` starts with gamma 0 when `zero_init` is set, so that its residual branch adds 0."""
+
+    zero_init: bool
+    last_norm: nn.BatchNorm2d | nn.BatchNorm3d | nn.LayerNorm
+
+
+@torch.no_grad()
+def initialise_weights(root: nn.Module) -> None:
+    """Initialise every parameter below `root`, by the kind of module that holds it.
+
+    | parameter | start |
+    | --- | --- |
+    | convolutions | Kaiming normal for ReLU, fan-out |
+    | linear layers | Kaiming uniform with fan-in (PyTorch's own scale), bias 0 |
+    | classifier (`head`) | normal with deviation 0.01, bias 0 |
+    | `mixing` (M of Eq. 6) | normal with deviation `1 / sqrt(G * T)`: the sum over G and T keeps the variance |
+    | `assignment` (constant regions) | normal with deviation 0.02 before the softmax |
+    | norms | gamma 1, beta 0; gamma 0 for the last norm of a branch with `zero_init` |
+    """
+    for name, module in root.named_modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            if name.rpartition(".")[2] == "head":
+                nn.init.normal_(module.weight, std=0.01)
+            else:
+                bound = module.in_features**-0.5
+                nn.init.uniform_(module.weight, -bound, bound)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d | nn.BatchNorm3d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        for key, parameter in module.named_parameters(recurse=False):
+            if key == "mixing":
+                groups, _, frames, _ = parameter.shape
+                nn.init.normal_(parameter, std=(groups * frames) ** -0.5)
+            elif key == "assignment":
+                nn.init.normal_(parameter, std=0.02)
+    for module in root.modules():
+        if isinstance(module, StartsAtZero) and module.zero_init:
+            nn.init.zeros_(module.last_norm.weight)

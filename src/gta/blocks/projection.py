@@ -1,0 +1,40 @@
+"""How every block ends: a linear projection, a norm whose gamma starts at 0, and the residual addition."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Norm = Literal["batch", "layer"]
+
+
+class OutputProjection(nn.Module):
+    """`x + norm(inner W + b)`: with gamma 0 a fresh block is the identity.
+
+    Args:
+        inner_channels: width of what the block computed.
+        channels: width of its input and output.
+        norm: `batch` (over clips, frames and positions) or `layer` (over the channels of a position).
+        zero_init: let gamma start at 0.
+    """
+
+    def __init__(self, inner_channels: int, channels: int, *, norm: Norm, zero_init: bool) -> None:
+        super().__init__()
+        if norm not in ("batch", "layer"):
+            raise ValueError(f"norm is {norm!r}: it must be 'batch' or 'layer'")
+        self.linear = nn.Linear(inner_channels, channels)
+        self.norm = nn.BatchNorm2d(channels) if norm == "batch" else nn.LayerNorm(channels)
+        self.zero_init = zero_init
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d | nn.LayerNorm:
+        """The norm whose gamma decides whether the block adds anything."""
+        return self.norm
+
+    def forward(self, inner: Float[Tensor, "B T S D"], tokens: Float[Tensor, "B T S C"]) -> Float[Tensor, "B T S C"]:
+        """Project `inner` and add it to `tokens`."""
+        projected = self.linear(inner)
+        if isinstance(self.norm, nn.LayerNorm):
+            return tokens + self.norm(projected)
+        images = projected.flatten(0, 1).unsqueeze(2).permute(0, 3, 2, 1)  # (B*T, C, S, 1), channels-last, a view
+        return tokens + self.norm(images).permute(0, 3, 2, 1).view(tokens.shape)

@@ -1,0 +1,64 @@
+"""The classifier: backbone, consensus over frames, dropout, linear head."""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gta.blocks.initialise import initialise_weights
+
+
+class VideoClassifier(nn.Module):
+    """Classify clips.
+
+    Args:
+        backbone: maps `(B, 3, T, H, W)` to features `(B, C, T', H', W')` and pools them to `(B, num_features)`.
+        num_classes: K.
+        num_frames: T that the backbone and its attention blocks were built for.
+        dropout: probability of dropping a feature before the head, in [0, 1).
+        arguments: plain values with which `create_model` builds the same architecture again; stored in checkpoints.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, *, num_classes: int, num_frames: int, dropout: float, arguments: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
+        self.num_classes = num_classes
+        self.num_frames = num_frames
+        self.arguments = arguments
+        holder = nn.ModuleDict({"head": self.head})
+        initialise_weights(holder)
+
+    def forward(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B K"]:
+        """Logits of normalised clips.
+
+        Raises:
+            ValueError: the clip has another shape than the model was built for.
+        """
+        return self.forward_head(self.forward_features(clip))
+
+    def forward_features(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B C t h w"]:
+        """The backbone's features of normalised clips."""
+        self._check(clip)
+        return self.backbone(clip)
+
+    def forward_head(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B K"]:
+        """Average the features over frames and positions and classify (averaging consensus)."""
+        return self.head(self.dropout(self.backbone.pool(features)))  # type: ignore[operator]
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that weight decay should spare besides norms and biases: the T x T matrices."""
+        return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] == "mixing"}
+
+    def _check(self, clip: Tensor) -> None:
+        if clip.ndim != 5 or clip.shape[1] != 3:
+            raise ValueError(f"a clip batch has shape (B, 3, T, H, W), this one has {tuple(clip.shape)}")
+        frames, height, width = clip.shape[2:]
+        if frames != self.num_frames:
+            raise ValueError(f"the clip has {frames} frames, the model was built for {self.num_frames}")
+        minimum = int(self.backbone.minimum_size)  # type: ignore[arg-type]
+        if height < minimum or width < minimum:
+            raise ValueError(f"the clip is {height}x{width} pixels, the model needs at least {minimum}x{minimum}")

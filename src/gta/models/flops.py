@@ -1,0 +1,35 @@
+"""Counting multiply-adds as the paper does."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_flops(model: nn.Module, clip_shape: Sequence[int]) -> int:
+    """Multiply-adds of one forward pass (a multiply-add counts once, as in the paper's GFLOPs).
+
+    Convolutions and matrix products are counted; norms, activations and pooling are not. Nothing is computed: the
+    pass runs on shapes only, so a large model costs no memory.
+
+    Args:
+        model: any network; it is left unchanged.
+        clip_shape: shape of its input, e.g. `(1, 3, 8, 224, 224)`; without the batch a batch of one is meant.
+    """
+    shape = tuple(clip_shape) if len(clip_shape) == 5 else (1, *clip_shape)
+    shapes_only = {name: tensor.to("meta") for name, tensor in _tensors(model)}
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), counter:
+            torch.func.functional_call(model, shapes_only, (torch.empty(shape, device="meta"),))
+    finally:
+        for module in training:
+            module.training = True
+    return counter.get_total_flops() // 2
+
+
+def _tensors(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]

@@ -1,0 +1,55 @@
+"""Softmax attention and the pooling of its keys and values."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def softmax_attention(
+    query: Float[Tensor, "*batch L D"],
+    key: Float[Tensor, "*batch M D"],
+    value: Float[Tensor, "*batch M E"],
+    *,
+    scaled: bool = True,
+) -> Float[Tensor, "*batch L E"]:
+    """Attend: `softmax(query key^T * scale) value` (the paper's Eqs. 1-4), one head.
+
+    Args:
+        query: what asks, any floating dtype.
+        key: what is compared with.
+        value: what is averaged.
+        scaled: True multiplies the similarities by `1 / sqrt(D)`; False, as in the public TSM code's non-local block,
+            leaves them.
+
+    Returns:
+        The weighted averages, one for each query.
+    """
+    scale = None if scaled else 1.0
+    if query.ndim == 3:  # the fused kernels want (batch, heads, length, width)
+        query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+        return F.scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)
+
+
+def pool_positions(frames: Float[Tensor, "N S C"], height: int, width: int) -> Float[Tensor, "N P C"]:
+    """Max-pool the positions of each frame 2x2 (an odd last row or column is left out, as in the public code).
+
+    A side of length 1 is not pooled, so that at least one position remains.
+
+    Args:
+        frames: positions of each frame in row-major order, `S = height * width`.
+        height: rows of a frame.
+        width: columns of a frame.
+    """
+    images = frames.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # a view in channels-last memory
+    kernel = [min(2, height), min(2, width)]
+    return F.max_pool2d(images, kernel).permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def attention_weights(
+    query: Float[Tensor, "*batch L D"], key: Float[Tensor, "*batch M D"], *, scaled: bool = True
+) -> Float[Tensor, "*batch L M"]:
+    """The weights that `softmax_attention` averages with, written out; for looking at, it needs L x M memory."""
+    scale = query.shape[-1] ** -0.5 if scaled else 1.0
+    return torch.softmax(query @ key.transpose(-1, -2) * scale, dim=-1)

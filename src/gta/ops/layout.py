@@ -1,0 +1,34 @@
+"""Folding and moving axes: the only place where it is done. Every function here returns a view where it can.
+
+In channels-last memory a frame-wise backbone's `(B*T, C, H, W)` is `(B, T, S, C)` already, and so is a 3D backbone's
+`(B, C, T, H, W)` in channels_last_3d: then nothing is copied. Any other memory format costs one copy on entry.
+"""
+
+from jaxtyping import Shaped
+from torch import Tensor
+
+
+def to_tokens(features: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "B T S C"]:
+    """Features as a sequence of positions; a view when `features` is channels-last in memory."""
+    return features.permute(0, 2, 3, 4, 1).flatten(2, 3)
+
+
+def from_tokens(tokens: Shaped[Tensor, "B T S C"], height: int, width: int) -> Shaped[Tensor, "B C T H W"]:
+    """The inverse of `to_tokens`, always a view: the result of contiguous tokens is channels-last in memory."""
+    return tokens.unflatten(2, (height, width)).permute(0, 4, 1, 2, 3)
+
+
+def unfold_frames(frames: Shaped[Tensor, "N C H W"], num_frames: int) -> Shaped[Tensor, "B C T H W"]:
+    """Split the frames of several clips, `N = B * T`, into clips; always a view.
+
+    Raises:
+        ValueError: N is not a multiple of `num_frames`.
+    """
+    if frames.shape[0] % num_frames:
+        raise ValueError(f"{frames.shape[0]} frames cannot be split into clips of {num_frames} frames")
+    return frames.unflatten(0, (-1, num_frames)).transpose(1, 2)
+
+
+def fold_frames(clips: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "N C H W"]:
+    """Join the frames of all clips, `N = B * T`; a view when frames are outermost in memory after the batch."""
+    return clips.transpose(1, 2).flatten(0, 1)
