@@ -15,8 +15,8 @@ from gta.errors import OptionError
 
 PRESETS = ("paper", "tsm", "pyslowfast")
 _REFERENCE_CROP = 224
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-_SLOWFAST = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_SLOWFAST_MEAN, _SLOWFAST_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 
 Preset = Literal["paper", "tsm", "pyslowfast"]
 Sampling = Literal["tsn", "dense"]
@@ -51,7 +51,7 @@ def clip_config(
     """
     if preset not in PRESETS:
         raise OptionError(f"preset is {preset!r}: it must be one of {', '.join(PRESETS)}")
-    chosen = sampling or ("dense" if preset == "pyslowfast" else "tsn")
+    chosen: Sampling = sampling or ("dense" if preset == "pyslowfast" else "tsn")
     clip = _RULES[preset](chosen, data, num_frames)
     clip = _scaled(clip, crop_size)
     return replace(
@@ -75,7 +75,8 @@ def _paper(sampling: Sampling, data: DataKind, num_frames: int) -> ClipConfig:
         crop="multiscale",
         flip="label_aware",
         averaging="softmax",
-        **_IMAGENET,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
     )
 
 
@@ -93,7 +94,8 @@ def _tsm(sampling: Sampling, data: DataKind, num_frames: int) -> ClipConfig:
         test_clips=10 if everyday else 1,
         test_crops=3 if everyday else 1,
         averaging="logits",
-        **_IMAGENET,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
     )
 
 
@@ -112,7 +114,8 @@ def _pyslowfast(sampling: Sampling, data: DataKind, num_frames: int) -> ClipConf
         test_clips=10 if everyday else 1,
         test_crops=3,
         averaging="softmax",
-        **_SLOWFAST,
+        mean=_SLOWFAST_MEAN,
+        std=_SLOWFAST_STD,
     )
 
 

@@ -16,6 +16,7 @@ import av
 import numpy as np
 import torch
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -224,7 +225,7 @@ class VideoFile:
         """Turn the decoder library's errors into a VideoError that names the file."""
         try:
             yield
-        except av.error.FFmpegError as error:
+        except FFmpegError as error:
             reason = (error.strerror or type(error).__name__).rstrip(".")
             raise VideoError(self.path, f"{what} ({reason[:1].lower()}{reason[1:]})") from error
         except (MemoryError, OverflowError) as error:
@@ -298,7 +299,7 @@ class VideoFile:
             deadline.check()
             try:
                 frames = context.decode(packet)
-            except av.error.FFmpegError as error:
+            except FFmpegError as error:
                 if not started:  # what precedes the first decodable frame does not count
                     continue
                 reason = (error.strerror or type(error).__name__).lower()
@@ -332,7 +333,7 @@ class VideoFile:
                 return None
             try:
                 frames.update(self._decode_run(run, packets, fit, deadline))
-            except av.error.FFmpegError:
+            except FFmpegError:
                 return None
             if any(frame not in frames for frame in run.wanted):
                 return None

@@ -1,0 +1,152 @@
+"""What the layouts share: the records they produce, and looking at folders and text files."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gta.errors import DataError
+from gta.types import VideoRecord
+
+VIDEO_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "mts", "m2ts"),
+        *("wmv", "flv", "ogv", "3gp", "gif", "h264", "hevc"),
+    )
+)
+PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png"])
+# Other names in use for the three splits.
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "validation", "valid", "validate"),
+    "test": ("test", "testing"),
+}
+# Label of a video whose class the data set does not tell.
+UNKNOWN_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a layout found: the class names in order, the labelled videos, and listed videos that are not there."""
+
+    classes: tuple[str, ...]
+    records: tuple[VideoRecord, ...]
+    missing: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class NamedVideo:
+    """A listed video with its class still as a name; None where the list does not tell."""
+
+    path: Path
+    name: str | None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+def with_labels(
+    videos: Iterable[NamedVideo], classes: Sequence[str], source: Path, missing: Iterable[Path] = ()
+) -> Listed:
+    """Turn class names into numbers.
+
+    Args:
+        videos: the videos.
+        classes: class names in the order of their numbers.
+        source: the list that the videos come from, for errors.
+        missing: videos that were listed but are not there.
+
+    Raises:
+        DataError: a video's class is not among `classes`.
+    """
+    numbers = {name: number for number, name in enumerate(classes)}
+    records = []
+    for video in videos:
+        label = UNKNOWN_LABEL if video.name is None else numbers.get(video.name)
+        if label is None:
+            raise DataError(
+                f"{source}: the label '{video.name}' of {video.path.name} is not among the {len(classes)} classes"
+            )
+        records.append(VideoRecord(video.path, label, video.start_seconds, video.end_seconds))
+    return Listed(tuple(classes), tuple(records), tuple(missing))
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 text, with or without a byte-order mark and with any line ends.
+
+    Raises:
+        DataError: the file is missing or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: this is a folder, not a list of videos") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON ({error.msg} at line {error.lineno})") from error
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank, stripped."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def folders(path: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, hidden ones left out."""
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def is_video_name(name: str) -> bool:
+    """Whether a file's name looks like a video's."""
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")
+
+
+def videos_in(path: Path) -> list[Path]:
+    """Videos right inside a folder, sorted: files with a video's suffix, and folders that hold pictures."""
+    found = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if holds_pictures(Path(entry.path)):
+                    found.append(entry.name)
+            elif is_video_name(entry.name):
+                found.append(entry.name)
+    return [path / name for name in sorted(found)]
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether the first few entries of a folder contain a numbered picture."""
+    with os.scandir(path) as entries:
+        for _, entry in zip(range(8), entries, strict=False):
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix.lower() in PICTURE_SUFFIXES and stem[-1:].isdigit():
+                return True
+    return False
+
+
+def first_existing(root: Path, names: Iterable[str]) -> Path | None:
+    """The first of `names` that exists below `root`."""
+    return next((root / name for name in names if (root / name).exists()), None)
+
+
+def split_folder(root: Path, split: str) -> Path | None:
+    """The folder of a split below `root` under any of its usual names, or None."""
+    return next((root / name for name in SPLIT_NAMES[split] if (root / name).is_dir()), None)

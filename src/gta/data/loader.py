@@ -1,0 +1,131 @@
+"""Batches of clips from worker processes: deterministic, resumable in the middle of an epoch, exact over ranks."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import av.logging
+import torch
+from torch.utils.data import DataLoader, Sampler, default_collate
+
+from gta.data.dataset import Sample, VideoDataset
+
+Batch = dict[str, Any]
+"""`clip` uint8 (B, [V,] 3, T, H, W), `label` int64 (B,), `index` int64 (B,), `skipped` list of (path, reason)."""
+
+
+class ClipSampler(Sampler[tuple[int, int]]):
+    """Which samples this process reads, in which order: pairs (epoch, index).
+
+    Shuffled (training): a new order every epoch from (seed, epoch), the same on all ranks, dealt out in turn; a few
+    samples are repeated so that all ranks get equally many. Not shuffled (evaluation): every sample exactly once over
+    all ranks, so that ranks may differ by one.
+
+    Args:
+        num_samples: length of the data set.
+        batch_size: clips per batch; `set_start` counts in batches.
+        shuffle: training order.
+        seed: seed of the order.
+        rank: number of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self, num_samples: int, *, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} does not fit a world of {world_size} processes")
+        self.num_samples, self.batch_size, self.shuffle = num_samples, batch_size, shuffle
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.epoch = 0
+        self._start = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order and randomness the next iteration has."""
+        self.epoch = epoch
+
+    def set_start(self, num_batches: int) -> None:
+        """Leave out the first `num_batches` batches of the next iteration (only of that one): they were done before."""
+        self._start = num_batches * self.batch_size
+
+    def __len__(self) -> int:
+        if self.shuffle:
+            return math.ceil(self.num_samples / self.world_size)
+        return len(range(self.rank, self.num_samples, self.world_size))
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        start, self._start = self._start, 0
+        if not self.shuffle:
+            mine = list(range(self.rank, self.num_samples, self.world_size))
+        else:
+            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+            order = torch.randperm(self.num_samples, generator=generator).tolist()
+            total = len(self) * self.world_size
+            order = (order * math.ceil(total / max(len(order), 1)))[:total]
+            mine = order[self.rank :: self.world_size]
+        epoch = self.epoch
+        return iter([(epoch, index) for index in mine[start:]])
+
+
+def collate(samples: list[Sample], *, sample_shape: tuple[int, ...]) -> Batch:
+    """Stack samples to a batch; those without a clip are left out, so that the batch may be smaller, even empty."""
+    read = [sample for sample in samples if sample.clip is not None]
+    clips = [sample.clip for sample in read]
+    return {
+        "clip": default_collate(clips) if clips else torch.empty((0, *sample_shape), dtype=torch.uint8),
+        "label": torch.tensor([sample.label for sample in read], dtype=torch.int64),
+        "index": torch.tensor([sample.index for sample in read], dtype=torch.int64),
+        "skipped": [entry for sample in samples for entry in sample.skipped],
+    }
+
+
+def _start_worker(_: int) -> None:
+    """One thread per worker: they scale by number, and do not fight for cores."""
+    torch.set_num_threads(1)
+    av.logging.set_level(None)
+
+
+def build_loader(
+    dataset: VideoDataset,
+    *,
+    batch_size: int,
+    num_workers: int,
+    shuffle: bool,
+    seed: int = 0,
+    drop_last: bool = False,
+    rank: int = 0,
+    world_size: int = 1,
+    pin_memory: bool = False,
+) -> DataLoader[Any]:
+    """Build the loader of a data set; its `sampler` is a `ClipSampler`.
+
+    Args:
+        dataset: the clips.
+        batch_size: clips per batch.
+        num_workers: processes that decode; 0 decodes in this process.
+        shuffle: training order; see `ClipSampler`.
+        seed: seed of the order.
+        drop_last: leave out an incomplete last batch.
+        rank: number of this process.
+        world_size: number of processes.
+        pin_memory: copy batches to page-locked memory, for GPUs.
+
+    Returns:
+        A loader of `Batch` dictionaries.
+    """
+    sampler = ClipSampler(
+        len(dataset), batch_size=batch_size, shuffle=shuffle, seed=seed, rank=rank, world_size=world_size
+    )
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=partial(collate, sample_shape=dataset.sample_shape),
+        drop_last=drop_last,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
+        persistent_workers=num_workers > 0,
+        generator=torch.Generator().manual_seed(seed),  # so that making an iterator leaves the global state alone
+    )
