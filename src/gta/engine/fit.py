@@ -1,0 +1,296 @@
+"""`fit`: train a model, from the parts it is handed to a finished run folder."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from gta.config import OptimConfig, RunConfig, config_to_json
+from gta.engine.batches import TrainingBatches
+from gta.engine.checkpoint import load_file
+from gta.engine.conductor import Conductor, gather_objects
+from gta.engine.evaluate import EvaluationResult, evaluate
+from gta.engine.launch import create_trainer
+from gta.engine.memory import checkpoint_activations, to_channels_last
+from gta.engine.module import ClassifierModule
+from gta.engine.optim import scaled_learning_rate
+from gta.engine.progress import Display
+from gta.engine.run_folder import BEST, LAST, RunFolder, check_run_folder
+from gta.engine.stopping import Stopper
+from gta.errors import DataError
+
+Curves = Callable[[str, float, int], None]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run left: its folder, checkpoints, one row per epoch (as in metrics.csv) and the best epoch's evaluation.
+
+    `best` is empty if there was no validation; `seconds` is this process's wall time, `skipped` the unreadable videos.
+    """
+
+    folder: Path
+    best_checkpoint: Path
+    last_checkpoint: Path
+    rows: list[dict[str, Any]]
+    best_epoch: int
+    best: dict[str, Any]
+    steps: int
+    bad_steps: int
+    stopped_early: bool
+    seconds: float
+    skipped: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of results.json, less what the description says."""
+        return {
+            "best_epoch": self.best_epoch,
+            "best": self.best,
+            "epochs": len(self.rows),
+            "steps": self.steps,
+            "bad_steps": self.bad_steps,
+            "stopped_early": self.stopped_early,
+            "seconds": self.seconds,
+            "skipped": [{"path": path, "reason": reason} for path, reason in sorted(self.skipped.items())],
+        }
+
+
+def fit(
+    model: nn.Module,
+    train_loader: DataLoader[Any],
+    val_loader: DataLoader[Any] | None,
+    *,
+    prepare: nn.Module,
+    optim: OptimConfig,
+    run: RunConfig,
+    description: dict[str, Any],
+    config: dict[str, Any] | None = None,
+    class_weights: Tensor | None = None,
+    resume: bool = False,
+    live: bool | None = None,
+) -> FitResult:
+    """Train `model` and leave a run folder.
+
+    Args:
+        model: (B, 3, T, H, W) float32 -> logits (B, K), initialised.
+        train_loader: batches {"clip": uint8 (B, 3, T, H, W), "label": (B,), "skipped": [...]}; its sampler has
+            `set_epoch` and `set_start`; each of several processes has its own part (`gta.engine.launch.find_process`).
+        val_loader: batches as `gta.engine.evaluate.evaluate` reads; None for no validation.
+        prepare: uint8 clips -> normalised float32 clips; runs on the device.
+        optim: loss, optimiser and schedule.
+        run: folder, length, devices, precision, checkpoints.
+        description: from `gta.engine.checkpoint.describe`.
+        config: the whole resolved configuration, for config.json; `optim` and `run` if not given.
+        class_weights: (K,) weight of each class in the loss.
+        resume: continue from last.ckpt if the folder has one.
+        live: draw a progress bar; whether stderr is a terminal if not given.
+
+    Raises:
+        RunFolderError: the folder exists (and `resume` is false) or cannot be written.
+        TrainingInterrupted: a signal stopped the run; a checkpoint was written.
+        DivergedError: the loss was not finite for too many steps in a row.
+        DataError: there is no training batch.
+    """
+    started = time.monotonic()
+    if len(train_loader) == 0:
+        raise DataError("no training batch: there are fewer training videos than --data.batch-size")
+    if run.num_threads is not None:
+        torch.set_num_threads(run.num_threads)
+    trainer = create_trainer(run, optim)
+    is_first = trainer.global_rank == 0
+    folder, stored = _open_folder(run, optim, config, resume=resume, is_first=is_first)
+    module = _build_module(
+        model,
+        trainer,
+        train_loader,
+        prepare,
+        optim=optim,
+        run=run,
+        description=description,
+        class_weights=class_weights,
+    )
+    display = Display(max_epochs=run.max_epochs, live=live) if is_first else None
+    if display:
+        _announce(display, trainer, module, _batch_size(train_loader), stored)
+    conductor = Conductor(
+        run=run,
+        folder=folder,
+        checkpoints=run.folder,
+        display=display,
+        stopper=Stopper(),
+        validate=_validator(val_loader, trainer, description, run, display) if val_loader is not None else None,
+    )
+    trainer.callbacks.append(conductor)  # pyright: ignore[reportAttributeAccessIssue]
+    with conductor.stopper, _curves(run.folder, display, stored) as conductor.curves:
+        _train(trainer, module, train_loader, conductor, stored)
+    result = FitResult(
+        folder=run.folder,
+        best_checkpoint=run.folder / BEST,
+        last_checkpoint=run.folder / LAST,
+        rows=folder.rows if folder else [],
+        best_epoch=conductor.state.best_epoch,
+        best=conductor.state.best_result,
+        steps=module.num_steps,
+        bad_steps=module.bad_steps,
+        stopped_early=conductor.state.stopped_early,
+        seconds=time.monotonic() - started,
+        skipped=folder.skipped if folder else {},
+    )
+    if folder:
+        described = {name: description.get(name) for name in ("model", "classes", "clip")}
+        folder.write_results({**result.to_json(), **described, "precision": run.precision})
+    return result
+
+
+def _open_folder(
+    run: RunConfig, optim: OptimConfig, config: dict[str, Any] | None, *, resume: bool, is_first: bool
+) -> tuple[RunFolder | None, dict[str, Any] | None]:
+    """Check and open the run folder, and read the checkpoint to resume from, if there is one."""
+    if is_first:
+        check_run_folder(run.folder, resume=resume)
+    last = run.folder / LAST
+    stored = load_file(last) if resume and last.exists() else None
+    if not is_first:
+        return None, stored
+    recorded = 0
+    if stored:
+        recorded = stored["run"]["epochs_done"] - int(stored["run"]["validation_owed"])
+    whole = config or {"optim": config_to_json(optim), "run": config_to_json(run)}
+    return RunFolder(run.folder, config=whole, last_epoch=recorded), stored
+
+
+def _batch_size(loader: DataLoader[Any]) -> int:
+    return loader.batch_size or 1
+
+
+def _build_module(
+    model: nn.Module,
+    trainer: pl.Trainer,
+    train_loader: DataLoader[Any],
+    prepare: nn.Module,
+    *,
+    optim: OptimConfig,
+    run: RunConfig,
+    description: dict[str, Any],
+    class_weights: Tensor | None,
+) -> ClassifierModule:
+    if run.channels_last:
+        to_channels_last(model)
+    if run.activation_checkpointing:
+        checkpoint_activations(model)
+    if run.compile:
+        model.compile()
+    steps_per_epoch = math.ceil(len(train_loader) / optim.accumulate)
+    total_epochs = float(run.max_epochs)
+    if run.max_steps is not None:
+        total_epochs = min(total_epochs, run.max_steps / steps_per_epoch)
+    return ClassifierModule(
+        model,
+        prepare=prepare,
+        optim=optim,
+        description=description,
+        global_batch=_batch_size(train_loader) * optim.accumulate * trainer.world_size,
+        steps_per_epoch=steps_per_epoch,
+        total_epochs=total_epochs,
+        seed=run.seed,
+        class_weights=class_weights,
+        max_bad_steps=run.max_bad_steps,
+    )
+
+
+def _announce(
+    display: Display, trainer: pl.Trainer, module: ClassifierModule, batch_size: int, stored: dict[str, Any] | None
+) -> None:
+    """Say the arithmetic of batch and learning rate, and where a resumed run continues."""
+    optim = module.optim
+    rate = scaled_learning_rate(optim, module.global_batch)
+    rule = f"{optim.lr:g} x {module.global_batch}/{optim.lr_batch_size}" if optim.scale_lr else "not scaled"
+    display.say(
+        f"global batch {module.global_batch} = {batch_size} clips x {trainer.world_size} process(es) x "
+        f"{optim.accumulate} accumulated; learning rate {rate:g} ({rule}); {module.steps_per_epoch} steps per epoch"
+    )
+    if stored:
+        done, batches = stored["run"]["epochs_done"], stored["batches_done"]
+        display.say(f"resuming after {done} epoch(s) and {batches} batch(es), step {stored['global_step']}")
+
+
+def _train(
+    trainer: pl.Trainer,
+    module: ClassifierModule,
+    train_loader: DataLoader[Any],
+    conductor: Conductor,
+    stored: dict[str, Any] | None,
+) -> None:
+    device = trainer.strategy.root_device
+    batches = TrainingBatches(train_loader, device)
+    if stored:
+        batches.set_epoch(stored["epoch"])
+        batches.set_start(stored["batches_done"])
+    last = conductor.checkpoints / LAST if stored else None
+    try:
+        trainer.fit(module, train_dataloaders=batches, ckpt_path=last, weights_only=True)
+        if conductor.state.validation_owed:  # killed in the very last validation: Lightning has nothing left to train
+            module.to(device)
+            conductor.finish_epoch(trainer, module)
+    finally:
+        if conductor.display:
+            conductor.display.stop()
+
+
+def _validator(
+    val_loader: DataLoader[Any],
+    trainer: pl.Trainer,
+    description: dict[str, Any],
+    run: RunConfig,
+    display: Display | None,
+) -> Callable[[ClassifierModule, Callable[[], None]], EvaluationResult]:
+    """Make the function that measures the module on the validation videos, over all processes."""
+
+    def validate(module: ClassifierModule, on_batch: Callable[[], None]) -> EvaluationResult:
+        if display:
+            display.start_validation(len(val_loader))
+        if trainer.world_size > 1:
+            for buffer in module.model.buffers():  # BatchNorm statistics differ between processes; take the first's
+                torch.distributed.broadcast(buffer, src=0)
+        with module.averaged.swapped_in() if module.averaged else contextlib.nullcontext():
+            return evaluate(
+                module.model,
+                val_loader,
+                prepare=module.prepare,
+                classes=tuple(description["classes"]),
+                averaging=description["clip"].get("averaging", "softmax"),
+                reversals=description.get("reversals"),
+                precision=run.precision,
+                device=trainer.strategy.root_device,
+                on_batch=lambda count: on_batch(),
+                gather=lambda part: gather_objects(trainer, part),
+            )
+
+    return validate
+
+
+@contextlib.contextmanager
+def _curves(folder: Path, display: Display | None, stored: dict[str, Any] | None) -> Iterator[Curves | None]:
+    """TensorBoard's curves in the run folder, for the first process; one line instead if it is not installed."""
+    if display is None:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        display.say("TensorBoard is not installed: no curves for it (pip install 'gta-video[tensorboard]')")
+        yield None
+        return
+    writer = SummaryWriter(str(folder), purge_step=stored["global_step"] + 1 if stored else None)
+    try:
+        yield writer.add_scalar
+    finally:
+        writer.close()

@@ -1,0 +1,80 @@
+"""Memory layout and memory use of a network: channels-last weights, activation checkpointing."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def to_channels_last(model: nn.Module) -> nn.Module:
+    """Keep the weights of 2D and 3D convolutions in channels-last order, in place; returns the model."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+        elif isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+    return model
+
+
+def checkpoint_activations(model: nn.Module) -> int:
+    """Recompute the activations inside each residual block in the backward pass instead of keeping them.
+
+    The units are the outermost members of `nn.Sequential`s that hold two or more convolutions: the blocks of ResNets
+    and SlowFast, with the attention that sits behind them. Results are the same; BatchNorm counts each batch once.
+
+    Returns:
+        How many units there are.
+
+    Raises:
+        ValueError: the model has no such blocks.
+    """
+    units: list[nn.Module] = []
+    _collect_units(model, units)
+    if not units:
+        raise ValueError("the model has no residual blocks to checkpoint: set run.activation_checkpointing to False")
+    for unit in units:
+        unit.forward = _checkpointed(unit, unit.forward)
+    return len(units)
+
+
+def _collect_units(module: nn.Module, units: list[nn.Module]) -> None:
+    for child in module.children():
+        convolutions = sum(isinstance(part, nn.Conv2d | nn.Conv3d) for part in child.modules())
+        if isinstance(module, nn.Sequential) and not isinstance(child, nn.Sequential) and convolutions >= 2:
+            units.append(child)
+        else:
+            _collect_units(child, units)
+
+
+def _checkpointed(unit: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    norms = [part for part in unit.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
+    def run(*inputs: Any) -> Any:
+        if not (unit.training and torch.is_grad_enabled()):
+            return forward(*inputs)
+        return checkpoint(
+            forward,
+            *inputs,
+            use_reentrant=False,
+            context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(norms)),
+        )
+
+    return run
+
+
+@contextlib.contextmanager
+def _statistics_kept(norms: list[nn.modules.batchnorm._BatchNorm]) -> Iterator[None]:
+    """Let BatchNorm layers compute as in training but leave their running statistics as they are."""
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm, _, counter in kept:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None if counter is None else counter.clone()
+    try:
+        yield
+    finally:
+        for norm, momentum, counter in kept:
+            norm.momentum = momentum
+            norm.num_batches_tracked = counter

@@ -1,0 +1,54 @@
+"""BatchNorm policies: training, partially or wholly frozen, synchronised over devices."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+BatchNormPolicy = Literal["train", "partial", "frozen", "sync"]
+
+_BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+
+
+def frozen_norms(model: nn.Module, policy: BatchNormPolicy) -> list[nn.Module]:
+    """Choose the BatchNorm layers that `policy` freezes: none, all but the first ("partial", as TSN), or all.
+
+    A layer whose gamma is all 0 is never chosen: it makes a freshly inserted block the identity, and frozen it would
+    stay so for ever. Layers of attention blocks are recognised by that, or by "attention" in their name.
+    """
+    if policy not in ("partial", "frozen"):
+        return []
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, _BATCH_NORMS)]
+    candidates = layers[1:] if policy == "partial" else layers
+    return [module for name, module in candidates if "attention" not in name and not _starts_at_zero(module)]
+
+
+def _starts_at_zero(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, torch.Tensor) and not bool(weight.detach().any())
+
+
+def freeze(modules: list[nn.Module]) -> None:
+    """Fix statistics, scale and shift of these BatchNorm layers (again after every call of `train()`)."""
+    for module in modules:
+        module.eval()
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+
+
+class FiniteBuffers:
+    """Keeps the last good floating-point buffers (BatchNorm statistics), to undo a step that was not finite."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._live = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self._good = [buffer.detach().clone() for buffer in self._live]
+
+    def keep(self) -> None:
+        """Remember the present values as good."""
+        if self._live:
+            torch._foreach_copy_(self._good, self._live)  # pyright: ignore[reportPrivateImportUsage]
+
+    def restore(self) -> None:
+        """Put the last good values back."""
+        if self._live:
+            torch._foreach_copy_(self._live, self._good)  # pyright: ignore[reportPrivateImportUsage]

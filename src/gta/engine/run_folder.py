@@ -1,0 +1,201 @@
+"""The run folder: everything a run leaves behind, each file written whole or not at all.
+
+config.json    the resolved configuration            versions.json  versions and devices
+metrics.csv    one row per epoch, the same for the same seed         timing.csv  seconds, clips/s, memory per epoch
+best.ckpt      the best validation top-1              last.ckpt      where `--resume` continues
+skipped.csv    videos that could not be read          results.json   the best epoch's full evaluation
+events.out.*   TensorBoard curves, if it is installed
+"""
+
+import csv
+import io
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gta.engine.checkpoint import library_versions
+from gta.errors import OptionError, RunFolderError
+from gta.files import write_json, write_text
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+CONFIG = "config.json"
+RESULTS = "results.json"
+
+# Fields that a resumed run may change, because they do not change what is computed (or only prolong it).
+_FREE_FIELDS = (
+    "data.root",
+    "data.num_workers",
+    "run.folder",
+    "run.max_epochs",
+    "run.num_threads",
+    "run.patience",
+    "run.checkpoint_minutes",
+    "run.checkpoint_steps",
+    "run.max_bad_steps",
+)
+
+
+def check_run_folder(folder: Path, *, resume: bool) -> None:
+    """Refuse a folder that a new run would overwrite, or that cannot be resumed.
+
+    Raises:
+        RunFolderError: the folder exists and `resume` is false, or it exists and holds no run.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise RunFolderError(f"{folder}: a file is in the way of the run folder: choose another --run.folder")
+    if not any(folder.iterdir()):
+        return
+    if not resume:
+        raise RunFolderError(
+            f"{folder}: the run folder exists: continue it with --resume, or choose another --run.folder"
+        )
+    if not (folder / CONFIG).exists():
+        raise RunFolderError(f"{folder}: no {CONFIG} in it, so there is no run to resume: choose another --run.folder")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a run folder's resolved configuration.
+
+    Raises:
+        RunFolderError: it is missing or damaged.
+    """
+    path = folder / CONFIG
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{path}: missing: {folder} is not a run folder") from error
+    except ValueError as error:
+        raise RunFolderError(f"{path}: not valid JSON ({error})") from error
+
+
+def check_same_config(stored: dict[str, Any], present: dict[str, Any]) -> None:
+    """Refuse to resume a run under another configuration (fields that do not change the results may differ).
+
+    Raises:
+        OptionError: the text names the first field that differs, and both values.
+    """
+    before, now = _flat(stored), _flat(present)
+    for name in sorted(before.keys() | now.keys()):
+        if name not in _FREE_FIELDS and before.get(name) != now.get(name):
+            option = "--" + name.replace("_", "-")
+            raise OptionError(
+                f"{option} is {now.get(name)}, but the run to resume was started with {before.get(name)}: "
+                "give the same, or start a new run folder"
+            )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and name != "at":
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+class RunFolder:
+    """Writes the files of one run; only the first process of a run has one.
+
+    Args:
+        folder: the run folder; created if missing.
+        config: the resolved configuration as JSON values.
+        last_epoch: epochs that the checkpoint to resume has completed: later rows are dropped, they are redone.
+    """
+
+    METRICS = (
+        "epoch",
+        "step",
+        "lr",
+        "train_loss",
+        "train_top1",
+        "val_loss",
+        "val_top1",
+        "val_top5",
+        "val_mean_class_accuracy",
+        "val_direction_accuracy",
+        "bad_steps",
+    )
+    TIMING = ("epoch", "seconds", "clips_per_second", "validation_seconds", "peak_memory_mib")
+
+    def __init__(self, folder: Path, *, config: dict[str, Any], last_epoch: int = 0) -> None:
+        self.path = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / CONFIG, config)
+        write_json(folder / "versions.json", {**library_versions(), "platform": platform.platform(), **_devices()})
+        self.rows = [row for row in _read_rows(folder / "metrics.csv") if row["epoch"] <= last_epoch]
+        self._timing = [row for row in _read_rows(folder / "timing.csv") if row["epoch"] <= last_epoch]
+        self._skipped = _read_skipped(folder / "skipped.csv")
+        if last_epoch == 0:
+            for stale in folder.glob("events.out.tfevents.*"):
+                stale.unlink()
+
+    def add_epoch(self, row: dict[str, Any], timing: dict[str, Any]) -> None:
+        """Add one epoch's row to metrics.csv and timing.csv (a row of the same epoch is replaced)."""
+        self.rows = [*(old for old in self.rows if old["epoch"] != row["epoch"]), row]
+        self._timing = [*(old for old in self._timing if old["epoch"] != timing["epoch"]), timing]
+        write_text(self.path / "metrics.csv", _csv(self.METRICS, self.rows))
+        write_text(self.path / "timing.csv", _csv(self.TIMING, self._timing))
+
+    def add_skipped(self, skipped: list[tuple[str, str]]) -> int:
+        """Add unreadable videos to skipped.csv, each once; returns how many are new."""
+        new = [item for item in dict.fromkeys(skipped) if item[0] not in self._skipped]
+        self._skipped.update(dict(new))
+        if new:
+            rows = [{"path": path, "reason": reason} for path, reason in sorted(self._skipped.items())]
+            write_text(self.path / "skipped.csv", _csv(("path", "reason"), rows))
+        return len(new)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Unreadable videos so far: path -> reason."""
+        return dict(self._skipped)
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Write results.json."""
+        write_json(self.path / RESULTS, results)
+
+
+def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
+    return text.getvalue()
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV of numbers (empty fields become None); none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _number(text: str) -> int | float | None:
+    if text == "":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _read_skipped(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def _devices() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {"device": "cpu", "cpu_threads": torch.get_num_threads()}
+    return {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}

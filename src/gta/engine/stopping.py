@@ -1,0 +1,55 @@
+"""Stopping on request: SIGTERM, SIGINT and SIGUSR1 end a run after the step at hand, with a checkpoint."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from gta.errors import GtaError
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""Signals that ask a run to write a checkpoint and stop."""
+
+
+class TrainingInterrupted(GtaError):  # noqa: N818 - it is no error: the run did what the signal asked for
+    """A signal stopped the run; `number` is the signal's."""
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}: {what}")
+        self.number = number
+
+
+class Stopper:
+    """Remembers the first signal, so that the run can stop at a good moment; the second one stops at once.
+
+    Use it as a context manager; afterwards the former handlers are back. Outside the main thread, where Python allows
+    no handlers, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> "Stopper":
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.getsignal(number) for number in SIGNALS}
+            self.install()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._former = {}
+
+    def install(self) -> None:
+        """Set the handlers (again, after another library has set its own)."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            raise TrainingInterrupted(number, "at once, without a checkpoint of the last steps; --resume continues")
+        self.number = number
