@@ -1,6 +1,7 @@
 """Videos as a PyTorch data set: from a number to a clip of uint8 pixels."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,13 +51,24 @@ class VideoDataset(Dataset[Sample]):
         clip: the protocol.
         training: draw one random clip per video; otherwise all views of the evaluation.
         seed: seed of sampling and augmentation.
+        opener: gives what to read a record's frames from (an object like `VideoFile`), or None for the file itself;
+            for frames that were decoded before.
     """
 
-    def __init__(self, videos: VideoList, clip: ClipConfig, *, training: bool, seed: int = 0) -> None:
+    def __init__(
+        self,
+        videos: VideoList,
+        clip: ClipConfig,
+        *,
+        training: bool,
+        seed: int = 0,
+        opener: Callable[[VideoRecord], Any] | None = None,
+    ) -> None:
         self.videos = videos
         self.clip = clip
         self.training = training
         self.seed = seed
+        self._opener = opener
         self._flip_targets = flip_targets(videos.classes, clip.flip)
         if training and any(record.label == UNKNOWN_LABEL for record in videos.records):
             raise DataError(
@@ -103,6 +115,9 @@ class VideoDataset(Dataset[Sample]):
         raise DataError(f"{_MAX_REPLACEMENTS} videos in a row could not be read, the last one is {path}: {reason}")
 
     def _open(self, record: VideoRecord) -> Any:
+        opened = None if self._opener is None else self._opener(record)
+        if opened is not None:
+            return opened
         facts = None if self.videos.index is None else self.videos.index.get(record.path)
         if facts is None:
             return open_video(record.path)
