@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.backbones.stages import find_stages
+from gta.backbones.tsm import resize_shift
 from gta.ops.layout import fold_frames, unfold_frames
 
 
@@ -45,6 +46,7 @@ class FramewiseBackbone(nn.Module):
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; nothing that is learned depends on it."""
         self.num_frames = num_frames
+        resize_shift(self.network, num_frames)
         return []
 
 

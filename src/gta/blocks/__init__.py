@@ -2,7 +2,7 @@
 
 from gta.blocks.attention import NonLocal, SpatialAttention, TemporalAttention
 from gta.blocks.factory import Composition, create_block, list_blocks
-from gta.blocks.gta import GlobalTemporalAttention, TemporalMixing
+from gta.blocks.gta import GlobalTemporalAttention
 from gta.blocks.initialise import initialise_weights
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "NonLocal",
     "SpatialAttention",
     "TemporalAttention",
-    "TemporalMixing",
     "create_block",
     "initialise_weights",
     "list_blocks",

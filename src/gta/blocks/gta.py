@@ -16,37 +16,18 @@ from gta.ops.mixing import mix_frames, pool_regions, resize_mixing, spread_regio
 Regions = Literal["predicted", "constant"]
 
 
-class TemporalMixing(nn.Module):
-    """Holds M of Eqs. 6-7: for each pair of group and head a learned T x T matrix, row = output frame.
-
-    Args:
-        num_groups: G, equal slices of the channels.
-        num_heads: N_h, mixtures that are made of all groups.
-        num_frames: T.
-    """
-
-    def __init__(self, num_groups: int, num_heads: int, num_frames: int) -> None:
-        super().__init__()
-        self.mixing = nn.Parameter(torch.empty(num_groups, num_heads, num_frames, num_frames))
-        self.mixing._no_weight_decay = True  # type: ignore[attr-defined]  # it is no feature detector: shrinking it forgets
-
-    def forward(self, value: Float[Tensor, "B T S C"]) -> Float[Tensor, "B T S D"]:
-        """Mix the frames of every position."""
-        return mix_frames(value, self.mixing.to(value.dtype))
-
-    def resize(self, num_frames: int) -> None:
-        """Interpolate the matrices to `num_frames`."""
-        mixing = nn.Parameter(resize_mixing(self.mixing.detach(), num_frames), self.mixing.requires_grad)
-        mixing._no_weight_decay = True  # type: ignore[attr-defined]
-        self.mixing = mixing
+def _spare_from_decay(mixing: nn.Parameter) -> None:
+    """Mark M: pulling it towards zero would pull the block towards forgetting all frames alike."""
+    mixing._no_weight_decay = True  # type: ignore[attr-defined]
 
 
 class GlobalTemporalAttention(nn.Module):
     """Pixel GTA, region GTA, or both computed from the same input and added (Eq. 8).
 
-    `X + norm([mix(X W_V); A mix(pool(X W_V'))] W)`: values of pixels (Eqs. 5-7) and of regions, each mixed over time by
-    its own learned matrices, go through one projection and one norm. The projection maps `N_h * D / G` channels of
-    each level back to C, so it also is the extra layer that Sec. 3.3 asks for when N_h differs from G.
+    `X + norm([mix(X W_V); A mix(pool(X W_V'))] W)`: values of pixels (Eqs. 5-7) and of regions are mixed over time by
+    the same learned matrices M (`mixing`, shape (G, N_h, T, T); row = output frame; no softmax) and go through one
+    projection and one norm. The projection maps `N_h * D / G` channels of each level back to C, so it also is the
+    extra layer that Sec. 3.3 asks for when N_h differs from G.
 
     Args:
         channels: C, width of the features.
@@ -98,8 +79,9 @@ class GlobalTemporalAttention(nn.Module):
         self.num_frames = num_frames
         self.inner_channels = inner
         self.num_regions = num_regions
-        self.pixel = TemporalMixing(num_groups, heads, num_frames) if pixel else None
-        self.region = TemporalMixing(num_groups, heads, num_frames) if region else None
+        self.pixel = pixel
+        self.region = region
+        self.mixing = nn.Parameter(torch.empty(num_groups, heads, num_frames, num_frames))
         predicted = region and regions == "predicted"
         levels = int(pixel) + int(region)
         # Rows: values of pixels, values of regions, region logits. All read the same input: one matrix product.
@@ -114,6 +96,7 @@ class GlobalTemporalAttention(nn.Module):
             self.assignment = nn.Parameter(torch.empty(num_frames, positions, num_regions))
         else:
             self.assignment = None
+        _spare_from_decay(self.mixing)
         initialise_weights(self)
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
@@ -123,12 +106,12 @@ class GlobalTemporalAttention(nn.Module):
         tokens = to_tokens(features)
         parts = list(self.values(tokens).split(self.widths, dim=3))
         mixed = []
-        if self.pixel is not None:
-            mixed.append(self.pixel(parts.pop(0)))
-        if self.region is not None:
+        if self.pixel:
+            mixed.append(mix_frames(parts.pop(0), self.mixing))
+        if self.region:
             value = parts.pop(0)
             assignment = self._assign(parts, features, value)
-            mixed.append(spread_regions(self.region(pool_regions(value, assignment)), assignment))
+            mixed.append(spread_regions(mix_frames(pool_regions(value, assignment), self.mixing), assignment))
         inner = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=3)
         return from_tokens(self.output(inner, tokens), *features.shape[3:])
 
@@ -147,7 +130,7 @@ class GlobalTemporalAttention(nn.Module):
 
     def regions(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B T R H W"]:
         """The region assignment as images, R of them for each frame; for pictures."""
-        if self.region is None:
+        if not self.region:
             raise ValueError("this block has no regions")
         parts = self.values(to_tokens(features)).split(self.widths, dim=3)
         assignment = self._assign([parts[-1]], features, parts[-1])
@@ -161,11 +144,9 @@ class GlobalTemporalAttention(nn.Module):
         """
         if num_frames == self.num_frames:
             return []
-        resized = []
-        for name, level in (("pixel", self.pixel), ("region", self.region)):
-            if level is not None:
-                level.resize(num_frames)
-                resized.append(f"{name}.mixing")
+        resized = ["mixing"]
+        self.mixing = nn.Parameter(resize_mixing(self.mixing.detach(), num_frames), self.mixing.requires_grad)
+        _spare_from_decay(self.mixing)
         if self.assignment is not None:
             frames_last = self.assignment.detach().permute(1, 2, 0)  # (S, R, T)
             longer = F.interpolate(frames_last, size=num_frames, mode="linear", align_corners=False)

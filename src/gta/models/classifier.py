@@ -1,11 +1,15 @@
 """The classifier: backbone, consensus over frames, dropout, linear head."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.insertion import resize_attention
 from gta.blocks.initialise import initialise_weights
+
+if TYPE_CHECKING:
+    from gta.models.conversion import LoadReport
 
 
 class VideoClassifier(nn.Module):
@@ -29,8 +33,8 @@ class VideoClassifier(nn.Module):
         self.num_classes = num_classes
         self.num_frames = num_frames
         self.arguments = arguments
-        holder = nn.ModuleDict({"head": self.head})
-        initialise_weights(holder)
+        self.loaded: LoadReport | None = None  # what became of pretrained weights
+        initialise_weights(nn.ModuleDict({"head": self.head}))
 
     def forward(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B K"]:
         """Logits of normalised clips.
@@ -48,6 +52,24 @@ class VideoClassifier(nn.Module):
     def forward_head(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B K"]:
         """Average the features over frames and positions and classify (averaging consensus)."""
         return self.head(self.dropout(self.backbone.pool(features)))  # type: ignore[operator]
+
+    def resize(self, num_frames: int) -> list[str]:
+        """Make the model read clips of another number of frames, without retraining, in place.
+
+        The T x T matrices are interpolated (see `gta.ops.resize_mixing`); everything else fits any number.
+
+        Returns:
+            The names of the parameters that were resized.
+
+        Raises:
+            ValueError: the backbone cannot read so many frames.
+        """
+        self.backbone.resize(num_frames)  # type: ignore[operator]
+        inner_frames = int(self.backbone.attention_frames(num_frames))  # type: ignore[operator]
+        resized = resize_attention(self, inner_frames)
+        self.num_frames = num_frames
+        self.arguments = {**self.arguments, "num_frames": num_frames}
+        return resized
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay should spare besides norms and biases: the T x T matrices."""

@@ -1,52 +1,28 @@
-"""The named models: what each name means, and building it."""
+"""The named models: listing and building them."""
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network
 from gta.backbones.insertion import insert_attention
 from gta.backbones.stages import find_stages
 from gta.blocks.attention import Pool
-from gta.blocks.factory import list_blocks
+from gta.blocks.gta import Regions
+from gta.blocks.projection import Norm
+from gta.models.catalog import (
+    BACKBONES,
+    BLOCK_SUFFIXES,
+    PAPER_PLACES,
+    BackboneOptions,
+    BackboneSpec,
+    framewise_spec,
+)
 from gta.models.classifier import VideoClassifier
-
-# Suffix of a model name -> name for `create_block`. The composed ones are those of the paper's Table 3.
-BLOCK_SUFFIXES: dict[str, str] = {
-    **{name: name for name in list_blocks()},
-    "sa_ta": "sa+ta",
-    "sa_tape": "sa+tape",
-    "sa_pixel_gta": "sa+pixel_gta",
-    "sa_region_gta": "sa+region_gta",
-}
-
-
-@dataclass(frozen=True)
-class BackboneSpec:
-    """How a named backbone is built and where and how attention goes into it."""
-
-    build: Callable[[int], nn.Module]
-    """Builds it for a number of frames."""
-    num_frames: int = 8
-    """Frames per clip unless the user says otherwise."""
-    at: Mapping[str, int] | None = None
-    """Attention blocks per stage; None: up to 2 in res3 and 3 in res4."""
-    first: int = 0
-    """Index of the first block in a stage that "every other block" counts from."""
-    pool: Pool = "after"
-    """Keys and values are pooled after or before their projection."""
-
-
-_PAPER_PLACES = {"res3": 2, "res4": 3}
-
-BACKBONES: dict[str, BackboneSpec] = {
-    "tiny": BackboneSpec(lambda frames: FramewiseBackbone(tiny_network(), frames), at={"res3": 1, "res4": 1}),
-    "r2d50": BackboneSpec(lambda frames: FramewiseBackbone(timm_network("resnet50"), frames), at=_PAPER_PLACES),
-}
+from gta.models.pretrained import image_weights, load_pretrained
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -79,6 +55,16 @@ def create_model(
     num_groups: int = 8,
     num_heads: int | None = None,
     num_regions: int = 8,
+    inner_channels: int | None = None,
+    pool: Pool | None = None,
+    scaled: bool = True,
+    norm: Norm = "batch",
+    zero_init: bool = True,
+    regions: Regions = "predicted",
+    region_size: tuple[int, int] | None = None,
+    temporal_pool: bool | None = None,
+    fusion_kernel: int | None = None,
+    temporal_blocks: int | None = None,
 ) -> VideoClassifier:
     """Build a model by name.
 
@@ -86,66 +72,88 @@ def create_model(
         name: `<backbone>` or `<backbone>_<block>`; see `list_models()`. The backbone may be any timm CNN.
         num_classes: K.
         num_frames: T; the backbone's own if not given (8; SlowFast: 64 or 32).
-        pretrained: a path or an ImageNet tag.
+        pretrained: starting weights: the path of a checkpoint of this package (with another number of frames or
+            classes, if need be) or of a file that `gta convert` reads; `imagenet` or a timm tag for a frame-wise
+            backbone. What was loaded, resized and left out is in the model's `loaded` attribute.
         dropout: probability of dropping a feature before the head, in [0, 1).
         at: attention blocks per stage, or their indices in it; the paper's places if not given.
-        num_groups: G of global temporal attention.
-        num_heads: N_h of global temporal attention; G if not given.
-        num_regions: R of region-level global temporal attention.
+        num_groups, num_heads, num_regions, inner_channels, scaled, norm, zero_init, regions, region_size: as of
+            `gta.blocks.create_block`.
+        pool: likewise; the backbone's own if not given (`after` in 2D, `before` in 3D models).
+        temporal_pool: C2D only: halve the number of frames after res2, as public C2D weights were trained.
+        fusion_kernel: SlowFast only: temporal kernel of the lateral connections.
+        temporal_blocks: SlowFast only: how many first blocks of res4 have a temporal kernel (R101: 6; public
+            pytorchvideo weights: 23).
 
     Returns:
         The classifier in training mode; `.arguments` holds plain values that build the same architecture again.
 
     Raises:
         ValueError: the name is unknown or the arguments do not fit it.
+        gta.errors.CheckpointError: the weights are missing, damaged or do not fit.
     """
     backbone_name, block = split_name(name)
-    spec = BACKBONES.get(backbone_name)
-    if spec is None:
-        spec = BackboneSpec(lambda frames: FramewiseBackbone(timm_network(backbone_name), frames))
+    spec = BACKBONES.get(backbone_name) or framewise_spec(backbone_name)
     frames = spec.num_frames if num_frames is None else num_frames
-    if pretrained is not None:
-        raise NotImplementedError("pretrained weights are not wired yet")
     if frames < 1:
         raise ValueError(f"num_frames is {frames}: at least one frame is needed")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout is {dropout}: it must lie in [0, 1)")
-    backbone = spec.build(frames)
+    if at and block is None:
+        raise ValueError(f"'at' says where attention goes, but {name!r} has none: name a block, e.g. {name}_gta")
+    options = _options(
+        backbone_name,
+        spec,
+        BackboneOptions(temporal_pool=temporal_pool, fusion_kernel=fusion_kernel, temporal_blocks=temporal_blocks),
+    )
+    backbone = spec.build(frames, options, image_weights(pretrained, backbone_name, spec))
     places = None
+    attention: dict[str, Any] = {
+        "num_groups": num_groups,
+        "num_heads": num_heads,
+        "num_regions": num_regions,
+        "inner_channels": inner_channels,
+        "pool": pool or spec.pool,
+        "scaled": scaled,
+        "norm": norm,
+        "zero_init": zero_init,
+        "regions": regions,
+        "region_size": region_size and (int(region_size[0]), int(region_size[1])),
+    }
     if block is not None:
         places = dict(at if at is not None else spec.at or _default_places(backbone))
-        insert_attention(
-            backbone,
-            block=block,
-            at=places,
-            first=spec.first,
-            num_frames=backbone.attention_frames(frames),  # type: ignore[operator]
-            num_groups=num_groups,
-            num_heads=num_heads,
-            num_regions=num_regions,
-            pool=spec.pool,
-        )
-    elif at:
-        raise ValueError(f"'at' says where attention goes, but {name!r} has none: name a block, e.g. {name}_gta")
+        inner_frames = backbone.attention_frames(frames)  # type: ignore[operator]
+        insert_attention(backbone, block=block, at=places, first=spec.first, num_frames=inner_frames, **attention)
     arguments: dict[str, Any] = {
         "name": name,
         "num_classes": num_classes,
         "num_frames": frames,
         "dropout": dropout,
         "at": places and {stage: n if isinstance(n, int) else list(n) for stage, n in places.items()},
-        "num_groups": num_groups,
-        "num_heads": num_heads,
-        "num_regions": num_regions,
+        **attention,
+        "region_size": region_size and list(region_size),
+        **options.given(),
     }
     model = VideoClassifier(backbone, num_classes=num_classes, num_frames=frames, dropout=dropout, arguments=arguments)
-    return _channels_last(model)
+    model = _channels_last(model)
+    model.loaded = load_pretrained(model, pretrained)
+    return model
+
+
+def _options(name: str, spec: BackboneSpec, asked: BackboneOptions) -> BackboneOptions:
+    """The backbone's own options with the user's in their place."""
+    unknown = [option for option in asked.given() if option not in spec.options]
+    if unknown:
+        known = f"it knows {', '.join(spec.options)}" if spec.options else "it has no such options"
+        raise ValueError(f"{unknown[0]} does not apply to the backbone {name!r}: {known}")
+    return replace(BackboneOptions(**dict(spec.options)), **asked.given())  # type: ignore[arg-type]
 
 
 def _default_places(backbone: nn.Module) -> dict[str, int]:
     """The paper's places, "every other block" of res3 and res4, as far as the stages go."""
     stages = find_stages(backbone)
     return {
-        stage: min(most, (len(stages[stage]) + 1) // 2) for stage, most in _PAPER_PLACES.items() if stages.get(stage)
+        stage: min(most, (len(stages[stage]) + 1) // 2) for stage, most in PAPER_PLACES.items() if stages.get(stage)
     }
 
 

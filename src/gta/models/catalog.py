@@ -1,0 +1,138 @@
+"""What each backbone name means: how it is built, and where and how attention goes into it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network
+from gta.backbones.resnet3d import C2DBackbone
+from gta.backbones.slowfast import SlowFastBackbone
+from gta.backbones.tsm import insert_shift
+from gta.blocks.attention import Pool
+from gta.blocks.factory import list_blocks
+
+# Suffix of a model name -> name for `create_block`. The composed ones are those of the paper's Table 3.
+BLOCK_SUFFIXES: dict[str, str] = {
+    **{name: name for name in list_blocks()},
+    "sa_ta": "sa+ta",
+    "sa_tape": "sa+tape",
+    "sa_pixel_gta": "sa+pixel_gta",
+    "sa_region_gta": "sa+region_gta",
+}
+
+PAPER_PLACES: Mapping[str, int] = {"res3": 2, "res4": 3}
+_TINY_PLACES: Mapping[str, int] = {"res3": 1, "res4": 1}
+_DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+_TINY_DEPTHS = (1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """What a user may change about a 3D backbone, so that weights trained elsewhere fit; None: the name's own."""
+
+    temporal_pool: bool | None = None
+    """C2D: halve the number of frames after res2."""
+    fusion_kernel: int | None = None
+    """SlowFast: temporal kernel of the lateral connections."""
+    temporal_blocks: int | None = None
+    """SlowFast: how many first blocks of res4 have a temporal kernel."""
+
+    def given(self) -> dict[str, bool | int]:
+        """The options that are set."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A backbone of the catalogue."""
+
+    build: Callable[[int, BackboneOptions, str | None], nn.Module]
+    """Builds it for a number of frames, with options, with an ImageNet tag or None for random weights."""
+    options: Mapping[str, bool | int] = field(default_factory=dict)
+    """The options that it knows, with its own values."""
+    num_frames: int = 8
+    """Frames per clip unless the user says otherwise."""
+    at: Mapping[str, int] | None = None
+    """Attention blocks per stage; None: the paper's places as far as the stages go."""
+    first: int = 0
+    """Index of the first block in a stage that "every other block" counts from."""
+    pool: Pool = "after"
+    """Keys and values are pooled after or before their projection."""
+    timm_name: str | None = None
+    """timm's name, for ImageNet weights."""
+
+
+def _framewise(name: str, *, shift: bool = False) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        network = tiny_network() if name == "tiny" else timm_network(name, weights=weights)
+        if shift:
+            insert_shift(network, num_frames)
+        return FramewiseBackbone(network, num_frames)
+
+    return build
+
+
+def _c2d(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        return C2DBackbone(num_frames, depths=depths, width=width, temporal_pool=bool(options.temporal_pool))
+
+    return build
+
+
+def _slowfast(
+    depths: tuple[int, ...], width: int, beta_inverse: int
+) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        return SlowFastBackbone(
+            num_frames,
+            depths=depths,
+            width=width,
+            beta_inverse=beta_inverse,
+            fusion_kernel=options.fusion_kernel or 7,
+            temporal_blocks=options.temporal_blocks,
+        )
+
+    return build
+
+
+def framewise_spec(name: str) -> BackboneSpec:
+    """The entry of a timm CNN that the catalogue does not name."""
+    return BackboneSpec(_framewise(name), timm_name=name)
+
+
+_SLOWFAST_50 = {"fusion_kernel": 7, "temporal_blocks": 6}
+# The 106-GFLOPs variant that the paper builds on: temporal kernels in 6 of the 23 blocks, fusion kernel 5.
+_SLOWFAST_101 = {"fusion_kernel": 5, "temporal_blocks": 6}
+
+BACKBONES: dict[str, BackboneSpec] = {
+    "tiny": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES),
+    "tiny_tsm": BackboneSpec(_framewise("tiny", shift=True), at=_TINY_PLACES),
+    "tiny_c2d": BackboneSpec(
+        _c2d(_TINY_DEPTHS, 8), at=_TINY_PLACES, options={"temporal_pool": False}, first=1, pool="before"
+    ),
+    "tiny_slowfast": BackboneSpec(
+        _slowfast(_TINY_DEPTHS, 8, 4),
+        at=_TINY_PLACES,
+        options={"fusion_kernel": 7, "temporal_blocks": 1},
+        num_frames=16,
+        first=1,
+        pool="before",
+    ),
+    "r2d50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, timm_name="resnet50"),
+    "r2d101": BackboneSpec(_framewise("resnet101"), at=PAPER_PLACES, timm_name="resnet101"),
+    "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, timm_name="resnet50"),
+    "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, timm_name="resnet101"),
+    "c2d50": BackboneSpec(
+        _c2d(_DEPTHS[50], 64), at=PAPER_PLACES, options={"temporal_pool": False}, first=1, pool="before"
+    ),
+    "slowfast50_16x8": BackboneSpec(
+        _slowfast(_DEPTHS[50], 64, 8), at=PAPER_PLACES, options=_SLOWFAST_50, num_frames=64, first=1, pool="before"
+    ),
+    "slowfast50_8x8": BackboneSpec(
+        _slowfast(_DEPTHS[50], 64, 8), at=PAPER_PLACES, options=_SLOWFAST_50, num_frames=32, first=1, pool="before"
+    ),
+    "slowfast101_8x8": BackboneSpec(
+        _slowfast(_DEPTHS[101], 64, 8), at=PAPER_PLACES, options=_SLOWFAST_101, num_frames=32, first=1, pool="before"
+    ),
+}

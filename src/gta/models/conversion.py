@@ -1,0 +1,212 @@
+"""From other code bases' weights to ours: recognising a layout, renaming, joining, matching, reporting."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gta.backbones.resnet3d import C2DBackbone
+from gta.backbones.slowfast import SlowFastBackbone
+from gta.errors import CheckpointError
+from gta.models.keymaps import KEY_MAPS, KeyMap
+from gta.ops.mixing import resize_mixing
+
+_COUNTERS = re.compile(r"\.num_batches_tracked$")  # how often a norm was updated; older files lack it
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the weights of a file.
+
+    Args:
+        source: layout of the file.
+        used: keys of the model that got weights.
+        missing: keys of the model that the file has nothing for; they keep their starting values.
+        unexpected: keys of the file that were left out, since the model has no place for them.
+        resized: keys of the model whose T x T matrices were interpolated, with both numbers of frames.
+    """
+
+    source: str
+    used: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    resized: tuple[str, ...] = field(default=())
+
+    def summary(self) -> str:
+        """One line with the numbers, more with what was not taken over."""
+        lines = [f"{self.source}: {len(self.used)} weights used"]
+        for word, keys in (
+            ("kept their starting values", self.missing),
+            ("left out", self.unexpected),
+            ("resized", self.resized),
+        ):
+            if keys:
+                shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+                lines.append(f"{len(keys)} {word}: {shown}")
+        return "\n".join(lines)
+
+
+def canonical(key: str) -> str:
+    """A key of one of our models without the wrappers of inserted attention and temporal shifts."""
+    return key.replace(".host.", ".").replace(".conv1.conv.", ".conv1.")
+
+
+def backbone_kind(backbone: nn.Module) -> str:
+    """Which key maps a backbone takes: `framewise`, `c2d` or `slowfast`."""
+    if isinstance(backbone, SlowFastBackbone):
+        return "slowfast"
+    return "c2d" if isinstance(backbone, C2DBackbone) else "framewise"
+
+
+def find_key_map(keys: Iterable[str], kind: str | None = None) -> KeyMap | None:
+    """The key map whose marks are all found among `keys`, of the kind that the backbone takes (None: any kind)."""
+    keys = list(keys)
+
+    def found(pattern: str) -> bool:
+        return any(re.search(pattern, key) for key in keys)
+
+    for key_map in KEY_MAPS:
+        fits = kind is None or key_map.target == kind
+        if fits and all(map(found, key_map.marks)) and not any(map(found, key_map.absent)):
+            return key_map
+    return None
+
+
+def rename(tensors: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
+    """Apply a key map; parts of one matrix are joined.
+
+    Keys that no rule leads into the backbone or the head keep a name that fits nothing, and so are reported.
+    """
+    renamed: dict[str, Tensor] = {}
+    parts: dict[str, dict[int, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if any(re.search(pattern, key) for pattern in key_map.ignored):
+            continue
+        target = key
+        for pattern, replacement in key_map.rules:
+            target = re.sub(pattern, replacement, target)
+        whole, _, part = target.partition("#")
+        if part:
+            parts.setdefault(whole, {})[int(part)] = tensor
+        else:
+            renamed[target] = tensor
+    for whole, numbered in parts.items():
+        if sorted(numbered) != [0, 1, 2]:
+            raise CheckpointError(f"{whole}: of queries, keys and values only {len(numbered)} are there")
+        renamed[whole] = torch.cat([numbered[index] for index in range(3)])
+    return renamed
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> LoadReport:
+    """Copy weights with canonical or our own keys into a classifier, in place.
+
+    Weights of the head are left out when the number of classes differs, and attention blocks that the file does not
+    have keep their starting values. T x T matrices of another number of frames are interpolated.
+
+    Raises:
+        CheckpointError: a weight of the backbone is left over, missing or has another shape.
+    """
+    own = model.state_dict()
+    by_name = {canonical(key): key for key in own}
+    values: dict[str, Tensor] = {}
+    unexpected: list[str] = []
+    resized: list[str] = []
+    for key, tensor in weights.items():
+        target = by_name.get(canonical(key))
+        if target is None:
+            unexpected.append(key)
+            continue
+        fitted, change = _fit(target, tensor, own[target])
+        if fitted is None:
+            if not target.startswith("head."):
+                raise CheckpointError(
+                    f"{source}: {key} has shape {tuple(tensor.shape)}, the model's has {tuple(own[target].shape)}"
+                )
+            unexpected.append(key)
+            continue
+        values[target] = fitted
+        resized += [change] if change else []
+    missing = [key for key in own if key not in values and not _COUNTERS.search(key)]
+    _refuse_partial(source, unexpected, missing)
+    model.load_state_dict(values, strict=False)
+    return LoadReport(source, tuple(values), tuple(missing), tuple(unexpected), tuple(resized))
+
+
+def _refuse_partial(source: str, unexpected: list[str], missing: list[str]) -> None:
+    """A backbone is loaded whole or not at all."""
+    left = [key for key in unexpected if not key.startswith("head.") and not _COUNTERS.search(key)]
+    if left:
+        hint = "; name a model with such attention blocks in the same places" if ".attention." in left[0] else ""
+        raise CheckpointError(f"{source}: {len(left)} weights fit nowhere in the model, the first is {left[0]}{hint}")
+    gaps = [key for key in missing if key.startswith("backbone.") and ".attention." not in key]
+    if gaps:
+        raise CheckpointError(f"{source}: {len(gaps)} weights of the backbone are missing, the first is {gaps[0]}")
+
+
+def _fit(key: str, tensor: Tensor, like: Tensor) -> tuple[Tensor | None, str]:
+    """The tensor in the shape of `like`, and a word on what was resized; None if it does not fit."""
+    if tensor.shape == like.shape:
+        return tensor, ""
+    if key.rpartition(".")[2] == "mixing" and tensor.ndim == 4 and tensor.shape[:2] == like.shape[:2]:
+        old, new = tensor.shape[-1], like.shape[-1]
+        return resize_mixing(tensor.float(), new).to(like.dtype), f"{key} ({old} -> {new} frames)"
+    if tensor.numel() == like.numel() and _without_ones(tensor) == _without_ones(like):
+        return tensor.reshape(like.shape), ""  # a 1x1x1 convolution is a matrix, a 2D kernel a 3D one of length 1
+    return None, ""
+
+
+def _without_ones(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(size for size in tensor.shape if size != 1)
+
+
+def describe_source(tensors: Mapping[str, Tensor], key_map: KeyMap, config: str = "") -> dict[str, Any]:
+    """Arguments of `create_model` for the architecture that weights of a known layout come from.
+
+    Args:
+        tensors: the file's weights, under their own names.
+        key_map: the layout.
+        config: text of the training configuration that some files carry.
+
+    Raises:
+        CheckpointError: the depth is none that is known.
+    """
+    renamed = {canonical(key): tensor for key, tensor in rename(tensors, key_map).items()}
+    prefix = {"framewise": r"backbone\.network\.layer3", "c2d": r"backbone\.pathway\.res4"}.get(
+        key_map.target, r"backbone\.slow\.res4"
+    )
+    depth = {6: 50, 23: 101}.get(len(_indices(renamed, rf"^{prefix}\.(\d+)\.conv")))
+    if depth is None or not any(re.match(rf"^{prefix}\.0\.(conv3|conv_c)\.", key) for key in renamed):
+        raise CheckpointError(f"{key_map.name}: only ResNet-50 and -101 are recognised; name the model with --model")
+    arguments: dict[str, Any] = (
+        {"num_classes": int(renamed["head.weight"].shape[0])} if "head.weight" in renamed else {}
+    )
+    if key_map.target == "framewise":
+        shifted = any(".conv1.net." in key for key in tensors)
+        name = f"{'tsm' if shifted else 'r2d'}{depth}"
+        if key_map.name == "TSM":
+            arguments["scaled"] = False  # that code does not divide the similarities by sqrt(D)
+    elif key_map.target == "c2d":
+        name = f"c2d{depth}"
+        pooled = key_map.name in ("PySlowFast C2D", "Caffe2 C2D", "pytorchvideo C2D") and "nopool" not in config
+        arguments["temporal_pool"] = pooled
+    else:
+        name = f"slowfast{depth}_8x8"
+        arguments["fusion_kernel"] = int(renamed["backbone.laterals.stem.conv.weight"].shape[2])
+        kernels = _indices(renamed, rf"^{prefix}\.(\d+)\.conv_a\.", lambda tensor: tensor.shape[2] > 1)
+        arguments["temporal_blocks"] = len(kernels)
+    places = {
+        f"res{stage}": sorted(_indices(renamed, rf"\.(?:layer{stage - 1}|res{stage})\.(\d+)\.attention\.qkv\.weight$"))
+        for stage in range(2, 6)
+    }
+    places = {stage: indices for stage, indices in places.items() if indices}
+    if places:
+        name, arguments["at"] = f"{name}_nl", places
+    return {"name": name, **arguments}
+
+
+def _indices(tensors: Mapping[str, Tensor], pattern: str, keep: Any = None) -> set[int]:
+    found = ((re.search(pattern, key), tensor) for key, tensor in tensors.items())
+    return {int(match[1]) for match, tensor in found if match and (keep is None or keep(tensor))}

@@ -1,0 +1,73 @@
+"""Starting weights of a model, from ImageNet, a checkpoint of ours or other people's files; and writing them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gta.errors import CheckpointError
+from gta.files import atomic_path
+from gta.models.catalog import BackboneSpec
+from gta.models.classifier import VideoClassifier
+from gta.models.conversion import LoadReport, backbone_kind, find_key_map, load_weights, rename
+from gta.models.weight_files import METADATA_KEY, WeightFile, read_weights
+
+_SUFFIXES = (".safetensors", ".pth", ".pyth", ".pt", ".ckpt", ".pkl", ".bin")
+
+
+def is_file_name(pretrained: str) -> bool:
+    """Whether `pretrained` means a file, not an ImageNet tag."""
+    return "/" in pretrained or pretrained.endswith(_SUFFIXES) or Path(pretrained).exists()
+
+
+def image_weights(pretrained: str | None, name: str, spec: BackboneSpec) -> str | None:
+    """The ImageNet tag to build a frame-wise backbone with, or None when `pretrained` is a file or nothing.
+
+    Raises:
+        ValueError: the backbone has no ImageNet weights.
+    """
+    if pretrained is None or is_file_name(pretrained):
+        return None
+    if spec.timm_name is None:
+        raise ValueError(f"the backbone {name!r} has no {pretrained!r} weights: give the path of a file")
+    return pretrained
+
+
+def load_pretrained(model: VideoClassifier, pretrained: str | None) -> LoadReport | None:
+    """Load a file of weights into `model`, in place; nothing to do for ImageNet tags (`image_weights` took them).
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of an unknown layout, or does not fit the model.
+    """
+    if pretrained is None or not is_file_name(pretrained):
+        return None
+    return load_file(model, read_weights(pretrained))
+
+
+def load_file(model: VideoClassifier, source: WeightFile) -> LoadReport:
+    """Load weights that were read from a file, whatever layout they have."""
+    if source.description or any(key.startswith("backbone.") for key in source.tensors):
+        return load_weights(model, source.tensors, source=str(source.path))
+    key_map = find_key_map(source.tensors, backbone_kind(model.backbone))
+    if key_map is None:
+        other = find_key_map(source.tensors)
+        what = f"{other.name} weights, which do not fit" if other else "weights of an unknown layout for"
+        raise CheckpointError(f"{source.path}: it holds {what} the model {model.arguments['name']!r}")
+    return load_weights(model, rename(source.tensors, key_map), source=f"{source.path} ({key_map.name})")
+
+
+def save_weights(model: VideoClassifier, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:
+    """Write a model's weights and arguments as safetensors, atomically.
+
+    Args:
+        model: the classifier.
+        path: file to write.
+        extra: further plain values for the description in the metadata.
+    """
+    from safetensors.torch import save
+
+    description = {"format": 1, "model": model.arguments, **(extra or {})}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    content = save(tensors, metadata={METADATA_KEY: json.dumps(description, allow_nan=False)})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)

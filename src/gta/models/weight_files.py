@@ -1,0 +1,128 @@
+"""Reading files of weights without running anything that they contain."""
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gta.errors import CheckpointError
+
+METADATA_KEY = "gta"  # in safetensors metadata and in Lightning checkpoints: what describes our own files
+_WRAPPERS = ("model_state", "state_dict", "model", "blobs")  # under which code bases keep their weights
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a file of weights holds: tensors by name, our own description (empty for foreign files), other texts."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    description: dict[str, Any] = field(default_factory=dict)
+    config: str = ""
+
+
+def read_weights(path: str | Path) -> WeightFile:
+    """Read a file of weights: `.safetensors`, a PyTorch file (`.pth`, `.pyth`, `.pt`, `.ckpt`) or a Caffe2 `.pkl`.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds anything but arrays in plain containers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file; give the path of a file of weights")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = _read_caffe2(path) if path.suffix == ".pkl" else _read_torch(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: it holds a {type(content).__name__}, not weights by name")
+    description = content.get(METADATA_KEY)
+    config = content.get("cfg")
+    weights = content
+    for wrapper in _WRAPPERS:
+        if isinstance(weights.get(wrapper), Mapping):
+            weights = weights[wrapper]
+            break
+    tensors = {str(name): _tensor(value) for name, value in weights.items() if _is_array(value)}
+    if not tensors:
+        raise CheckpointError(f"{path}: no weights were found in it")
+    own = dict(description) if isinstance(description, Mapping) else {}
+    if own:
+        tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    return WeightFile(path, tensors, own, config if isinstance(config, str) else "")
+
+
+def _read_safetensors(path: Path) -> WeightFile:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as source:
+            metadata = source.metadata() or {}
+            tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118  # not a mapping
+        description = json.loads(metadata.get(METADATA_KEY, "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: it is no readable safetensors file ({error})") from None
+    return WeightFile(path, tensors, description)
+
+
+def _read_torch(path: Path) -> Any:
+    # Old training scripts keep their best score as a NumPy number; it is harmless, and refused unless named.
+    scalar = np.float64(0).__reduce__()[0]
+    names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    allowed = [*names, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8"))]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: it holds more than weights in plain containers, or is damaged ({reason})"
+        ) from None
+    except (RuntimeError, EOFError, KeyError, ValueError, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: it is no readable file of weights ({reason})") from None
+
+
+# What a pickle of arrays in plain containers refers to, under NumPy's old and new module names.
+_ALLOWED = {
+    (module, name)
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray")
+    for name in ("_reconstruct", "scalar")
+} | {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits arrays and plain containers only: a pickle that refers to anything else is refused, not run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _read_caffe2(path: Path) -> Any:
+    try:
+        return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: it is refused, since {error}; only arrays are read from pickles") from None
+    except (EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise CheckpointError(f"{path}: it is no readable pickle of arrays ({type(error).__name__})") from None
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
+
+
+def _tensor(value: Tensor | np.ndarray) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.from_numpy(np.ascontiguousarray(value))
