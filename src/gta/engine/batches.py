@@ -50,7 +50,7 @@ class TrainingBatches:
 
     def _ahead(self, stream: torch.cuda.Stream) -> Iterator[dict[str, Any]]:
         """Copy on a stream of its own, one batch ahead of the one that is computed."""
-        ahead: tuple[dict[str, Any], torch.cuda.Event] | None = None
+        ahead: tuple[dict[str, Any], Any] | None = None
         for batch in self.loader:
             with torch.cuda.stream(stream):
                 coming = {
@@ -64,7 +64,7 @@ class TrainingBatches:
         if ahead is not None:
             yield self._receive(*ahead)
 
-    def _receive(self, batch: dict[str, Any], copied: torch.cuda.Event) -> dict[str, Any]:
+    def _receive(self, batch: dict[str, Any], copied: Any) -> dict[str, Any]:
         """Let the computing stream wait for the copy, and keep the memory until it has used it."""
         current = torch.cuda.current_stream(self.device)
         current.wait_event(copied)

@@ -51,6 +51,7 @@ class Conductor(pl.Callback):
         display: shows progress; None in all processes but the first.
         stopper: knows whether a signal came.
         validate: measures the module; takes the function that says whether to give up. None if there is no validation.
+        note_skipped: takes note of unreadable videos and returns those that are new; None in all but the first process.
         curves: called with (name, value, step) for TensorBoard; None if there is none.
     """
 
@@ -63,6 +64,7 @@ class Conductor(pl.Callback):
         display: Display | None,
         stopper: Stopper,
         validate: Callable[[ClassifierModule, Callable[[], None]], EvaluationResult] | None,
+        note_skipped: Callable[[list[tuple[str, str]]], list[tuple[str, str]]] | None = None,
         curves: Callable[[str, float, int], None] | None = None,
     ) -> None:
         self.run = run
@@ -71,6 +73,7 @@ class Conductor(pl.Callback):
         self.display = display
         self.stopper = stopper
         self.validate = validate
+        self.note_skipped = note_skipped
         self.curves = curves
         self.state = RunState()
         self._at_epoch_end = False
@@ -110,7 +113,7 @@ class Conductor(pl.Callback):
     ) -> None:
         """After a step: show it, record it, write a checkpoint if one is due, stop if a signal came."""
         module = _classifier(pl_module)
-        self._skipped += [(str(path), str(reason)) for path, reason in batch.get("skipped", ())]
+        self._note(list(batch.get("skipped", ())))
         self._clips_in_epoch += len(batch["label"]) * trainer.world_size
         if self.display:
             speed = self._clips_in_epoch / max(time.monotonic() - self._epoch_started, 1e-9)
@@ -127,6 +130,18 @@ class Conductor(pl.Callback):
             self.save(trainer, LAST)
         if stop:
             self._stop(trainer, stop)
+
+    def _note(self, skipped: list[tuple[str, str]]) -> None:
+        """Record unreadable videos at once; the other processes hand theirs over at the epoch's end."""
+        if not skipped:
+            return
+        if self.note_skipped is None:
+            self._skipped += skipped
+            return
+        new = self.note_skipped(skipped)
+        if new and self.display:
+            for path, reason in new:
+                self.display.say(f"left out, because it cannot be read: {path}: {reason}")
 
     def _is_checkpoint_due(self, trainer: pl.Trainer) -> bool:
         every = self.run.checkpoint_steps
@@ -236,7 +251,8 @@ class Conductor(pl.Callback):
             "train_top1": totals.top1 if totals.count else None,
             "bad_steps": module.bad_steps,
         }
-        unreadable = [item for part in skipped for item in part]
+        for part in skipped:
+            self._note(part)
         if result is not None:
             row.update(
                 val_loss=result.loss,
@@ -245,7 +261,7 @@ class Conductor(pl.Callback):
                 val_mean_class_accuracy=result.mean_class_accuracy,
                 val_direction_accuracy=result.direction_accuracy,
             )
-            unreadable += result.skipped
+            self._note(list(result.skipped))
         timing = {
             "epoch": epoch,
             "seconds": seconds,
@@ -253,7 +269,6 @@ class Conductor(pl.Callback):
             "validation_seconds": validation_seconds if result is not None else None,
             "peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
         }
-        new = self.folder.add_skipped(unreadable)
         self.folder.add_epoch(row, timing)
         if self.curves:
             for name, value in {**row, "clips_per_second": timing["clips_per_second"]}.items():
@@ -261,10 +276,6 @@ class Conductor(pl.Callback):
                     self.curves(f"epoch/{name}", value, trainer.global_step)
         if self.display:
             self.display.end_epoch(row, timing)
-            if new:
-                self.display.say(
-                    f"{new} video(s) cannot be read and are left out: see {self.folder.path / 'skipped.csv'}"
-                )
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------
 

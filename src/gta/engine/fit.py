@@ -27,6 +27,7 @@ from gta.engine.run_folder import BEST, LAST, RunFolder, check_run_folder
 from gta.engine.stopping import Stopper
 from gta.errors import DataError
 
+NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 Curves = Callable[[str, float, int], None]
 
 
@@ -74,6 +75,7 @@ def fit(
     description: dict[str, Any],
     config: dict[str, Any] | None = None,
     class_weights: Tensor | None = None,
+    note_skipped: NoteSkipped | None = None,
     resume: bool = False,
     live: bool | None = None,
 ) -> FitResult:
@@ -90,6 +92,8 @@ def fit(
         description: from `gta.engine.checkpoint.describe`.
         config: the whole resolved configuration, for config.json; `optim` and `run` if not given.
         class_weights: (K,) weight of each class in the loss.
+        note_skipped: takes note of unreadable videos, (path, reason), and returns those that are new; skipped.csv in
+            the run folder if not given.
         resume: continue from last.ckpt if the folder has one.
         live: draw a progress bar; whether stderr is a terminal if not given.
 
@@ -127,6 +131,7 @@ def fit(
         display=display,
         stopper=Stopper(),
         validate=_validator(val_loader, trainer, description, run, display) if val_loader is not None else None,
+        note_skipped=(note_skipped or folder.note_skipped) if folder else None,
     )
     trainer.callbacks.append(conductor)  # pyright: ignore[reportAttributeAccessIssue]
     with conductor.stopper, _curves(run.folder, display, stored) as conductor.curves:

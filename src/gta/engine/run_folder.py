@@ -24,6 +24,7 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 CONFIG = "config.json"
 RESULTS = "results.json"
+SKIPPED = "skipped.csv"
 
 # Fields that a resumed run may change, because they do not change what is computed (or only prolong it).
 _FREE_FIELDS = (
@@ -131,7 +132,6 @@ class RunFolder:
         write_json(folder / "versions.json", {**library_versions(), "platform": platform.platform(), **_devices()})
         self.rows = [row for row in _read_rows(folder / "metrics.csv") if row["epoch"] <= last_epoch]
         self._timing = [row for row in _read_rows(folder / "timing.csv") if row["epoch"] <= last_epoch]
-        self._skipped = _read_skipped(folder / "skipped.csv")
         if last_epoch == 0:
             for stale in folder.glob("events.out.tfevents.*"):
                 stale.unlink()
@@ -143,19 +143,20 @@ class RunFolder:
         write_text(self.path / "metrics.csv", _csv(self.METRICS, self.rows))
         write_text(self.path / "timing.csv", _csv(self.TIMING, self._timing))
 
-    def add_skipped(self, skipped: list[tuple[str, str]]) -> int:
-        """Add unreadable videos to skipped.csv, each once; returns how many are new."""
-        new = [item for item in dict.fromkeys(skipped) if item[0] not in self._skipped]
-        self._skipped.update(dict(new))
-        if new:
-            rows = [{"path": path, "reason": reason} for path, reason in sorted(self._skipped.items())]
-            write_text(self.path / "skipped.csv", _csv(("path", "reason"), rows))
-        return len(new)
-
     @property
     def skipped(self) -> dict[str, str]:
-        """Unreadable videos so far: path -> reason."""
-        return dict(self._skipped)
+        """Unreadable videos so far, from skipped.csv: path -> reason."""
+        return _read_skipped(self.path / SKIPPED)
+
+    def note_skipped(self, skipped: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Add unreadable videos to skipped.csv, each once; returns those that are new."""
+        known = self.skipped
+        new = [(path, reason) for path, reason in dict(skipped).items() if path not in known]
+        if new:
+            known.update(new)
+            rows = [{"path": path, "reason": reason} for path, reason in sorted(known.items())]
+            write_text(self.path / SKIPPED, _csv(("path", "reason"), rows))
+        return new
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json."""

@@ -1,0 +1,149 @@
+"""`gta evaluate`: measure a checkpoint on a data set."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from gta.commands.arguments import parse_arguments
+from gta.config import ClipConfig, config_to_json
+from gta.errors import OptionError
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Measure a checkpoint: top-1, top-5, per class, confusion, direction; by default on its own validation videos."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Checkpoint (.ckpt) of a training run."""
+    data: tyro.conf.Positional[Path | None] = None
+    """Folder of the data set; the one of the training run if not given."""
+    layout: Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"] = "auto"
+    """How the folder is organised; `auto` looks at the files."""
+    split: Literal["train", "val", "test"] = "val"
+    """Which part of the data set."""
+    test_clips: int | None = None
+    """Temporal clips per video; as the checkpoint says if not given."""
+    test_crops: int | None = None
+    """Spatial crops per clip, 1 or 3; as the checkpoint says if not given."""
+    averaging: Literal["softmax", "logits"] | None = None
+    """What is averaged over the views of a video; as the checkpoint says if not given."""
+    batch_size: int = 16
+    """Videos per step."""
+    num_workers: int = 2
+    """Processes that decode videos; 0 decodes in the main process."""
+    precision: Literal["32", "bf16", "fp16"] = "32"
+    """Arithmetic."""
+    device: str = "auto"
+    """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    output: Path | None = None
+    """JSON file for the results; evaluation.json beside the checkpoint if not given."""
+    scores: Path | None = None
+    """Also write every video's scores to this .npz file (paths, labels, scores, classes)."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise OptionError(f"--batch-size is {self.batch_size}: it must be 1 or more")
+        if self.num_workers < 0:
+            raise OptionError(f"--num-workers is {self.num_workers}: it must be 0 or more")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta evaluate`."""
+    options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate")
+    run(options)
+
+
+def run(options: EvaluateArguments) -> dict[str, Any]:
+    """Evaluate, write and print the results; returns what was written."""
+    from rich.progress import Progress
+
+    from gta.data.dataset import VideoDataset
+    from gta.data.listing import open_videos
+    from gta.data.loader import build_loader
+    from gta.data.transforms import Normalize
+    from gta.engine.checkpoint import read_checkpoint
+    from gta.engine.evaluate import evaluate
+    from gta.files import write_json
+    from gta.predictor import build_model, choose_device, clip_protocol
+
+    checkpoint = read_checkpoint(options.checkpoint)
+    clip = _protocol(clip_protocol(checkpoint), options)
+    root = options.data or _trained_on(options.checkpoint)
+    videos = open_videos(root, options.split, layout=options.layout, classes=checkpoint.classes)
+    device = choose_device(options.device)
+    model = build_model(checkpoint).to(device)
+    loader = build_loader(
+        VideoDataset(videos, clip, training=False),
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        shuffle=False,
+        pin_memory=device.type == "cuda",
+    )
+    with Progress(transient=True, console=_console()) as progress:
+        task = progress.add_task("evaluating", total=len(videos))
+        result = evaluate(
+            model,
+            loader,
+            prepare=Normalize(clip.mean, clip.std).to(device),
+            classes=checkpoint.classes,
+            averaging=clip.averaging,
+            reversals=checkpoint.reversals,
+            precision=options.precision,
+            device=device,
+            on_batch=lambda count: progress.advance(task, count),
+        )
+    written = {
+        "checkpoint": str(options.checkpoint),
+        "data": str(root),
+        "layout": videos.layout,
+        "split": options.split,
+        "protocol": config_to_json(clip),
+        "precision": options.precision,
+        **result.to_json(),
+    }
+    output = options.output or options.checkpoint.parent / "evaluation.json"
+    write_json(output, written)
+    if options.scores:
+        result.write_scores(options.scores, (str(record.path) for record in videos.records))
+    _print(written, output)
+    return written
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=not Console(stderr=True).is_terminal)
+
+
+def _protocol(clip: ClipConfig, options: EvaluateArguments) -> ClipConfig:
+    changes: dict[str, Any] = {
+        name: value
+        for name in ("test_clips", "test_crops", "averaging")
+        if (value := getattr(options, name)) is not None
+    }
+    return replace(clip, **changes)
+
+
+def _trained_on(checkpoint: Path) -> Path:
+    """The data set of the run that wrote the checkpoint, from config.json beside it."""
+    from gta.engine.run_folder import CONFIG, read_config
+
+    root = read_config(checkpoint.parent).get("data", {}).get("root") if (checkpoint.parent / CONFIG).exists() else None
+    if root is None:
+        raise OptionError(f"{checkpoint}: no {CONFIG} beside it that names the data: give the data set's folder")
+    return Path(root)
+
+
+def _print(written: dict[str, Any], output: Path) -> None:
+    direction = written["direction_accuracy"]
+    print(f"{written['num_videos']} videos of {written['data']} ({written['split']})")
+    print(f"top-1                {100 * written['top1']:6.2f} %")
+    print(f"top-5                {100 * written['top5']:6.2f} %")
+    print(f"mean class accuracy  {100 * written['mean_class_accuracy']:6.2f} %")
+    if direction is not None:
+        print(f"direction accuracy   {100 * direction:6.2f} %")
+    for entry in written["skipped"]:
+        print(f"left out: {entry['path']}: {entry['reason']}")
+    print(f"written: {output}")

@@ -1,0 +1,70 @@
+"""`gta train RECIPE --fast-dev-run`: the whole path of a recipe, made small, in a temporary folder."""
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, cast
+
+from gta.config import TrainConfig
+
+_SYNTHETIC_LAYOUTS = ("folder", "ssv1", "ssv2", "kinetics")
+
+
+def fast_dev_run(config: TrainConfig) -> None:
+    """Train two steps and validate, with everything that the recipe switches on, and say what was made smaller.
+
+    Without the data set, a handful of synthetic videos in its layout take its place. Weights are not downloaded.
+    """
+    from gta.commands.train import train
+
+    with tempfile.TemporaryDirectory(prefix="gta-fast-dev-run-") as folder:
+        small = shrink(config, Path(folder))
+        if small.data.root != config.data.root:
+            _synthesize(small)
+        _say(config, small)
+        result = train(small, live=False)
+        if result is not None:
+            print(f"the recipe works: {result.steps} steps, {result.best['num_videos']} validation videos")
+
+
+def shrink(config: TrainConfig, folder: Path) -> TrainConfig:
+    """The same configuration with two clips per step, two steps, and its data and results under `folder`."""
+    has_data = config.data.root is not None and config.data.root.exists()
+    layout = config.data.layout if has_data or config.data.layout in _SYNTHETIC_LAYOUTS else "folder"
+    return replace(
+        config,
+        model=replace(config.model, pretrained=None),
+        data=replace(
+            config.data,
+            root=config.data.root if has_data else folder / "data",
+            layout=layout,
+            batch_size=2,
+            num_workers=0,
+            clip=replace(config.data.clip, test_clips=1, test_crops=1),
+        ),
+        run=replace(config.run, folder=folder / "run", max_epochs=1, max_steps=2, validate_every=1),
+    )
+
+
+def _synthesize(config: TrainConfig) -> None:
+    from gta.data.synthetic import CLASSES, synthesize
+
+    layout = "folder" if config.data.layout == "auto" else config.data.layout
+    assert config.data.root is not None
+    synthesize(
+        config.data.root,
+        layout=cast(Literal["folder", "ssv1", "ssv2", "kinetics"], layout),
+        num_videos=8,
+        val_fraction=0.5,
+        classes=CLASSES[:2],
+    )
+
+
+def _say(config: TrainConfig, small: TrainConfig) -> None:
+    changes = [f"batch {config.data.batch_size} -> 2", "2 steps", "1 test view"]
+    if small.data.root != config.data.root:
+        changes.append("synthetic videos for the data set")
+    if config.model.pretrained is not None:
+        changes.append(f"random weights for {config.model.pretrained}")
+    print(f"fast development run: {', '.join(changes)}", file=sys.stderr)

@@ -1,0 +1,230 @@
+"""`gta train`: train a model from a recipe, or continue a run."""
+
+import difflib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gta.commands.arguments import parse_arguments
+from gta.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, config_from_json, config_to_json
+from gta.errors import OptionError
+from gta.recipes import RECIPES, SUMMARIES
+
+_USAGE = """usage: gta train RECIPE [OPTIONS]
+       gta train RUN_FOLDER --resume [OPTIONS]
+       gta train --list
+
+Train a model from a recipe; options override its fields. gta train RECIPE --help shows them all with their values.
+gta train --list shows the recipes, gta train RECIPE --print the resolved configuration. A run folder in the place of
+the recipe continues with that run's own configuration."""
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Train a model. Every option shows the recipe's value as its default."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """The videos."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Loss, optimiser and schedule."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """The run."""
+    resume: bool = False
+    """Continue the run folder from its last checkpoint, in the middle of an epoch if need be."""
+    print: bool = False
+    """Print the resolved configuration as JSON and stop."""
+    fast_dev_run: bool = False
+    """Prove the recipe in seconds: two small steps and a validation, on synthetic videos if --data.root has none."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta train`."""
+    if arguments[:1] == ["--list"]:
+        width = max(map(len, RECIPES))
+        print("\n".join(f"{name:<{width}}  {SUMMARIES[name]}" for name in RECIPES))
+        return
+    if not arguments or arguments[0].startswith("-"):
+        if arguments and arguments[0] in ("-h", "--help"):
+            print(_USAGE)
+            return
+        raise OptionError("name a recipe first: gta train RECIPE [OPTIONS]; gta train --list shows the recipes")
+    name, *rest = arguments
+    options = _parse(name, rest)
+    config = TrainConfig(model=options.model, data=options.data, optim=options.optim, run=options.run)
+    if options.print:
+        import json
+
+        print(json.dumps(config_to_json(config), indent=2))
+        return
+    if options.fast_dev_run:
+        from gta.commands.fast_dev_run import fast_dev_run
+
+        fast_dev_run(config)
+        return
+    from gta.engine.stopping import TrainingInterrupted
+
+    try:
+        result = train(config, resume=options.resume)
+    except TrainingInterrupted as stop:
+        print(f"gta train: {stop}", file=sys.stderr)
+        raise SystemExit(128 + stop.number) from stop
+    if result is not None:
+        _print_result(result)
+
+
+def _parse(name: str, rest: list[str]) -> TrainArguments:
+    folder = Path(name)
+    if name in RECIPES:
+        config = RECIPES[name]()
+    elif (folder / "config.json").exists():
+        config = _stored_config(folder)
+    else:
+        close = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows them"
+        raise OptionError(f"'{name}' is neither a recipe nor a run folder: {hint}")
+    default = TrainArguments(model=config.model, data=config.data, optim=config.optim, run=config.run)
+    options = parse_arguments(TrainArguments, rest, command=f"gta train {name}", default=default)
+    if name not in RECIPES and not (options.resume or options.print):
+        raise OptionError(f"{name} is a run folder: continue it with --resume, or name a recipe")
+    return options
+
+
+def _stored_config(folder: Path) -> TrainConfig:
+    import json
+    from dataclasses import replace
+
+    path = folder / "config.json"
+    try:
+        config = config_from_json(TrainConfig, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise OptionError(f"{path}: not valid JSON ({error})") from error
+    return replace(config, run=replace(config.run, folder=folder))
+
+
+def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None) -> Any:
+    """Train as `config` says: open the data, build the model, fit.
+
+    Args:
+        config: the whole configuration.
+        resume: continue from the run folder's last checkpoint, if it has one.
+        live: draw a progress bar; whether stderr is a terminal if not given.
+
+    Returns:
+        A `gta.engine.fit.FitResult`, or None in all processes but the first.
+    """
+    if config.data.root is None:
+        raise OptionError("no data: give the data set's folder with --data.root")
+    import torch
+
+    from gta.data.dataset import VideoDataset
+    from gta.data.listing import open_videos
+    from gta.data.loader import build_loader
+    from gta.data.skipped import SkippedVideos
+    from gta.data.transforms import Normalize
+    from gta.engine.checkpoint import describe
+    from gta.engine.fit import fit
+    from gta.engine.launch import find_process
+    from gta.engine.run_folder import check_run_folder, check_same_config, read_config
+
+    plain = config_to_json(config)
+    process = find_process(config.run, config.optim)
+    if process.rank == 0:
+        check_run_folder(config.run.folder, resume=resume)
+        if (config.run.folder / "config.json").exists():
+            check_same_config(read_config(config.run.folder), plain)
+    data, clip = config.data, config.data.clip
+    training = open_videos(config.data.root, "train", layout=data.layout, fold=data.fold)
+    validation = open_videos(config.data.root, "val", layout=data.layout, classes=training.classes, fold=data.fold)
+    torch.manual_seed(config.run.seed)
+    model = build_model(config.model, num_classes=len(training.classes))
+    on_gpu = config.run.accelerator != "cpu" and torch.cuda.is_available()
+    shared = {
+        "batch_size": data.batch_size,
+        "num_workers": data.num_workers,
+        "rank": process.rank,
+        "world_size": process.world_size,
+        "pin_memory": on_gpu,
+        "seed": config.run.seed,
+    }
+    train_set = VideoDataset(training, clip, training=True, seed=config.run.seed)
+    result = fit(
+        model,
+        build_loader(
+            train_set, shuffle=True, drop_last=len(training) >= data.batch_size * process.world_size, **shared
+        ),
+        build_loader(VideoDataset(validation, clip, training=False), shuffle=False, **shared),
+        prepare=Normalize(clip.mean, clip.std),
+        optim=config.optim,
+        run=config.run,
+        description=describe(
+            model=model.arguments,
+            classes=training.classes,
+            clip=config_to_json(clip),
+            reversals=reversals(training.classes),
+        ),
+        config=plain,
+        note_skipped=SkippedVideos(
+            config.run.folder / "skipped.csv",
+            num_videos=len(training) + len(validation),
+            max_share=data.max_skipped,
+        ).add,
+        class_weights=_class_weights(config.optim, [record.label for record in training.records], training.classes),
+        resume=resume,
+        live=live,
+    )
+    return result if process.rank == 0 else None
+
+
+def build_model(config: ModelConfig, *, num_classes: int) -> Any:
+    """Build the network that `config` names.
+
+    Raises:
+        OptionError: the name is unknown or the options do not fit it.
+    """
+    from gta.models.registry import create_model
+
+    try:
+        return create_model(
+            config.name,
+            num_classes=num_classes,
+            num_frames=config.num_frames,
+            pretrained=config.pretrained,
+            dropout=config.dropout,
+            at=config.at,
+            num_groups=config.num_groups,
+            num_regions=config.num_regions,
+        )
+    except ValueError as error:
+        raise OptionError(f"--model: {error}") from error
+
+
+def reversals(classes: tuple[str, ...]) -> dict[str, str]:
+    """Which of these classes are each other's time reversal, as far as is known (the synthetic data set's)."""
+    from gta.data.synthetic.classes import REVERSALS
+
+    return {name: REVERSALS[name] for name in classes if REVERSALS.get(name) in classes}
+
+
+def _class_weights(optim: OptimConfig, labels: list[int], classes: tuple[str, ...]) -> Any:
+    """Inverse shares of the classes, mean 1 over the videos; None if all count alike."""
+    if optim.class_weights == "none":
+        return None
+    import torch
+
+    counts = torch.bincount(torch.tensor(labels), minlength=len(classes)).double()
+    present = (counts > 0).sum()
+    return (len(labels) / (present * counts.clamp(min=1))).float()
+
+
+def _print_result(result: Any) -> None:
+    if result.best:
+        best = result.best
+        line = f"best: epoch {result.best_epoch}, top-1 {100 * best['top1']:.2f} %, top-5 {100 * best['top5']:.2f} %"
+        if best["direction_accuracy"] is not None:
+            line += f", direction {100 * best['direction_accuracy']:.2f} %"
+        print(line)
+    print(f"written: {result.folder} ({result.steps} steps in {result.seconds:.0f} s)")
+    print(f"next: gta evaluate {result.best_checkpoint}")

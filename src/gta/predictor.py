@@ -1,0 +1,125 @@
+"""From a checkpoint and a video file to named classes with scores."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gta.config import ClipConfig, config_from_json
+from gta.data.dataset import clip_views
+from gta.data.transforms import Normalize
+from gta.engine.checkpoint import Checkpoint, load_weights, read_checkpoint
+from gta.engine.evaluate import video_scores
+from gta.errors import CheckpointError, GtaError, OptionError
+from gta.models.registry import create_model
+from gta.types import Prediction
+
+
+def build_model(checkpoint: Checkpoint) -> nn.Module:
+    """Build the network that a checkpoint describes, with its weights, in evaluation mode on the CPU.
+
+    Raises:
+        CheckpointError: this version cannot build such a model, or the weights do not fit it.
+    """
+    arguments: dict[str, Any] = {**checkpoint.description["model"], "num_classes": len(checkpoint.classes)}
+    try:
+        model = create_model(**arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path}: the model it describes cannot be built: {error}") from error
+    load_weights(model, checkpoint)
+    return model.eval()
+
+
+def clip_protocol(checkpoint: Checkpoint) -> ClipConfig:
+    """How the checkpoint's model wants its videos: sampling, sizes, normalisation, views.
+
+    Raises:
+        CheckpointError: the stored protocol is of another version.
+    """
+    try:
+        return config_from_json(ClipConfig, checkpoint.description["clip"])
+    except GtaError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is the GPU where PyTorch finds one, else the CPU; anything else is PyTorch's name of a device.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError(f"--device is {device}: PyTorch has no such device here; use auto or cpu") from error
+    return place
+
+
+class Predictor:
+    """Classifies video files with a trained model.
+
+    Args:
+        model: (B, 3, T, H, W) float32 -> logits (B, K).
+        classes: K names in the order of the logits.
+        clip: how a video becomes clips; all its evaluation views are averaged.
+        device: where to compute.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, classes: tuple[str, ...], clip: ClipConfig, device: str | torch.device = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.prepare = Normalize(clip.mean, clip.std).to(self.device)
+        self.classes = classes
+        self.clip = clip
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, device: str = "auto") -> "Predictor":
+        """Load a checkpoint that `gta train` wrote; nothing else is needed.
+
+        Args:
+            path: a .ckpt file.
+            device: `auto` (a GPU if there is one), or PyTorch's name of a device.
+
+        Raises:
+            CheckpointError: the file is missing, damaged or of another kind.
+        """
+        checkpoint = read_checkpoint(path)
+        return cls(
+            build_model(checkpoint),
+            classes=checkpoint.classes,
+            clip=clip_protocol(checkpoint),
+            device=choose_device(device),
+        )
+
+    def predict(self, path: str | Path, topk: int = 5) -> Prediction:
+        """Classify one video file or folder of frames.
+
+        Args:
+            path: what FFmpeg can read, or a folder of JPEG frames.
+            topk: how many classes to name, 1 or more (at most all of them).
+
+        Raises:
+            VideoError: the video is missing or cannot be read.
+            ValueError: `topk` is below 1.
+        """
+        if topk < 1:
+            raise ValueError(f"topk is {topk}: at least one class is needed")
+        scores = self.scores(clip_views(path, self.clip))
+        best = torch.topk(scores, min(topk, len(self.classes)))
+        return Prediction(
+            path=Path(path),
+            labels=tuple(self.classes[index] for index in best.indices.tolist()),
+            scores=tuple(best.values.tolist()),
+        )
+
+    def scores(self, views: Tensor) -> Tensor:
+        """Class probabilities (K,) float32 on the CPU of one video's views, uint8 (V, 3, T, H, W), averaged."""
+        with torch.inference_mode():
+            clip = views.unsqueeze(0).to(self.device)
+            return video_scores(self.model, clip, prepare=self.prepare, averaging=self.clip.averaging)[0].cpu()
