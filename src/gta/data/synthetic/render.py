@@ -199,9 +199,10 @@ def _draw_object(picture: Array, parameters: ClipParameters, path: Poses, x: Arr
         return
     slit = path.opening[:, None, None]
     _blend(picture, body, parameters.inside_color)
-    leaves = np.clip(0.5 + (np.abs(local_x) - slit) * (path.size * short)[:, None, None], 0, 1)
-    leaves = np.where(slit > 0, leaves, 1) * body
-    _draw_thing(picture, parameters.look, local_x - np.sign(local_x) * slit, local_y, leaves)
+    edge = np.clip(0.5 + (np.abs(local_x) - slit) * (path.size * short)[:, None, None], 0, 1)
+    leaf_x = local_x - np.sign(local_x) * slit  # each half of the body has slid outwards by the half-width of the slit
+    leaves = _cut(_outside(parameters.look.shape, leaf_x, local_y), path.size, short) * np.where(slit > 0, edge, 1)
+    _draw_thing(picture, parameters.look, leaf_x, local_y, leaves)
 
 
 def _draw_cover(
