@@ -52,11 +52,11 @@ class EvaluateArguments:
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta evaluate`."""
     options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate")
-    run(options)
+    _print(evaluate_checkpoint(options), _output(options))
 
 
-def run(options: EvaluateArguments) -> dict[str, Any]:
-    """Evaluate, write and print the results; returns what was written."""
+def evaluate_checkpoint(options: EvaluateArguments) -> dict[str, Any]:
+    """Evaluate and write the results; returns what was written."""
     from rich.progress import Progress
 
     from gta.data.dataset import VideoDataset
@@ -103,12 +103,14 @@ def run(options: EvaluateArguments) -> dict[str, Any]:
         "precision": options.precision,
         **result.to_json(),
     }
-    output = options.output or options.checkpoint.parent / "evaluation.json"
-    write_json(output, written)
+    write_json(_output(options), written)
     if options.scores:
         result.write_scores(options.scores, (str(record.path) for record in videos.records))
-    _print(written, output)
     return written
+
+
+def _output(options: EvaluateArguments) -> Path:
+    return options.output or options.checkpoint.parent / "evaluation.json"
 
 
 def _console() -> Any:

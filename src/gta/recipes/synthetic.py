@@ -1,20 +1,26 @@
 """Recipes for the synthetic data set (`gta synthesize`), in a CPU and a GPU size."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from gta.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from gta.config import ClipConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from gta.data.presets import clip_config
 
 ROOT = Path("data/synthetic")
 """Where these recipes look for the data set unless told otherwise."""
 
 
+def _clip(crop_size: int) -> ClipConfig:
+    """The paper's protocol without the flip, which would turn clockwise into counter-clockwise under the old label."""
+    return replace(clip_config("paper", crop_size=crop_size), flip="none")
+
+
 def synthetic() -> TrainConfig:
     """A narrow network at 56 px: minutes on two CPU cores. `--model.name tiny` is the 2D baseline."""
     return TrainConfig(
         model=ModelConfig(name="tiny_gta", num_frames=8, dropout=0.1),
-        data=DataConfig(root=ROOT, batch_size=32, num_workers=2, clip=clip_config("paper", crop_size=56)),
+        data=DataConfig(root=ROOT, batch_size=32, num_workers=2, clip=_clip(56)),
         optim=OptimConfig(
             optimizer="adamw",
             lr=3e-3,
@@ -32,7 +38,7 @@ def synthetic_gpu() -> TrainConfig:
     """ResNet-50 with GTA at 112 px, from random weights, in bf16: for one GPU."""
     return TrainConfig(
         model=ModelConfig(name="r2d50_gta", num_frames=8, dropout=0.3),
-        data=DataConfig(root=ROOT, batch_size=64, num_workers=8, clip=clip_config("paper", crop_size=112)),
+        data=DataConfig(root=ROOT, batch_size=64, num_workers=8, clip=_clip(112)),
         optim=OptimConfig(
             optimizer="adamw",
             lr=1e-3,

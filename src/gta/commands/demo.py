@@ -1,0 +1,282 @@
+"""`gta demo`: from nothing to trained, compared, explained models, on freshly rendered videos."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gta.commands.arguments import parse_arguments
+from gta.errors import OptionError, RunFolderError
+
+if TYPE_CHECKING:
+    from gta.viz.report import Example, ModelResult
+
+RESULTS = "results.json"
+REPORT = "report.html"
+MARKER = ".gta-demo"  # says that a folder is the demo's own, so that the demo may replace what it left there
+PANELS = {"train_loss": "training loss", "train_top1": "training top-1", "val_top1": "validation top-1"}
+FRESH_CLASSES = (
+    "Opening something",
+    "Pushing something from right to left",
+    "Moving something towards the camera",
+    "Turning something clockwise",
+    "Shaking something",
+)
+
+
+@dataclass(frozen=True)
+class DemoArguments:
+    """Render videos, train a 2D model and GTA on them with one budget, compare them on held-out videos, explain."""
+
+    folder: Path = Path("runs/demo")
+    """Where everything goes; an earlier demo's results there are replaced, its videos used again."""
+    models: tuple[str, ...] = ("tiny", "tiny_gta")
+    """Models to compare (see `gta models`)."""
+    num_videos: int = 1280
+    """Videos to render: 70 % to train on, 10 % to choose the best epoch, 20 % to test."""
+    max_epochs: int = 12
+    """Passes over the training videos, for each model."""
+    seed: int = 0
+    """Seed of the videos and of the training; the same seed gives the same numbers."""
+    num_workers: int = 2
+    """Processes that render and decode videos; 0 does it in the main process."""
+
+    def __post_init__(self) -> None:
+        if self.max_epochs < 1:
+            raise OptionError(f"--max-epochs is {self.max_epochs}: at least one epoch is needed")
+        if not self.models:
+            raise OptionError("--models is empty: name at least one model")
+        if len(set(self.models)) < len(self.models):
+            raise OptionError(f"--models is {' '.join(self.models)}: name each model once")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta demo`."""
+    options = parse_arguments(DemoArguments, arguments, command="gta demo")
+    run_demo(options)
+
+
+def run_demo(options: DemoArguments) -> dict[str, Any]:
+    """Do all steps and return what was written to results.json.
+
+    Raises:
+        OptionError: an option does not fit.
+        RunFolderError: the folder exists and is not an earlier demo's.
+    """
+    from gta.data.synthetic import synthesize
+    from gta.data.synthetic.classes import CLASSES, permutation_invariant_ceiling
+    from gta.files import write_json, write_text
+    from gta.models.registry import create_model
+    from gta.viz.report import render_report
+
+    for model in options.models:  # a wrong name should not cost the time of rendering
+        try:
+            create_model(model, num_classes=len(CLASSES))
+        except ValueError as error:
+            raise OptionError(f"--models: {error}") from error
+    _claim(options)
+    videos = options.folder / "videos"
+    _step("1/4", f"rendering {options.num_videos} videos of {len(CLASSES)} classes into {videos}")
+    summary = synthesize(
+        videos,
+        layout="folder",
+        num_videos=options.num_videos,
+        seed=options.seed,
+        val_fraction=0.1,
+        test_fraction=0.2,
+        num_workers=options.num_workers,
+        progress=True,
+    )
+    ceiling = permutation_invariant_ceiling(CLASSES)
+    models = []
+    for position, name in enumerate(options.models, start=1):
+        _step("2/4", f"training {name} ({position} of {len(options.models)}), {options.max_epochs} epochs")
+        models.append(_train_and_test(name, videos, options))
+    _step("3/4", "predicting freshly rendered videos")
+    examples = _predict_fresh(options)
+    commands = _next_commands(options, videos)
+    _step("4/4", f"writing {options.folder / REPORT}")
+    results = _results(models, ceiling, options)
+    write_json(options.folder / RESULTS, results)
+    write_text(
+        options.folder / REPORT,
+        render_report(
+            title="Global Temporal Attention: order matters",
+            summary=_summary(summary.num_train, summary.num_test, len(CLASSES), ceiling, options),
+            models=models,
+            classes=CLASSES,
+            examples=examples,
+            commands=commands,
+            panels=PANELS,
+        ),
+    )
+    _print_results(models, ceiling, options, commands)
+    return results
+
+
+def _claim(options: DemoArguments) -> None:
+    """Make the folder the demo's own, and clear what an earlier demo left there besides its videos."""
+    folder = options.folder
+    if folder.exists():
+        if not folder.is_dir():
+            raise RunFolderError(f"{folder}: a file is in the way: choose another --folder")
+        if any(folder.iterdir()) and not (folder / MARKER).exists():
+            raise RunFolderError(f"{folder}: this folder holds something else than a demo: choose another --folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+    for name in (RESULTS, REPORT):
+        (folder / name).unlink(missing_ok=True)
+    for model in options.models:
+        if (folder / model).exists():
+            shutil.rmtree(folder / model)
+
+
+def _train_and_test(name: str, videos: Path, options: DemoArguments) -> "ModelResult":
+    """Train one model and measure its best epoch on the test videos, which had no part in choosing it."""
+    import numpy as np
+
+    from gta.commands.evaluate import EvaluateArguments, evaluate_checkpoint
+    from gta.commands.train import train
+    from gta.engine.checkpoint import read_checkpoint
+    from gta.models.flops import count_flops
+    from gta.predictor import build_model, clip_protocol
+    from gta.recipes.demo import demo
+    from gta.viz.report import ModelResult
+
+    config = demo(
+        model=name,
+        videos=videos,
+        folder=options.folder / name,
+        max_epochs=options.max_epochs,
+        seed=options.seed,
+        num_workers=options.num_workers,
+    )
+    fitted = train(config)
+    arguments = EvaluateArguments(
+        checkpoint=fitted.best_checkpoint, split="test", num_workers=options.num_workers, device="cpu"
+    )
+    measured = evaluate_checkpoint(arguments)
+    checkpoint = read_checkpoint(fitted.best_checkpoint)
+    model = build_model(checkpoint)
+    clip = clip_protocol(checkpoint)
+    return ModelResult(
+        name=name,
+        top1=measured["top1"],
+        top5=measured["top5"],
+        direction_accuracy=measured["direction_accuracy"],
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        gflops=count_flops(model, (1, 3, clip.num_frames, clip.crop_size, clip.crop_size)) / 1e9,
+        train_seconds=fitted.seconds,
+        confusion=np.array(measured["confusion"]["rows_true_columns_predicted"]),
+        curves={key: [float("nan") if row[key] is None else row[key] for row in fitted.rows] for key in PANELS},
+        mixing={
+            parameter_name.removesuffix(".mixing"): parameter.detach().numpy()
+            for parameter_name, parameter in model.named_parameters()
+            if parameter_name.endswith(".mixing")
+        },
+    )
+
+
+def _predict_fresh(options: DemoArguments) -> "list[Example]":
+    """Render videos that no split contains and ask every model about them."""
+    from gta.data.decode import read_video
+    from gta.data.synthetic import write_clip
+    from gta.predictor import Predictor
+    from gta.viz.report import Example
+
+    predictors = {
+        name: Predictor.from_checkpoint(options.folder / name / "best.ckpt", device="cpu") for name in options.models
+    }
+    examples = []
+    for index, truth in enumerate(FRESH_CLASSES):
+        # Another seed than the data set's, so these parameters were never drawn for it.
+        path = write_clip(
+            options.folder / "fresh" / f"{index}.mp4", truth, seed=options.seed + 1_000_003, index=options.seed + index
+        )
+        examples.append(
+            Example(
+                title=path.name,
+                truth=truth,
+                frames=read_video(path).permute(0, 2, 3, 1).numpy(),
+                predictions={name: predictor.predict(path, topk=3) for name, predictor in predictors.items()},
+            )
+        )
+    return examples
+
+
+def _results(models: "Sequence[ModelResult]", ceiling: float, options: DemoArguments) -> dict[str, Any]:
+    from gta.engine.checkpoint import library_versions
+
+    return {
+        "ceiling": ceiling,
+        "models": {
+            model.name: {
+                "top1": model.top1,
+                "top5": model.top5,
+                "direction_accuracy": model.direction_accuracy,
+                "num_parameters": model.num_parameters,
+                "gflops": model.gflops,
+            }
+            for model in models
+        },
+        "num_videos": options.num_videos,
+        "max_epochs": options.max_epochs,
+        "seed": options.seed,
+        "versions": library_versions(),
+    }
+
+
+def _summary(num_train: int, num_test: int, num_classes: int, ceiling: float, options: DemoArguments) -> list[str]:
+    return [
+        f"Every model was trained with the same budget ({options.max_epochs} epochs, seed {options.seed}) on "
+        f"{num_train} synthetic videos of {num_classes} classes and tested on {num_test} others. Seven pairs of "
+        "classes are each other's time reversal, such as opening and closing.",
+        f"The ceiling of {100 * ceiling:.1f} % top-1 is computed from the classes: a model whose answer does not "
+        "depend on the order of the frames - a 2D network that averages over frames, or self-attention among them - "
+        "can at best tell the pair and has to guess the direction. A figure a little above it is chance on a finite "
+        "number of videos.",
+    ]
+
+
+def _next_commands(options: DemoArguments, videos: Path) -> list[str]:
+    best = options.folder / options.models[-1] / "best.ckpt"
+    return [
+        f"gta predict {best} {options.folder / 'fresh' / '0.mp4'} --topk 3",
+        f"gta evaluate {best} {videos} --split test",
+        f"gta train synthetic --data.root {videos} --model.name tiny_dnl --run.folder runs/tiny_dnl",
+    ]
+
+
+def _step(number: str, text: str) -> None:
+    print(f"[{number}] {text}", flush=True)
+
+
+def _print_results(
+    models: "Sequence[ModelResult]", ceiling: float, options: DemoArguments, commands: Sequence[str]
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Held-out videos", title_justify="left")
+    table.add_column("model")
+    for heading in ("top-1", "top-5", "direction", "parameters", "GFLOPs", "training"):
+        table.add_column(heading, justify="right")
+    for model in models:
+        direction = model.direction_accuracy
+        table.add_row(
+            model.name,
+            f"{100 * model.top1:.1f} %",
+            f"{100 * model.top5:.1f} %",
+            "-" if direction is None else f"{100 * direction:.1f} %",
+            f"{model.num_parameters / 1e6:.2f} M",
+            f"{model.gflops:.3f}",
+            f"{model.train_seconds:.0f} s",
+        )
+    console = Console()
+    console.print()
+    console.print(table)
+    print(f"Ceiling of any model that ignores the order of frames: {100 * ceiling:.1f} % top-1.")
+    print(f"\nReport:  {options.folder / REPORT}\nNumbers: {options.folder / RESULTS}\n\nNext, for example:")
+    for command in commands:
+        print(f"  {command}")
