@@ -19,13 +19,18 @@ COMMANDS: dict[str, str] = {
     "evaluate": "measure a checkpoint on a data set",
     "predict": "say what happens in video files",
     "synthesize": "render the synthetic data set as real video files",
+    "ensemble": "average the saved scores of several evaluations",
+    "data": "check a data set, show what a protocol does to it, convert it for fast reading",
     "models": "list the models",
+    "convert": "turn weights of other code bases into ours",
+    "paper": "the paper's GFLOPs and parameters beside ours",
 }
 
 # Operating-system errors that the user can mend, with what to do about them.
 _DISK_HINTS = {
     errno.ENOSPC: "the disk is full: free some space or write elsewhere",
     errno.EDQUOT: "the disk quota is used up: free some space or write elsewhere",
+    errno.EFBIG: "the file would exceed the size limit of this account: raise it or write elsewhere",
     errno.EROFS: "the file system is read-only: write elsewhere",
     errno.EACCES: "permission denied: check the owner and mode, or write elsewhere",
     errno.EPERM: "operation not permitted: check the owner and mode, or write elsewhere",

@@ -53,6 +53,9 @@ class VideoDataset(Dataset[Sample]):
         seed: seed of sampling and augmentation.
         opener: gives what to read a record's frames from (an object like `VideoFile`), or None for the file itself;
             for frames that were decoded before.
+
+    Raises:
+        DataError: the split has no labels (the test split of Something-Something).
     """
 
     def __init__(
@@ -70,10 +73,8 @@ class VideoDataset(Dataset[Sample]):
         self.seed = seed
         self._opener = opener
         self._flip_targets = flip_targets(videos.classes, clip.flip)
-        if training and any(record.label == UNKNOWN_LABEL for record in videos.records):
-            raise DataError(
-                f"{videos.root}: the split '{videos.split}' has videos without a label; train on another one"
-            )
+        if any(record.label == UNKNOWN_LABEL for record in videos.records):
+            raise DataError(f"{videos.root}: the split '{videos.split}' comes without labels; use another one")
 
     def __len__(self) -> int:
         return len(self.videos.records)

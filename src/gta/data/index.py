@@ -38,6 +38,7 @@ class VideoFacts:
         names: names of the pictures in a folder.
         problem: why the video cannot be read; None if it can.
         digest: hash of the contents, where it was computed; equal ones are duplicates.
+        decoded: whether every frame was decoded, or only the packets read.
     """
 
     size: int
@@ -52,6 +53,7 @@ class VideoFacts:
     names: tuple[str, ...] | None = None
     problem: str | None = None
     digest: str = ""
+    decoded: bool = False
 
 
 def stamp_of(path: str | Path) -> tuple[int, int]:
@@ -125,6 +127,7 @@ class DataIndex:
             else None,
             problem=problem or None,
             digest=digest,
+            decoded=bool(columns["decoded"][row]),
         )
 
 
@@ -184,6 +187,7 @@ def save_index(root: Path, facts: Mapping[str, VideoFacts]) -> Path:
         "counted": np.array([-1 if count is None else count for count in counted], np.int64),
         "kinds": np.array([_kind(entry) for entry in values], np.int8),
         "texts": _compressed("\0".join(texts)),
+        "decoded": np.array([entry.decoded for entry in values], np.bool_),
         "offsets": offsets,
         "blobs": np.frombuffer(b"".join(blobs), np.uint8),
     }

@@ -51,7 +51,7 @@ def detect_layout(root: Path) -> Layout:
     Raises:
         DataError: the folder is missing or empty, or looks like none of the layouts.
     """
-    _check_root(root)
+    check_root(root)
     if root.is_file():
         if find_manifest(root, "train") is None:
             raise DataError(f"{root}: a list of videos must be a .csv or .jsonl file")
@@ -76,7 +76,12 @@ def detect_layout(root: Path) -> Layout:
     raise DataError(f"{root}: this does not look like a data set; see the documentation for the layouts that are known")
 
 
-def _check_root(root: Path) -> None:
+def check_root(root: Path) -> None:
+    """Refuse a folder that is missing or empty.
+
+    Raises:
+        DataError: it is.
+    """
     if not root.exists():
         raise DataError(f"{root}: no such folder; name the folder of a data set")
     if root.is_dir() and not any(root.iterdir()):
@@ -107,13 +112,21 @@ def open_videos(
     root = Path(root)
     if split not in get_args(Split):
         raise OptionError(f"split is '{split}': it must be one of {', '.join(get_args(Split))}")
-    _check_root(root)
+    check_root(root)
     chosen: Layout = detect_layout(root) if layout == "auto" else layout
-    listed = _list(root, split, chosen, classes, fold)
+    listed = list_layout(root, split, chosen, classes, fold)
+    listed.require_known_labels()
     return VideoList(root, chosen, split, listed.classes, listed.records, listed.missing, load_index(root))
 
 
-def _list(root: Path, split: Split, layout: Layout, classes: Sequence[str] | None, fold: int) -> Listed:
+def list_layout(
+    root: Path, split: Split, layout: Layout, classes: Sequence[str] | None = None, fold: int = 1
+) -> Listed:
+    """List one split as its layout has it, labels that are not among the classes included (`Listed.wrong`).
+
+    Raises:
+        DataError: as `open_videos`, but for such labels.
+    """
     if layout == "folder":
         return list_folder(root, split, classes)
     if layout == "ssv1":

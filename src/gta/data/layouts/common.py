@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,33 @@ UNKNOWN_LABEL = -1
 
 @dataclass(frozen=True)
 class Listed:
-    """What a layout found: the class names in order, the labelled videos, and listed videos that are not there."""
+    """What a layout found.
+
+    Args:
+        classes: class names in the order of their numbers.
+        records: the labelled videos that are there.
+        missing: videos that the list names but that are not there.
+        wrong: videos whose label is not among the classes, as (path, label); `source` is the list they come from.
+        source: the list or folder that was read.
+    """
 
     classes: tuple[str, ...]
     records: tuple[VideoRecord, ...]
     missing: tuple[Path, ...] = ()
+    wrong: tuple[tuple[Path, str], ...] = ()
+    source: Path = Path()
+
+    def require_known_labels(self) -> None:
+        """Refuse a list with labels that are not among the classes.
+
+        Raises:
+            DataError: there is one; the text names the first.
+        """
+        if self.wrong:
+            path, name = self.wrong[0]
+            raise DataError(
+                f"{self.source}: the label '{name}' of {path.name} is not among the {len(self.classes)} classes"
+            )
 
 
 @dataclass(frozen=True)
@@ -57,20 +79,36 @@ def with_labels(
         classes: class names in the order of their numbers.
         source: the list that the videos come from, for errors.
         missing: videos that were listed but are not there.
-
-    Raises:
-        DataError: a video's class is not among `classes`.
     """
     numbers = {name: number for number, name in enumerate(classes)}
-    records = []
+    records: list[VideoRecord] = []
+    wrong: list[tuple[Path, str]] = []
     for video in videos:
         label = UNKNOWN_LABEL if video.name is None else numbers.get(video.name)
         if label is None:
-            raise DataError(
-                f"{source}: the label '{video.name}' of {video.path.name} is not among the {len(classes)} classes"
-            )
-        records.append(VideoRecord(video.path, label, video.start_seconds, video.end_seconds))
-    return Listed(tuple(classes), tuple(records), tuple(missing))
+            wrong.append((video.path, str(video.name)))
+        else:
+            records.append(VideoRecord(video.path, label, video.start_seconds, video.end_seconds))
+    return Listed(tuple(classes), tuple(records), tuple(missing), tuple(wrong), source)
+
+
+def existing(path: Path) -> Path | None:
+    """The listed video, or what `gta data prepare` made of it (another suffix, or a folder of pictures), or None."""
+    if path.exists():
+        return path
+    return first_existing(path.parent, (path.stem + suffix for suffix in (".mp4", ".webm", ".mkv", ".avi", "")))
+
+
+def split_existing(videos: Iterable[NamedVideo]) -> tuple[list[NamedVideo], list[Path]]:
+    """Tell the videos that are there, with the paths they have, from the paths of those that are not."""
+    present, missing = [], []
+    for video in videos:
+        found = existing(video.path)
+        if found is None:
+            missing.append(video.path)
+        else:
+            present.append(replace(video, path=found))
+    return present, missing
 
 
 def read_text(path: Path) -> str:

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gta.data.layouts.common import SPLIT_NAMES, Listed, NamedVideo, first_existing, read_text, with_labels
+from gta.data.layouts.common import (
+    SPLIT_NAMES,
+    Listed,
+    NamedVideo,
+    first_existing,
+    read_text,
+    split_existing,
+    with_labels,
+)
 from gta.errors import DataError
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".ndjson")
@@ -36,8 +44,7 @@ def list_manifest(root: Path, split: str, classes: Sequence[str] | None) -> List
     videos = [video for video, named in _videos(source) if named is None or named in SPLIT_NAMES[split]]
     if not videos:
         raise DataError(f"{source}: the list has no videos of the split '{split}'")
-    present = [video for video in videos if video.path.exists()]
-    missing = [video.path for video in videos if not video.path.exists()]
+    present, missing = split_existing(videos)
     if not present:
         raise DataError(f"{source}: none of its {len(missing)} videos is there, e.g. {missing[0]}")
     names = list(classes) if classes is not None else _classes(root, source)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gta.data.layouts.common import Listed, NamedVideo, first_existing, lines, with_labels
+from gta.data.layouts.common import Listed, NamedVideo, first_existing, lines, split_existing, with_labels
 from gta.errors import DataError
 
 _UCF_LISTS = ("ucfTrainTestlist", "UCF101TrainTestSplits-RecognitionTask/ucfTrainTestlist", "splits", "")
@@ -52,7 +52,7 @@ def list_ucf101(root: Path, split: str, classes: Sequence[str] | None, fold: int
         name = re.sub(r"\s+\d+$", "", line)  # the training lists carry the class number as well
         if "/" not in name:
             raise DataError(f"{source}: '{line}' is not <class>/<video>")
-        videos.append(NamedVideo(_any_suffix(videos_root / name), name.split("/")[0]))
+        videos.append(NamedVideo(videos_root / name, name.split("/")[0]))
     return _existing(videos, names, source)
 
 
@@ -82,7 +82,7 @@ def list_hmdb51(root: Path, split: str, classes: Sequence[str] | None, fold: int
             if mark not in ("0", _HMDB_TRAIN, _HMDB_TEST) or not video:
                 raise DataError(f"{source}: '{line}' is not <video> followed by 0, 1 or 2")
             if mark == wanted:
-                videos.append(NamedVideo(_any_suffix(videos_root / name / video.strip()), name))
+                videos.append(NamedVideo(videos_root / name / video.strip(), name))
     return _existing(videos, names, base)
 
 
@@ -92,17 +92,8 @@ def _ucf_classes(source: Path) -> list[str]:
     return [line.split(maxsplit=1)[-1] for line in lines(source)]
 
 
-def _any_suffix(path: Path) -> Path:
-    """The listed file, or what `gta data prepare` made of it: the same name with another suffix, or a frame folder."""
-    if path.exists():
-        return path
-    found = first_existing(path.parent, (path.stem + suffix for suffix in (".mp4", ".webm", ".mkv", "")))
-    return found or path
-
-
 def _existing(videos: list[NamedVideo], names: list[str], source: Path) -> Listed:
-    present = [video for video in videos if video.path.exists()]
-    missing = [video.path for video in videos if not video.path.exists()]
+    present, missing = split_existing(videos)
     if not present:
         example = f", e.g. {missing[0]}" if missing else ""
         raise DataError(f"{source}: none of its {len(missing)} videos is there{example}")

@@ -1,0 +1,243 @@
+"""`gta data`: look at a data set before training: check its files, show what a protocol does, convert it."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from gta.commands.arguments import parse_arguments
+from gta.errors import DataError, OptionError
+
+Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
+
+_USAGE = """usage: gta data COMMAND [OPTIONS]
+
+Look at a data set before training.
+
+commands:
+  check    read every file; report what is missing, damaged, too short, wrongly labelled or there twice
+  show     draw what a protocol does to a video, as a picture sheet
+  prepare  convert a data set to what training reads fastest
+
+gta data COMMAND --help shows a command's options."""
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Read every file of a data set, report what is wrong, and keep an index that lets training start at once.
+
+    It can be stopped at any time and continues where it was. Files that did not change are not read again.
+    """
+
+    root: tyro.conf.Positional[Path]
+    """Folder of the data set, or a manifest file."""
+    layout: Layout = "auto"
+    """How the folder is organised; `auto` looks at the files."""
+    fold: int = 1
+    """Which of the three official splits of UCF-101 or HMDB-51."""
+    min_frames: int = 8
+    """Videos with fewer frames are reported as too short."""
+    quick: bool = False
+    """Read only the packets and decode the first and last frame, instead of every frame."""
+    num_workers: int = 2
+    """Processes; 0 works in the main process."""
+    report: Path | None = None
+    """JSON file for the report; gta-check.json in the data set's folder if not given."""
+    strict: bool = False
+    """End with exit code 2 if there is any problem."""
+
+    def __post_init__(self) -> None:
+        if self.num_workers < 0:
+            raise OptionError(f"--num-workers is {self.num_workers}: it must be 0 or more")
+
+
+@dataclass(frozen=True)
+class ShowArguments:
+    """Draw what a protocol does to a video: sampled frames, crops, flips and views, as a PNG picture."""
+
+    video: tyro.conf.Positional[Path]
+    """A video file or a folder of numbered pictures."""
+    preset: Literal["paper", "tsm", "pyslowfast"] = "paper"
+    """Protocol."""
+    sampling: Literal["tsn", "dense"] | None = None
+    """`tsn` or `dense`; the protocol's own choice if not given."""
+    data: Literal["something", "kinetics"] = "something"
+    """Kind of data set the protocol is meant for; decides flips and views."""
+    num_frames: int = 8
+    """Frames per clip."""
+    label: str | None = None
+    """Class name of the video: one with left or right is not mirrored."""
+    samples: int = 3
+    """Training samples to draw."""
+    test_clips: int | None = None
+    """Temporal clips in evaluation; the protocol's own number if not given."""
+    test_crops: int | None = None
+    """Spatial crops in evaluation, 1 or 3; the protocol's own number if not given."""
+    seed: int = 0
+    """Seed of the training samples."""
+    output: Path = Path("sheet.png")
+    """Picture to write."""
+
+
+@dataclass(frozen=True)
+class PrepareArguments:
+    """Convert a data set, once, to what training reads fastest. The copy is used like the original.
+
+    It can be stopped at any time and continues where it was.
+    """
+
+    source: tyro.conf.Positional[Path]
+    """Folder of the data set."""
+    target: tyro.conf.Positional[Path]
+    """Folder for the copy."""
+    layout: Layout = "auto"
+    """How the folder is organised; `auto` looks at the files."""
+    format: Literal["h264", "mjpeg", "jpeg"] = "h264"
+    """`h264`: small files; `mjpeg`: larger files, read fastest; `jpeg`: a folder of pictures per video."""
+    short_side: int = 256
+    """Pixels of the short side; smaller videos keep their size."""
+    keyframe_interval: int = 4
+    """Frames from one keyframe to the next (h264): smaller reads faster and takes more space."""
+    quality: int = 90
+    """Picture quality, 1 to 100."""
+    num_workers: int = 2
+    """Processes; 0 works in the main process."""
+
+    def __post_init__(self) -> None:
+        for option, value, low, high in (
+            ("--short-side", self.short_side, 16, 4096),
+            ("--keyframe-interval", self.keyframe_interval, 1, 1000),
+            ("--quality", self.quality, 1, 100),
+            ("--num-workers", self.num_workers, 0, 1024),
+        ):
+            if not low <= value <= high:
+                raise OptionError(f"{option} is {value}: it must lie between {low} and {high}")
+
+
+def main(arguments: list[str]) -> None:
+    """Run `gta data` with the words after it."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_USAGE)
+        return
+    name, *rest = arguments
+    if name == "check":
+        check(parse_arguments(CheckArguments, rest, command="gta data check"))
+    elif name == "show":
+        show(parse_arguments(ShowArguments, rest, command="gta data show"))
+    elif name == "prepare":
+        prepare(parse_arguments(PrepareArguments, rest, command="gta data prepare"))
+    else:
+        close = difflib.get_close_matches(name, ("check", "show", "prepare"), n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "see gta data --help"
+        raise OptionError(f"'{name}' is not a command of gta data: {hint}")
+
+
+def check(options: CheckArguments) -> None:
+    """Check a data set, write the report and print a summary.
+
+    Raises:
+        DataError: it is no data set; or, with `strict`, there are problems.
+    """
+    from gta.data.check import check_videos
+    from gta.files import write_json
+
+    with _progress("checking") as advance:
+        report = check_videos(
+            options.root,
+            options.layout,
+            min_frames=options.min_frames,
+            decode=not options.quick,
+            num_workers=options.num_workers,
+            fold=options.fold,
+            progress=advance,
+        )
+    folder = options.root if options.root.is_dir() else options.root.parent
+    target = options.report or folder / "gta-check.json"
+    write_json(target, report.to_json())
+    splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
+    print(f"{options.root}: layout {report.layout}, {report.num_classes} classes, videos: {splits}")
+    print(f"{report.num_files} files, {report.num_frames} frames")
+    for name, found in (
+        ("missing", report.missing),
+        ("damaged", [f"{path}: {reason}" for path, reason in report.damaged.items()]),
+        ("too short", [f"{path}: {count} frames" for path, count in report.too_short.items()]),
+        ("wrong label", [f"{path}: {reason}" for path, reason in report.wrong_label.items()]),
+        ("there twice", [" = ".join(group) for group in report.duplicates]),
+    ):
+        _print_some(name, found)
+    print(f"report: {target}")
+    if options.strict and report.num_problems:
+        raise DataError(f"{options.root}: {report.num_problems} problems; see {target}")
+
+
+def show(options: ShowArguments) -> None:
+    """Draw a picture sheet."""
+    from gta.data.labels import has_side
+    from gta.data.presets import clip_config
+    from gta.data.show import draw_sheet
+
+    clip = clip_config(
+        options.preset,
+        num_frames=options.num_frames,
+        sampling=options.sampling,
+        data=options.data,
+        test_clips=options.test_clips,
+        test_crops=options.test_crops,
+    )
+    aware = clip.flip in ("label_aware", "swap") and options.label is not None and has_side(options.label)
+    clip = replace(clip, flip="none") if aware else clip
+    draw_sheet(
+        options.video, clip, options.output, samples=options.samples, seed=options.seed, may_flip=clip.flip != "none"
+    )
+    print(f"written: {options.output}")
+
+
+def prepare(options: PrepareArguments) -> None:
+    """Convert a data set and print what was gained."""
+    from gta.data.prepare import PrepareSettings, prepare_videos
+
+    settings = PrepareSettings(options.format, options.short_side, options.keyframe_interval, options.quality)
+    with _progress("converting") as advance:
+        report = prepare_videos(
+            options.source,
+            options.target,
+            settings,
+            options.layout,
+            num_workers=options.num_workers,
+            progress=advance,
+        )
+    print(f"{report.made} videos converted, {report.kept} were there already, {report.skipped} could not be read")
+    if report.skipped:
+        print(f"unreadable ones: {options.target / 'skipped.csv'}")
+    size = report.bytes_after / max(report.bytes_before, 1)
+    speed = report.milliseconds_before / max(report.milliseconds_after, 1e-9)
+    print(f"size  {report.bytes_before / 2**20:10.1f} MiB -> {report.bytes_after / 2**20:10.1f} MiB  ({size:.2f}x)")
+    print(
+        f"read  {report.milliseconds_before:10.1f} ms  -> {report.milliseconds_after:10.1f} ms   "
+        f"for a clip of 8 frames ({speed:.1f}x faster)"
+    )
+
+
+def _print_some(name: str, found: list[str], most: int = 10) -> None:
+    print(f"{name:<12} {len(found)}")
+    for line in found[:most]:
+        print(f"    {line}")
+    if len(found) > most:
+        print(f"    ... and {len(found) - most} more in the report")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with speed and time left; nothing where the output is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

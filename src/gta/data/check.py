@@ -1,0 +1,253 @@
+"""Looking at every file of a data set: what is missing, damaged, too short, wrongly labelled or there twice.
+
+What is learned is kept in the data set's index (`gta.data.index`), so that a second run only looks at what changed and
+training never opens a file to learn its length.
+"""
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gta.data.decode import open_video
+from gta.data.frames import FrameFolder
+from gta.data.index import VideoFacts, load_index, relative_name, save_index, stamp_of
+from gta.data.layouts.common import Listed
+from gta.data.listing import Layout, Split, check_root, detect_layout, list_layout
+from gta.data.video import VideoFile
+from gta.data.workers import in_parallel
+from gta.errors import DataError, VideoError
+from gta.types import VideoRecord
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+# Decoding all frames of a video is done in pieces of this many, so that a long one does not fill the memory.
+_PIECE = 64
+_CRASHED = "reading it crashes the decoder"
+
+
+@dataclass
+class CheckReport:
+    """What `check_videos` found; every list holds paths relative to the data set.
+
+    `damaged` and `wrong_label` map a path to the reason, `too_short` to its number of frames; `duplicates` are groups
+    of files with the same contents.
+    """
+
+    root: Path
+    layout: str
+    splits: dict[str, int] = field(default_factory=dict)
+    num_classes: int = 0
+    num_files: int = 0
+    num_frames: int = 0
+    missing: list[str] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
+    too_short: dict[str, int] = field(default_factory=dict)
+    wrong_label: dict[str, str] = field(default_factory=dict)
+    duplicates: list[list[str]] = field(default_factory=list)
+
+    @property
+    def num_problems(self) -> int:
+        """Entries of all lists together."""
+        lists = (self.missing, self.damaged, self.too_short, self.wrong_label, self.duplicates)
+        return sum(map(len, lists))
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "root": str(self.root),
+            "layout": self.layout,
+            "videos_per_split": self.splits,
+            "classes": self.num_classes,
+            "files": self.num_files,
+            "frames": self.num_frames,
+            "problems": self.num_problems,
+            "missing": self.missing,
+            "damaged": self.damaged,
+            "too_short": self.too_short,
+            "wrong_label": self.wrong_label,
+            "duplicates": self.duplicates,
+        }
+
+
+def look_at(path: Path, *, decode: bool) -> VideoFacts:
+    """Learn everything about one file; what is wrong with it becomes `VideoFacts.problem`, nothing is raised.
+
+    Args:
+        path: a video file or a folder of pictures.
+        decode: decode every frame, which finds all damage; otherwise only the packets and the first and last frame.
+    """
+    try:
+        stamp = stamp_of(path)
+    except OSError:
+        return VideoFacts(0, 0, problem="it is not there")
+    try:
+        with open_video(path) as video:
+            facts = _describe(video, stamp)
+            digest = _digest(path, video)
+            numbers: Iterable[int] = range(video.num_frames) if decode else (0, video.num_frames - 1)
+            _decode(video, list(numbers))
+    except VideoError as error:
+        return VideoFacts(*stamp, problem=error.reason, decoded=decode)
+    except OSError as error:
+        return VideoFacts(*stamp, problem=f"it cannot be read ({error.strerror})")
+    return replace(facts, digest=digest, decoded=decode)
+
+
+def _describe(video: VideoFile | FrameFolder, stamp: tuple[int, int]) -> VideoFacts:
+    info = video.info()
+    is_file = isinstance(video, VideoFile)
+    return VideoFacts(
+        *stamp,
+        num_frames=info.num_frames,
+        fps=info.fps,
+        width=info.width,
+        height=info.height,
+        codec=info.codec,
+        num_keyframes=len(video.index.keyframe_packets) if is_file else info.num_frames,
+        packets=video.index if is_file else None,
+        names=None if is_file else video.names,
+    )
+
+
+def _decode(video: VideoFile | FrameFolder, numbers: list[int]) -> None:
+    for start in range(0, len(numbers), _PIECE):
+        video.read(numbers[start : start + _PIECE])
+
+
+def _digest(path: Path, video: VideoFile | FrameFolder) -> str:
+    """Hash of a file's bytes, or of all pictures of a folder in order."""
+    total = hashlib.blake2b(digest_size=16)
+    files = [path / name for name in video.names] if isinstance(video, FrameFolder) else [path]
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Look:
+    """`look_at` with its options bound, for worker processes."""
+
+    decode: bool
+
+    def __call__(self, path: Path) -> VideoFacts:
+        return look_at(path, decode=self.decode)
+
+
+def check_videos(
+    root: str | Path,
+    layout: Layout | Literal["auto"] = "auto",
+    *,
+    min_frames: int = 8,
+    decode: bool = True,
+    num_workers: int = 2,
+    fold: int = 1,
+    save_seconds: float = 60.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Look at every video of a data set that its index does not know yet, save the index, and report.
+
+    It can be stopped at any time: what was learned is saved every `save_seconds` and when it stops, and the next run
+    continues there.
+
+    Args:
+        root: folder of the data set, or a manifest file.
+        layout: how it is organised.
+        min_frames: fewer frames than this are reported as too short.
+        decode: decode every frame; otherwise only the packets and the first and last frame (much faster).
+        num_workers: processes; 0 works in this process.
+        fold: which official split of UCF-101 or HMDB-51.
+        save_seconds: time between two savings of the index.
+        progress: called with (files done, files in all).
+
+    Raises:
+        DataError: the folder is missing, empty or of no known layout, or no split can be listed.
+    """
+    root = Path(root)
+    check_root(root)
+    chosen: Layout = detect_layout(root) if layout == "auto" else layout
+    listed = _list_all(root, chosen, fold)
+    base = root if root.is_dir() else root.parent
+    paths = sorted({record.path for found in listed.values() for record in found.records})
+    known = load_index(root)
+    facts: dict[str, VideoFacts] = {}
+    todo: list[Path] = []
+    for path in paths:
+        entry = None if known is None else known.get(path)
+        if entry is not None and (entry.decoded or not decode):
+            facts[relative_name(path, base)] = entry
+        else:
+            todo.append(path)
+    saved = time.monotonic()
+    try:
+        for path, entry in in_parallel(_Look(decode), todo, num_workers=num_workers):
+            facts[relative_name(path, base)] = entry or VideoFacts(*stamp_of(path), problem=_CRASHED, decoded=True)
+            if progress is not None:
+                progress(len(facts), len(paths))
+            if time.monotonic() - saved > save_seconds:
+                save_index(root, facts)
+                saved = time.monotonic()
+    finally:
+        save_index(root, dict(sorted(facts.items())))
+    return _report(root, chosen, listed, facts, base, min_frames)
+
+
+def _list_all(root: Path, layout: Layout, fold: int) -> dict[Split, Listed]:
+    """List the splits that the data set has; the error of the last one if it has none."""
+    listed: dict[Split, Listed] = {}
+    problem: DataError | None = None
+    for split in SPLITS:
+        if split == "test" and layout in ("ucf101", "hmdb51"):
+            continue  # there, the test videos are listed as `val`
+        try:
+            listed[split] = list_layout(root, split, layout, fold=fold)
+        except DataError as error:
+            problem = error if problem is None else problem
+    if not listed and problem is not None:
+        raise problem
+    return listed
+
+
+def _report(
+    root: Path, layout: str, listed: dict[Split, Listed], facts: dict[str, VideoFacts], base: Path, min_frames: int
+) -> CheckReport:
+    report = CheckReport(root, layout, num_files=len(facts))
+    report.num_classes = max(len(found.classes) for found in listed.values())
+    labels: dict[str, set[str]] = defaultdict(set)
+    places: dict[str, set[str]] = defaultdict(set)
+    for split, found in listed.items():
+        report.splits[split] = len(found.records)
+        report.missing += [relative_name(path, base) for path in found.missing]
+        for path, label in found.wrong:
+            report.wrong_label[relative_name(path, base)] = f"'{label}' is not a class of the data set"
+        for record in found.records:
+            name = relative_name(record.path, base)
+            places[name].add(split)
+            if record.label >= 0:
+                labels[name].add(found.classes[record.label])
+                _check_class_folder(report, record, found.classes, name)
+    for name, given in labels.items():
+        if len(given) > 1:
+            report.wrong_label[name] = "it is listed as " + " and as ".join(f"'{label}'" for label in sorted(given))
+    copies: dict[str, list[str]] = defaultdict(list)
+    for name, entry in facts.items():
+        report.num_frames += entry.num_frames
+        if entry.problem is not None:
+            report.damaged[name] = entry.problem
+        elif entry.num_frames < min_frames:
+            report.too_short[name] = entry.num_frames
+        if entry.digest:
+            copies[entry.digest].append(name)
+    report.duplicates = sorted(sorted(names) for names in copies.values() if len(names) > 1)
+    return report
+
+
+def _check_class_folder(report: CheckReport, record: VideoRecord, classes: tuple[str, ...], name: str) -> None:
+    """A video in the folder of another class than its list says is suspicious."""
+    folder = record.path.parent.name
+    if folder in classes and folder != classes[record.label]:
+        report.wrong_label[name] = f"it is listed as '{classes[record.label]}' but lies in the folder '{folder}'"

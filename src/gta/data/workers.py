@@ -1,0 +1,94 @@
+"""Doing something to every file in parallel processes, such that no file can bring the whole down."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+import av.logging
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Waiting tasks per process: enough to keep it busy, few enough that an interruption ends soon.
+_QUEUE_PER_WORKER = 4
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    av.logging.set_level(None)
+
+
+def _pool(num_workers: int) -> ProcessPoolExecutor:
+    # Forking is safe here: no other threads of ours run, and it spares every worker the import of PyTorch.
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
+    return ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
+
+
+def in_parallel(
+    function: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int
+) -> Iterator[tuple[Item, Result | None]]:
+    """Apply `function` to every item, in any order; a result is None where the process died over the item.
+
+    A decoder library that crashes on a damaged file kills its process. The items that were under way are then tried
+    again one by one, each in a process of its own, so that only the guilty one is lost.
+
+    Args:
+        function: called in the worker processes; it must be importable.
+        items: its arguments.
+        num_workers: processes; 0 works in this process.
+    """
+    if num_workers == 0:
+        for item in items:
+            yield item, function(item)
+        return
+    waiting = deque(items)
+    while waiting:
+        suspects = yield from _until_broken(function, waiting, num_workers)
+        for item in suspects:
+            yield item, _alone(function, item)
+
+
+def _until_broken(
+    function: Callable[[Item], Result], waiting: deque[Item], num_workers: int
+) -> Generator[tuple[Item, Result], None, list[Item]]:
+    """Work through `waiting` in one pool; ends when all is done or the pool broke, and returns what was under way."""
+    suspects: list[Item] = []
+    running: dict[Future[Result], Item] = {}
+    broken = False
+    with _pool(num_workers) as pool:
+        try:
+            while True:
+                while waiting and not broken and len(running) < num_workers * _QUEUE_PER_WORKER:
+                    try:
+                        future = pool.submit(function, waiting[0])
+                    except BrokenProcessPool:
+                        broken = True
+                    else:
+                        running[future] = waiting.popleft()
+                if not running:
+                    return suspects
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    item = running.pop(future)
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool:
+                        broken = True
+                        suspects.append(item)
+                    else:
+                        yield item, result
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _alone(function: Callable[[Item], Result], item: Item) -> Result | None:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(function, item).result()
+        except BrokenProcessPool:
+            return None
