@@ -171,7 +171,7 @@ def _train_and_test(name: str, videos: Path, options: DemoArguments) -> "ModelRe
         confusion=np.array(measured["confusion"]["rows_true_columns_predicted"]),
         curves={key: [float("nan") if row[key] is None else row[key] for row in fitted.rows] for key in PANELS},
         mixing={
-            parameter_name.removesuffix(".mixing"): parameter.detach().numpy()
+            parameter_name.removeprefix("backbone.").removesuffix(".mixing"): parameter.detach().numpy()
             for parameter_name, parameter in model.named_parameters()
             if parameter_name.endswith(".mixing")
         },

@@ -77,16 +77,16 @@ def confusion_figure(matrix: NDArray[Any], classes: Sequence[str], title: str) -
     axis = figure.subplots()
     picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     positions = range(len(classes))
-    axis.set_xticks(positions, classes, rotation=90, fontsize=6.5)
-    axis.set_yticks(positions, classes, fontsize=6.5)
+    axis.set_xticks(positions, classes, rotation=90, fontsize=8)
+    axis.set_yticks(positions, classes, fontsize=8)
     axis.set_xlabel("predicted", fontsize=9)
     axis.set_ylabel("true", fontsize=9)
     axis.set_title(title, fontsize=10)
     if len(classes) <= 24:
         for row, column in np.argwhere(counts > 0):
             colour = "white" if shares[row, column] > 0.55 else "black"
-            axis.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
-    figure.colorbar(picture, ax=axis, shrink=0.6, label="share of the true class").ax.tick_params(labelsize=7)
+            axis.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    figure.colorbar(picture, ax=axis, shrink=0.5, label="share of the true class").ax.tick_params(labelsize=7)
     return figure
 
 

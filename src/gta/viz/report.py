@@ -24,8 +24,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; background: #fff; m
 h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 table { border-collapse: collapse; margin: .8rem 0 } th, td { padding: .35rem .8rem; border-bottom: 1px solid #ddd }
 th { text-align: left; font-weight: 600 } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-img { max-width: 100%; height: auto } .pair { display: flex; flex-wrap: wrap; gap: 1rem } .pair img { flex: 1 1 440px;
-       min-width: 0; max-width: 520px }
+img { max-width: 100%; height: auto } .pair { display: flex; flex-wrap: wrap; gap: 1rem } .pair figure { flex: 1 1 480px;
+       min-width: 0; max-width: 760px }
 .note { color: #555 } .good { color: #00693e } .bad { color: #b00020 } code { background: #f3f4f6; padding: 0 .25rem }
 pre { background: #f3f4f6; padding: .8rem; overflow-x: auto } figure { margin: 1rem 0 } figcaption { font-size: .9rem }
 """
