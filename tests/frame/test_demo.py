@@ -1,0 +1,76 @@
+"""`gta demo`, small: every file it promises, the same numbers twice, and folders that are not its own left alone."""
+
+import json
+
+import pytest
+
+from gta.cli import run
+
+SMALL = ["--num-videos", "80", "--max-epochs", "1", "--num-workers", "0"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "demo"
+    assert run(["demo", "--folder", str(folder), *SMALL]) == 0
+    return folder
+
+
+def test_results_have_the_promised_keys_and_the_ceiling(demo):
+    results = json.loads((demo / "results.json").read_text())
+    assert results["ceiling"] == 9 / 16
+    assert list(results["models"]) == ["tiny", "tiny_gta"]
+    for figures in results["models"].values():
+        for key in ("top1", "top5", "direction_accuracy"):
+            assert 0 <= figures[key] <= 1
+
+
+def test_report_is_whole_and_names_both_models(demo):
+    page = (demo / "report.html").read_text()
+    assert page.endswith("</html>\n")
+    for words in (
+        "tiny_gta",
+        "56.2 %",
+        "Confusion matrices",
+        "M of network.layer2.0",
+        "freshly rendered",
+        "gta predict",
+    ):
+        assert words in page
+    assert page.count("data:image/png") == 1 + 2 + 2 + 5
+
+
+def test_checkpoints_and_fresh_files_are_left_for_the_next_commands(demo, capsys):
+    assert run(["predict", str(demo / "tiny_gta" / "best.ckpt"), str(demo / "fresh" / "0.mp4"), "--json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert answer["path"] == str(demo / "fresh" / "0.mp4")
+    assert len(answer["predictions"]) == 5
+
+
+def test_again_in_the_same_folder_gives_the_same_numbers(demo):
+    before = (demo / "results.json").read_text()
+    stamp = (demo / "videos").stat().st_mtime
+    assert run(["demo", "--folder", str(demo), *SMALL]) == 0
+    assert (demo / "results.json").read_text() == before
+    assert (demo / "videos").stat().st_mtime == stamp  # used again, not rendered again
+
+
+def test_a_folder_of_somebody_else_is_refused_and_kept(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("ten years of work")
+    assert run(["demo", "--folder", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "ten years of work"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--models", "tiny_gat"], "tiny_gat"),
+        (["--max-epochs", "0"], "--max-epochs is 0"),
+        (["--models", "tiny", "tiny"], "once"),
+    ],
+)
+def test_wrong_options_cost_no_rendering(tmp_path, capsys, arguments, words):
+    assert run(["demo", "--folder", str(tmp_path / "demo"), *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
