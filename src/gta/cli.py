@@ -18,6 +18,8 @@ COMMANDS: dict[str, str] = {
     "train": "train a model from a recipe",
     "evaluate": "measure a checkpoint on a data set",
     "predict": "say what happens in video files",
+    "study": "train a grid of models with several seeds under one budget, and report",
+    "probe": "measure what a model makes of the order of frames",
     "synthesize": "render the synthetic data set as real video files",
     "ensemble": "average the saved scores of several evaluations",
     "data": "check a data set, show what a protocol does to it, convert it for fast reading",

@@ -1,0 +1,208 @@
+"""`gta probe`: what a trained model makes of the order of frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from gta.commands.arguments import parse_arguments
+from gta.errors import OptionError
+
+if TYPE_CHECKING:
+    from gta.studies.probe import ProbeResult
+
+_CLASSES_IN_TERMINAL = 40
+_CLASSES_IN_PICTURE = 120
+
+
+@dataclass(frozen=True)
+class ProbeArguments:
+    """Measure what a model makes of the order of frames: videos played in order, reversed, shuffled, one frame only.
+
+    Works with every checkpoint and every data set; by default with the checkpoint's own validation videos.
+    """
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Checkpoint (.ckpt) of a training run."""
+    data: tyro.conf.Positional[Path | None] = None
+    """Folder of the data set; the one of the training run if not given."""
+    layout: Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"] = "auto"
+    """How the folder is organised; `auto` looks at the files."""
+    split: Literal["train", "val", "test"] = "val"
+    """Which part of the data set."""
+    permutations: int = 5
+    """Shuffles of each video."""
+    seed: int = 0
+    """Seed of the shuffles."""
+    batch_size: int = 16
+    """Videos per step."""
+    num_workers: int = 2
+    """Processes that decode videos; 0 decodes in the main process."""
+    precision: Literal["32", "bf16", "fp16"] = "32"
+    """Arithmetic."""
+    device: str = "auto"
+    """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    output: Path | None = None
+    """Folder for probe.json and the plots; a folder `probe` beside the checkpoint if not given."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("permutations", 1), ("seed", 0), ("batch_size", 1), ("num_workers", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise OptionError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta probe`."""
+    options = parse_arguments(ProbeArguments, arguments, command="gta probe")
+    result, root = probe_checkpoint(options)
+    folder = options.output or options.checkpoint.parent / "probe"
+    _write(result, root, options, folder)
+    _print(result, root, options)
+    print(f"written: {folder}")
+
+
+def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Path]":
+    """Probe the checkpoint; returns the result and the data set's folder."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from gta.data.dataset import VideoDataset
+    from gta.data.listing import open_videos
+    from gta.data.loader import build_loader
+    from gta.data.transforms import Normalize
+    from gta.engine.checkpoint import read_checkpoint
+    from gta.predictor import build_model, choose_device, clip_protocol
+    from gta.studies.probe import probe
+
+    checkpoint = read_checkpoint(options.checkpoint)
+    clip = clip_protocol(checkpoint)
+    root = options.data or _trained_on(options.checkpoint)
+    videos = open_videos(root, options.split, layout=options.layout, classes=checkpoint.classes)
+    device = choose_device(options.device)
+    model = build_model(checkpoint).to(device)
+    loader = build_loader(
+        VideoDataset(videos, clip, training=False),
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        shuffle=False,
+        pin_memory=device.type == "cuda",
+    )
+    console = Console(stderr=True)
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("probing", total=len(videos))
+        result = probe(
+            model,
+            loader,
+            prepare=Normalize(clip.mean, clip.std).to(device),
+            classes=checkpoint.classes,
+            reversals=checkpoint.reversals,
+            averaging=clip.averaging,
+            num_permutations=options.permutations,
+            seed=options.seed,
+            precision=options.precision,
+            device=device,
+            on_batch=lambda count: progress.advance(task, count),
+        )
+    return result, root
+
+
+def _trained_on(checkpoint: Path) -> Path:
+    """The data set of the run that wrote the checkpoint, from config.json beside it."""
+    from gta.engine.run_folder import CONFIG, read_config
+
+    root = read_config(checkpoint.parent).get("data", {}).get("root") if (checkpoint.parent / CONFIG).exists() else None
+    if root is None:
+        raise OptionError(f"{checkpoint}: no {CONFIG} beside it that names the data: give the data set's folder")
+    return Path(root)
+
+
+def _write(result: "ProbeResult", root: Path, options: ProbeArguments, folder: Path) -> None:
+    """Write probe.json and two plots."""
+    import numpy as np
+
+    from gta.files import atomic_path, write_json
+    from gta.viz.figures import png_bytes
+    from gta.viz.study import probe_figure, sensitivity_figure
+
+    about: dict[str, Any] = {
+        "checkpoint": str(options.checkpoint),
+        "data": str(root),
+        "split": options.split,
+        "seed": options.seed,
+        "precision": options.precision,
+    }
+    write_json(folder / "probe.json", {**about, **result.to_json()})
+    accuracies = {name: result.top1(name) for name in result.treatments}
+    figures = {"accuracy.png": probe_figure(accuracies, title=f"{len(result.labels)} videos, {options.split}")}
+    sensitivity = result.sensitivity()
+    most_first = np.argsort(-np.nan_to_num(sensitivity[:, 0], nan=-1.0), kind="stable").tolist()
+    seen = [label for label in most_first if not np.isnan(sensitivity[label]).all()][:_CLASSES_IN_PICTURE]
+    names = [result.classes[label] for label in seen]
+    figures["sensitivity.png"] = sensitivity_figure(names, ("reversed", "shuffled", "one frame"), sensitivity[seen])
+    for name, figure in figures.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(png_bytes(figure))
+
+
+def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
+    """Print the tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    values = result.to_json()
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=f"{len(result.labels)} videos of {root} ({options.split})", title_justify="left")
+    heads = ("frames", "top-1 %", "top-5 %", "direction %", "predictions changed %", "movement")
+    for number, name in enumerate(heads):
+        table.add_column(name, justify="right" if number else "left")
+    for name, row in values["treatments"].items():
+        direction = row["direction_accuracy"]
+        table.add_row(
+            name,
+            f"{100 * row['top1']:.2f}",
+            f"{100 * row['top5']:.2f}",
+            "-" if direction is None else f"{100 * direction:.2f}",
+            f"{100 * row['share_of_predictions_changed']:.2f}",
+            f"{row['movement']:.3f}",
+        )
+    console.print(table)
+    shuffled = values["shuffled_top1"]
+    if shuffled["sample_deviation"] is not None:
+        deviation = f" ± {100 * shuffled['sample_deviation']:.2f}"
+        console.print(
+            f"shuffled: {100 * shuffled['mean']:.2f}{deviation} % over {shuffled['permutations']} permutations"
+        )
+    console.print(
+        "the order of the frames changes what the model says"
+        if values["sees_order"]
+        else "the order of the frames makes no difference to this model"
+    )
+    console.print(_class_table(values["per_class"]))
+    hidden = len(values["per_class"]) - _CLASSES_IN_TERMINAL
+    if hidden > 0:
+        console.print(f"{hidden} less sensitive classes are in probe.json")
+    for path, reason in result.skipped:
+        console.print(f"left out: {path}: {reason}", markup=False)
+
+
+def _class_table(per_class: dict[str, Any]) -> Any:
+    """The classes whose predictions move most when the video is reversed."""
+    from rich.table import Table
+
+    table = Table(title="temporal sensitivity: how far the prediction moves, 0 to 1", title_justify="left")
+    heads = ("class", "videos", "top-1 %", "reversed", "shuffled", "one frame", "read as its reversal %")
+    for number, name in enumerate(heads):
+        table.add_column(name, justify="right" if number else "left")
+    ordered = sorted(per_class.items(), key=lambda item: -item[1]["sensitivity"]["reversed"])
+    for name, row in ordered[:_CLASSES_IN_TERMINAL]:
+        flips = row["taken_for_its_reversal_when_reversed"]
+        table.add_row(
+            name,
+            str(row["num_videos"]),
+            f"{100 * row['top1']['in order']:.1f}",
+            *(f"{row['sensitivity'][key]:.3f}" for key in ("reversed", "shuffled", "one frame")),
+            "-" if flips is None else f"{100 * flips:.1f}",
+        )
+    return table

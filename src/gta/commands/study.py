@@ -1,0 +1,119 @@
+"""`gta study`: a grid of models x seeds under one budget, with a report."""
+
+import json
+import os
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from gta.commands.arguments import parse_arguments
+from gta.errors import OptionError
+from gta.studies.grids import Grid, create_grid, grid_from_json, grid_to_json, list_grids
+
+
+@dataclass(frozen=True)
+class StudyArguments:
+    """Train a grid of models with several seeds each, all under one budget, and report mean, deviation and plots.
+
+    Ready grids are the paper's tables 1 to 4 on the synthetic data set. Interrupted and repeated with the same
+    options, it continues: finished cells are not run again.
+    """
+
+    grid: tyro.conf.Positional[str] = ""
+    """A ready grid (`--list` shows them), or a grid file (.json) of your own (`--print` shows the format)."""
+    size: Literal["cpu", "gpu"] = "cpu"
+    """Size of a ready grid: `cpu`: tiny networks and 48-pixel clips; `gpu`: ResNet-50 networks and 112-pixel clips."""
+    seeds: int = 3
+    """Runs of each row, with the seeds 0, 1, ...; more can be added later."""
+    output: Path | None = None
+    """Folder of the study; runs/study/<grid>-<size> if not given."""
+    data: Path | None = None
+    """Folder of a data set with the splits train and val; the grid's synthetic videos are rendered if not given."""
+    jobs: int | None = None
+    """Cells at a time; on a CPU one for each core, on a GPU one, if not given."""
+    threads: int = 1
+    """CPU threads of each cell."""
+    epochs: int | None = None
+    """Passes over the training videos; the grid's own number if not given."""
+    num_train: int | None = None
+    """Synthetic training videos; the grid's own number if not given."""
+    num_val: int | None = None
+    """Synthetic held-out videos; the grid's own number if not given."""
+    rows: tuple[str, ...] | None = None
+    """Only these rows (their keys, as `--print` shows them) and the row that all are compared with."""
+    list: bool = False
+    """Show the ready grids and end."""
+    print: bool = False
+    """Show the grid as JSON and end."""
+    report_only: bool = False
+    """Write the report of the cells that are finished; train nothing."""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "jobs", "threads", "epochs", "num_train", "num_val"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"--{name.replace('_', '-')} is {value}: it must be 1 or more")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta study`."""
+    options = parse_arguments(StudyArguments, arguments, command="gta study")
+    if options.list:
+        for name, title in list_grids().items():
+            print(f"{name}  {title}")
+        return
+    grid = choose_grid(options)
+    if options.print:
+        print(json.dumps(grid_to_json(grid), indent=2, ensure_ascii=False))
+        return
+    from gta.studies.study import run_study
+
+    folder = options.output or Path("runs/study") / f"{grid.name}-{options.size}"
+    jobs = options.jobs or (1 if grid.budget.accelerator == "gpu" else os.cpu_count() or 1)
+    report = run_study(
+        grid,
+        folder,
+        seeds=tuple(range(options.seeds)),
+        data=options.data,
+        jobs=jobs,
+        num_threads=options.threads,
+        train=not options.report_only,
+        command=shlex.join(["gta", "study", *arguments]),
+    )
+    print(f"written: {report}")
+    print(f"written: {report.with_suffix('.html')}")
+
+
+def choose_grid(options: StudyArguments) -> Grid:
+    """The grid that the options name, with their changes.
+
+    Raises:
+        OptionError: there is no such grid, file or row, or the file does not fit.
+    """
+    if not options.grid:
+        raise OptionError(f"no grid is given: choose from {', '.join(list_grids())}, or give a grid file (.json)")
+    path = Path(options.grid)
+    if path.suffix == ".json":
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise OptionError(f"{path}: no such grid file") from error
+        except ValueError as error:
+            raise OptionError(f"{path}: not valid JSON ({error})") from error
+        grid = grid_from_json(values, source=path)
+    else:
+        grid = create_grid(options.grid, options.size)
+    changes = {
+        name: value for name in ("epochs", "num_train", "num_val") if (value := getattr(options, name)) is not None
+    }
+    grid = replace(grid, budget=replace(grid.budget, **changes))
+    if options.rows is None:
+        return grid
+    keys = [row.key for row in grid.rows]
+    unknown = [key for key in options.rows if key not in keys]
+    if unknown:
+        raise OptionError(f"--rows: '{unknown[0]}' is not a row of {grid.name}: choose from {', '.join(keys)}")
+    return replace(grid, rows=tuple(row for row in grid.rows if row.key in {*options.rows, grid.reference}))

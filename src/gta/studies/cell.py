@@ -1,0 +1,270 @@
+"""One cell of a grid: train a row's model with one seed, measure it, write its result. Run in a process of its own.
+
+`python -m gta.studies.cell FOLDER` does the cell that `FOLDER/cell.json` describes. A process for each cell gives each
+its own peak memory, threads and random state, and a crash ends one cell, not the study.
+"""
+
+import csv
+import json
+import os
+import platform
+import resource
+import signal
+import statistics
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from gta.config import ClipConfig, RunConfig, config_to_json
+from gta.data.dataset import VideoDataset
+from gta.data.listing import VideoList, open_videos
+from gta.data.loader import build_loader
+from gta.data.synthetic.classes import REVERSALS
+from gta.data.transforms import Normalize
+from gta.engine.checkpoint import describe, library_versions
+from gta.engine.fit import FitResult, fit
+from gta.engine.metrics import summarise
+from gta.files import write_json
+from gta.models.classifier import VideoClassifier
+from gta.models.flops import count_flops
+from gta.models.registry import create_model
+from gta.studies.frame_store import FrameStore
+from gta.studies.grids import Budget, Row, grid_from_json
+from gta.studies.orders import ORDERED, REVERSED
+from gta.studies.probe import ProbeResult, probe
+from gta.studies.results import RESULT, CellResult, result_to_json
+from gta.studies.specification import RUN, SPECIFICATION
+
+_PERMUTATIONS = 2
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The two splits that all cells share, and the store of their frames, if there is one."""
+
+    train: VideoList
+    val: VideoList
+    store: FrameStore | None
+
+    @property
+    def reversals(self) -> dict[str, str]:
+        """Class -> its time reversal, as far as the classes are those of the synthetic data set."""
+        names = set(self.train.classes)
+        return {name: REVERSALS[name] for name in self.train.classes if REVERSALS.get(name) in names}
+
+
+def row_model(row: Row, budget: Budget, num_classes: int) -> VideoClassifier:
+    """Build the model of a row (its weights are drawn from PyTorch's global generator)."""
+    return create_model(
+        row.model,
+        num_classes=num_classes,
+        num_frames=row.num_frames or budget.clip.num_frames,
+        dropout=budget.dropout,
+        at=None if row.at is None else dict(row.at),
+        num_groups=row.num_groups,
+        num_regions=row.num_regions,
+    )
+
+
+def row_clip(row: Row, budget: Budget) -> ClipConfig:
+    """How a row's model sees the videos."""
+    return replace(budget.clip, num_frames=row.num_frames or budget.clip.num_frames)
+
+
+def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Path, num_threads: int) -> CellResult:
+    """Train the row's model with one seed, or continue where it was interrupted, and measure the final weights.
+
+    Args:
+        row: the model.
+        budget: what every cell gets.
+        seed: seed of weights, order and augmentation.
+        videos: training and held-out videos.
+        folder: folder of the cell; gets `run/` and, last, `result.json`.
+        num_threads: CPU threads.
+    """
+    torch.set_num_threads(num_threads)
+    clip = row_clip(row, budget)
+    prepare = Normalize(clip.mean, clip.std)
+    torch.manual_seed(seed)
+    model = row_model(row, budget, len(videos.train.classes))
+    gflops = count_flops(model, (3, clip.num_frames, clip.crop_size, clip.crop_size)) / 1e9
+    opener = None if videos.store is None else videos.store.open
+    loaders = [
+        build_loader(
+            VideoDataset(part, clip, training=training, seed=seed, opener=opener),
+            batch_size=budget.batch_size,
+            num_workers=budget.num_workers,
+            shuffle=training,
+            seed=seed,
+            drop_last=training,
+            pin_memory=budget.accelerator == "gpu",
+        )
+        for part, training in ((videos.train, True), (videos.val, False))
+    ]
+    description = describe(
+        model=model.arguments,
+        classes=videos.train.classes,
+        clip=config_to_json(clip),
+        reversals=videos.reversals,
+    )
+    run = RunConfig(
+        folder=folder / RUN,
+        max_epochs=budget.epochs,
+        seed=seed,
+        precision=budget.precision,
+        accelerator=budget.accelerator,
+        devices=1,
+        num_threads=num_threads,
+        compile=budget.compile,
+        validate_every=max(1, budget.epochs // 5),
+        checkpoint_minutes=1.0,
+    )
+    before = _resident_bytes()
+    fitted = fit(
+        model,
+        loaders[0],
+        loaders[1],
+        prepare=prepare,
+        optim=budget.optim,
+        run=run,
+        description=description,
+        config={
+            "model": model.arguments,
+            "data": {"root": str(videos.train.root), "clip": config_to_json(clip)},
+            "optim": config_to_json(budget.optim),
+            "run": config_to_json(run),
+        },
+        resume=True,
+        live=False,
+    )
+    probed = probe(
+        model,
+        loaders[1],
+        prepare=prepare.to(next(model.parameters()).device),
+        classes=videos.train.classes,
+        reversals=videos.reversals,
+        averaging=clip.averaging,
+        num_permutations=_PERMUTATIONS,
+        seed=0,
+        precision=budget.precision,
+    )
+    result = _result(row, seed, model, fitted, probed, gflops, _peak_memory_mib(before), num_threads)
+    fitted.best_checkpoint.unlink(missing_ok=True)  # the study judges the final weights; no epoch is picked
+    write_json(folder / RESULT, result_to_json(result))
+    return result
+
+
+def _result(
+    row: Row,
+    seed: int,
+    model: VideoClassifier,
+    fitted: FitResult,
+    probed: ProbeResult,
+    gflops: float,
+    peak_memory_mib: float,
+    num_threads: int,
+) -> CellResult:
+    measures = summarise(probed.scores[ORDERED], probed.labels, probed.classes, dict(probed.reversals))
+    seconds, rates = _timing(fitted.folder)
+    shuffled = probed.shuffled_top1()
+    assert shuffled is not None  # there are always shuffles
+    names = ("train_loss", "train_top1", "val_loss", "val_top1", "val_direction_accuracy")
+    return CellResult(
+        row=row.key,
+        seed=seed,
+        top1=measures["top1"],
+        top5=measures["top5"],
+        loss=measures["loss"],
+        direction_accuracy=measures["direction_accuracy"],
+        reversed_top1=probed.top1(REVERSED),
+        shuffled_top1=shuffled.mean,
+        order_effect=probed.order_effect,
+        per_class=dict(zip(probed.classes, measures["per_class"], strict=True)),
+        num_videos=len(probed.labels),
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        gflops=gflops,
+        clips_per_second=statistics.median(rates),
+        train_seconds=sum(seconds),
+        peak_memory_mib=peak_memory_mib,
+        curves={name: [line.get(name) for line in fitted.rows] for name in names},
+        model=model.arguments,
+        versions=library_versions(),
+        machine=describe_machine(num_threads),
+    )
+
+
+def _timing(run_folder: Path) -> tuple[list[float], list[float]]:
+    """Seconds and training clips per second of each epoch."""
+    with (run_folder / "timing.csv").open(encoding="utf-8", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["seconds"]]
+    return [float(line["seconds"]) for line in lines], [float(line["clips_per_second"]) for line in lines]
+
+
+def _resident_bytes() -> int:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _peak_memory_mib(before: int) -> float:
+    """Peak memory of the training: allocated on the GPU, or what the process grew by since `before` (bytes)."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+        return torch.cuda.max_memory_allocated() / _MIB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return max(peak - before, 0) / _MIB
+
+
+def describe_machine(num_threads: int) -> str:
+    """Name of the GPU, or of the processor and the number of threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name} ({os.cpu_count()} cores), {num_threads} thread(s) per cell"
+
+
+# ---- the process ----------------------------------------------------------------------------------------------------
+
+
+def _end_with_parent() -> None:
+    """Ask this process to stop (with a checkpoint) when the study that started it ends: its end of the pipe closes."""
+
+    def wait() -> None:
+        while os.read(0, 4096):  # not sys.stdin: its lock, held here, would stop the interpreter from ending
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main(folder: Path) -> None:
+    """Do the cell that `folder/cell.json` describes."""
+    values = json.loads((folder / SPECIFICATION).read_text(encoding="utf-8"))
+    grid = grid_from_json(values["grid"], source=folder / SPECIFICATION)
+    videos = Videos(
+        train=open_videos(values["data"], "train"),
+        val=open_videos(values["data"], "val"),
+        store=FrameStore(values["store"]) if values["store"] else None,
+    )
+    run_cell(
+        grid.row(values["row"]),
+        grid.budget,
+        seed=values["seed"],
+        videos=videos,
+        folder=folder,
+        num_threads=values["num_threads"],
+    )
+
+
+if __name__ == "__main__":
+    _end_with_parent()
+    main(Path(sys.argv[1]))

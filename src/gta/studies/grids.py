@@ -1,0 +1,331 @@
+"""Grids of experiments as plain data: rows (which model), one budget for all of them, and the paper's four studies.
+
+A grid is a table of the paper. Each of its rows is trained with several seeds, and every one of these cells gets the
+same videos, epochs, batches, augmentation and optimiser. Nothing here imports PyTorch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gta.config import ClipConfig, OptimConfig, config_from_json, config_to_json
+from gta.errors import OptionError
+
+Size = Literal["cpu", "gpu"]
+SIZES: tuple[Size, ...] = ("cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a model. `paper_ssv1` and `paper_ssv2` are the paper's top-1 there, in percent."""
+
+    key: str
+    """Short name of the row, used for folders: lower-case letters, digits, `-` and `_`."""
+    label: str
+    """What the table calls it."""
+    model: str
+    """Name for `create_model`."""
+    part: str = ""
+    """Heading under which the row stands, such as the backbone."""
+    at: Mapping[str, int] | None = None
+    """Attention blocks per stage; the model's own choice if None, no blocks if empty."""
+    num_groups: int = 8
+    """Channel groups G."""
+    num_regions: int = 8
+    """Regions R."""
+    num_frames: int | None = None
+    """Frames per clip, where the backbone reads another number than the budget says."""
+    paper_ssv1: float | None = None
+    """The paper's top-1 on Something-Something V1, in percent."""
+    paper_ssv2: float | None = None
+    """The paper's top-1 on Something-Something V2, in percent."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every cell of a grid gets, whatever its row."""
+
+    num_train: int = 1280
+    """Synthetic training videos (not used with a data set of one's own)."""
+    num_val: int = 640
+    """Synthetic held-out videos (not used with a data set of one's own)."""
+    data_seed: int = 0
+    """Seed of the synthetic videos."""
+    frame_size: tuple[int, int] = (72, 96)
+    """Height and width of the synthetic videos, in pixels."""
+    epochs: int = 20
+    """Passes over the training videos."""
+    batch_size: int = 32
+    """Clips per step."""
+    dropout: float = 0.0
+    """Dropout before the classifier."""
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    """How a video becomes a clip; a row may read another number of frames."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Loss, optimiser and schedule."""
+    precision: Literal["32", "bf16", "fp16"] = "32"
+    """Arithmetic."""
+    accelerator: Literal["cpu", "gpu"] = "cpu"
+    """Kind of device."""
+    compile: bool = False
+    """Compile the models with torch.compile."""
+    num_workers: int = 0
+    """Processes that load videos for each cell; 0 loads in the cell's own process."""
+    cache_frames: bool = True
+    """Decode each video once for the whole grid and read the small decoded frames from a file after that."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: title, rows, and the budget that all of them get."""
+
+    name: str
+    """Name on the command line and of the result folder."""
+    title: str
+    """Heading of the report."""
+    question: str
+    """What the table asks, in a sentence or two."""
+    rows: tuple[Row, ...]
+    """The lines of the table, in order."""
+    reference: str
+    """Key of the row that all others are compared with."""
+    budget: Budget = field(default_factory=Budget)
+    """What every cell gets."""
+
+    def __post_init__(self) -> None:
+        keys = [row.key for row in self.rows]
+        if not keys:
+            raise OptionError(f"grid {self.name!r} has no rows")
+        for key in (self.name, *keys):
+            if not key or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in key):
+                raise OptionError(f"grid {self.name!r}: the name {key!r} must be of letters, digits, - and _ only")
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise OptionError(f"grid {self.name!r} has more than one row {doubled[0]!r}")
+        if self.reference not in keys:
+            raise OptionError(f"grid {self.name!r}: the reference {self.reference!r} is not one of its rows")
+
+    def row(self, key: str) -> Row:
+        """The row with this key."""
+        return next(row for row in self.rows if row.key == key)
+
+
+# ---- the paper's tables ---------------------------------------------------------------------------------------------
+
+# The 2D and the 3D network of each size, and the frames that the 3D one reads while the 2D one reads 8. The slow
+# pathway, where the attention sits, reads every fourth of them.
+_FLAT: dict[Size, str] = {"cpu": "tiny", "gpu": "r2d50"}
+_SLOWFAST: dict[Size, tuple[str, int]] = {"cpu": ("tiny_slowfast", 16), "gpu": ("slowfast50_16x8", 32)}
+_DEFAULT_AT: dict[Size, str] = {"cpu": "+1 res3, +1 res4", "gpu": "+2 res3, +3 res4"}
+
+
+def _table1(size: Size) -> tuple[Row, ...]:
+    flat, (slowfast, frames) = _FLAT[size], _SLOWFAST[size]
+    paper = {"": (17.0, 26.8), "nl": (31.2, 50.7), "dnl": (38.8, 55.5), "gta": (50.6, 63.5)}
+    paper_3d = {"": (50.9, 63.4), "nl": (51.7, 63.9), "dnl": (52.0, 64.1), "gta": (53.4, 64.9)}
+    labels = {"": "backbone alone", "nl": "+ NL", "dnl": "+ DNL", "gta": "+ GTA"}
+    rows = [
+        Row(
+            f"2d-{block}" if block else "2d",
+            labels[block],
+            f"{flat}_{block}" if block else flat,
+            part="2D backbone",
+            paper_ssv1=v1,
+            paper_ssv2=v2,
+        )
+        for block, (v1, v2) in paper.items()
+    ]
+    rows += [
+        Row(
+            f"slowfast-{block}" if block else "slowfast",
+            labels[block],
+            f"{slowfast}_{block}" if block else slowfast,
+            part="SlowFast backbone",
+            num_frames=frames,
+            paper_ssv1=v1,
+            paper_ssv2=v2,
+        )
+        for block, (v1, v2) in paper_3d.items()
+    ]
+    return tuple(rows)
+
+
+def _table2(size: Size) -> tuple[Row, ...]:
+    flat = _FLAT[size]
+    rows = (
+        Row("none", "none", flat, paper_ssv1=17.0),
+        Row("res3", "+1 res3", f"{flat}_gta", at={"res3": 1}, paper_ssv1=46.2),
+        Row("res4", "+1 res4", f"{flat}_gta", at={"res4": 1}, paper_ssv1=46.4),
+        Row("res5", "+1 res5", f"{flat}_gta", at={"res5": 1}, paper_ssv1=37.4),
+        Row("res3-res4", "+1 res3, +1 res4", f"{flat}_gta", at={"res3": 1, "res4": 1}, paper_ssv1=49.5),
+    )
+    if size == "cpu":  # its stages have one residual block each, so there is no place for the paper's five blocks
+        at = {"res3": 1, "res4": 1, "res5": 1}
+        return (*rows, Row("res3-res4-res5", "+1 res3, +1 res4, +1 res5", f"{flat}_gta", at=at))
+    return (*rows, Row("default", _DEFAULT_AT[size], f"{flat}_gta", paper_ssv1=50.6))
+
+
+def _table3(size: Size) -> tuple[Row, ...]:
+    flat = _FLAT[size]
+    alone, spatial = "one kind alone", "after spatial attention"
+    lines = (
+        ("sa", "SA", "sa", alone, 17.9),
+        ("ta", "TA", "ta", alone, 37.6),
+        ("tape", "TA + positional encoding", "tape", alone, None),
+        ("pixel", "pixel GTA", "pixel_gta", alone, 48.5),
+        ("region", "region GTA", "region_gta", alone, 47.1),
+        ("sa-ta", "SA + TA (DNL)", "sa_ta", spatial, 38.8),
+        ("sa-tape", "SA + TA + positional encoding", "sa_tape", spatial, 48.4),
+        ("sa-pixel", "SA + pixel GTA", "sa_pixel_gta", spatial, 49.2),
+        ("sa-region", "SA + region GTA", "sa_region_gta", spatial, 47.9),
+        ("gta", "SA + pixel + region GTA (GTA)", "gta", spatial, 50.6),
+    )
+    return tuple(Row(key, label, f"{flat}_{block}", part=part, paper_ssv1=v1) for key, label, block, part, v1 in lines)
+
+
+def _table4(size: Size) -> tuple[Row, ...]:
+    # The tiny network's res3 has too few channels for 16 groups; its res4 and res5 have enough.
+    at = {"res4": 1, "res5": 1} if size == "cpu" else None
+    paper = {1: 47.5, 2: 49.8, 4: 50.4, 8: 50.6, 16: 50.0}
+    return tuple(
+        Row(f"g{groups}", f"G = {groups}", f"{_FLAT[size]}_gta", at=at, num_groups=groups, paper_ssv1=v1)
+        for groups, v1 in paper.items()
+    )
+
+
+_TABLES = {
+    "table1": (
+        _table1,
+        "Table 1: attention blocks in 2D and SlowFast networks",
+        "Does global temporal attention help a network that cannot see the order of frames, and one that already can?",
+        "2d-gta",
+    ),
+    "table2": (
+        _table2,
+        "Table 2: where the blocks are inserted",
+        "In which stages do the blocks help, and does more than one place help more?",
+        "res3-res4",
+    ),
+    "table3": (
+        _table3,
+        "Table 3: the parts of the block",
+        "Which part of the block brings the understanding of time: attention over space, over time, or learned mixing?",
+        "gta",
+    ),
+    "table4": (
+        _table4,
+        "Table 4: the number of groups",
+        "Do several groups with their own T x T matrices do better than one?",
+        "g8",
+    ),
+}
+
+
+def list_grids() -> dict[str, str]:
+    """Names of the grids that ship with the package, and their titles."""
+    return {name: title for name, (_, title, _, _) in _TABLES.items()}
+
+
+def create_grid(name: str, size: Size = "cpu") -> Grid:
+    """One of the paper's tables for the synthetic data set.
+
+    Args:
+        name: one of `list_grids()`.
+        size: `cpu`: tiny networks and 48-pixel clips, about a minute of one core per cell; `gpu`: ResNet-50 networks
+            and 112-pixel clips.
+
+    Raises:
+        OptionError: there is no such grid or size.
+    """
+    if name not in _TABLES:
+        raise OptionError(f"'{name}' is not a grid: choose from {', '.join(_TABLES)}, or give a grid file (.json)")
+    if size not in SIZES:
+        raise OptionError(f"--size is '{size}': choose from {', '.join(SIZES)}")
+    rows, title, question, reference = _TABLES[name]
+    return Grid(name, title, question, rows(size), reference, _budget(size))
+
+
+def _budget(size: Size) -> Budget:
+    if size == "cpu":
+        clip = ClipConfig(resize=(54, 72), crop_size=48)
+        optim = OptimConfig(
+            optimizer="adamw", lr=4e-3, scale_lr=False, weight_decay=0.05, schedule="cosine", warmup_epochs=1.0
+        )
+        return Budget(clip=clip, optim=optim)
+    clip = ClipConfig(resize=(120, 160), crop_size=112)
+    optim = OptimConfig(lr=0.01, schedule="cosine", warmup_epochs=2.0)
+    return Budget(
+        num_train=12800,
+        num_val=3200,
+        frame_size=(120, 160),
+        epochs=30,
+        batch_size=64,
+        dropout=0.5,
+        clip=clip,
+        optim=optim,
+        precision="bf16",
+        accelerator="gpu",
+        num_workers=8,
+    )
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def grid_to_json(grid: Grid) -> dict[str, Any]:
+    """Turn a grid into plain JSON values; `grid_from_json` reads them."""
+    return {
+        "name": grid.name,
+        "title": grid.title,
+        "question": grid.question,
+        "reference": grid.reference,
+        "rows": [
+            {
+                item.name: dict(value) if isinstance(value, Mapping) else value
+                for item in fields(row)
+                if (value := getattr(row, item.name)) != item.default
+            }
+            for row in grid.rows
+        ],
+        "budget": config_to_json(grid.budget),
+    }
+
+
+def grid_from_json(values: Any, *, source: str | Path = "grid") -> Grid:
+    """Build a grid from JSON values; fields that are not given have their defaults.
+
+    Raises:
+        OptionError: a field is missing, unknown or ill-typed; the text names `source` and the field.
+    """
+    if not isinstance(values, dict) or not isinstance(values.get("rows"), list):
+        raise OptionError(f"{source}: a grid needs a name and a list of rows (docs/study.md shows one)")
+    known = {item.name for item in fields(Grid)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise OptionError(f"{source}: a grid has no field {unknown[0]!r}")
+    try:
+        rows = tuple(config_from_json(Row, row) for row in values["rows"])
+        budget = config_from_json(Budget, values.get("budget", {}))
+        first = rows[0].key if rows else ""
+        name = str(values.get("name") or Path(source).stem)
+        return Grid(
+            name,
+            str(values.get("title") or name),
+            str(values.get("question") or ""),
+            rows,
+            str(values.get("reference") or first),
+            budget,
+        )
+    except OptionError as error:
+        raise OptionError(f"{source}: {error}") from error
+
+
+def override_budget(grid: Grid, *, epochs: int | None = None, num_train: int | None = None) -> Grid:
+    """The same grid with another budget for all of its cells; None keeps a value."""
+    budget = replace(
+        grid.budget,
+        epochs=grid.budget.epochs if epochs is None else epochs,
+        num_train=grid.budget.num_train if num_train is None else num_train,
+    )
+    return replace(grid, budget=budget)

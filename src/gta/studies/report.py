@@ -1,0 +1,281 @@
+"""The report of a study: Markdown, CSV and one self-contained HTML page, all from the same table."""
+
+import csv
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+from gta.studies.findings import Study, findings
+from gta.studies.results import RowResult
+from gta.studies.statistics import Summary, proportion_error
+
+CELL_COLUMNS = (
+    "row",
+    "seed",
+    "top1",
+    "top5",
+    "loss",
+    "direction_accuracy",
+    "reversed_top1",
+    "shuffled_top1",
+    "order_effect",
+    "num_videos",
+    "num_parameters",
+    "gflops",
+    "clips_per_second",
+    "train_seconds",
+    "peak_memory_mib",
+)
+
+_SUMMARISED = (
+    "top1",
+    "direction_accuracy",
+    "top5",
+    "reversed_top1",
+    "shuffled_top1",
+    "clips_per_second",
+    "train_seconds",
+    "peak_memory_mib",
+)
+
+
+# ---- numbers as text ------------------------------------------------------------------------------------------------
+
+
+def percent(summary: Summary | None) -> str:
+    """Mean ± sample deviation in percent, e.g. "91.2 ± 0.8"."""
+    if summary is None:
+        return "-"
+    mean = f"{100 * summary.mean:.1f}"
+    return mean if summary.deviation is None else f"{mean} ± {100 * summary.deviation:.1f}"
+
+
+def points(summary: Summary | None) -> str:
+    """A difference in percentage points with its 95 % confidence interval, e.g. "-3.1 [-5.0, -1.2]"."""
+    if summary is None:
+        return ""
+    mean = f"{100 * summary.mean:+.1f}"
+    half = summary.half_width
+    if half is None:
+        return mean
+    return f"{mean} [{100 * (summary.mean - half):+.1f}, {100 * (summary.mean + half):+.1f}]"
+
+
+def _plain(summary: Summary | None, form: str) -> str:
+    return "-" if summary is None else format(summary.mean, form)
+
+
+def _paper(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+# ---- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def cells_csv(study: Study) -> str:
+    """One line per cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CELL_COLUMNS)
+    for cell in study.cells:
+        writer.writerow(["" if (value := getattr(cell, name)) is None else value for name in CELL_COLUMNS])
+    return text.getvalue()
+
+
+def rows_csv(study: Study) -> str:
+    """One line per row of the table: mean and sample deviation of every quantity over the seeds."""
+    head = ["row", "label", "part", "model", "seeds", "sees_order", "num_parameters", "gflops"]
+    head += [f"{name}_{kind}" for name in _SUMMARISED for kind in ("mean", "deviation")]
+    head += ["gap_mean", "gap_half_width_95", "paper_ssv1_top1_percent", "paper_ssv2_top1_percent"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for result in study.rows:
+        row = result.row
+        line: list[object] = [row.key, row.label, row.part, row.model, len(result.cells)]
+        first = result.cells[0] if result.cells else None
+        line += [result.sees_order, first.num_parameters, first.gflops] if first else [None, None, None]
+        for name in _SUMMARISED:
+            summary = result.summary(name)
+            line += [None, None] if summary is None else [summary.mean, summary.deviation]
+        line += [None, None] if result.gap is None else [result.gap.mean, result.gap.half_width]
+        line += [row.paper_ssv1, row.paper_ssv2]
+        writer.writerow(["" if value is None else value for value in line])
+    return text.getvalue()
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+
+
+def _head(study: Study) -> list[str]:
+    head = ["model", "top-1 %", "direction %", "sees order", f"gap to {study.grid.row(study.grid.reference).label}"]
+    head += ["played backwards %", "parameters", "GFLOPs", "clips/s", "memory MiB"]
+    if any(result.row.paper_ssv1 is not None for result in study.rows):
+        head.append("paper, SSv1 %")
+    if any(result.row.paper_ssv2 is not None for result in study.rows):
+        head.append("paper, SSv2 %")
+    return head
+
+
+def _line(result: RowResult, head: Sequence[str]) -> list[str]:
+    row = result.row
+    if result.cells:
+        parameters, gflops = f"{result.cells[0].num_parameters / 1e6:.3f} M", f"{result.cells[0].gflops:.4f}"
+    else:
+        parameters, gflops = "-", "-"
+    line = [
+        row.label,
+        percent(result.summary("top1")),
+        percent(result.summary("direction_accuracy")),
+        ("yes" if result.sees_order else "no") if result.cells else "-",
+        points(result.gap),
+        percent(result.summary("reversed_top1")),
+        parameters,
+        gflops,
+        _plain(result.summary("clips_per_second"), ".0f"),
+        _plain(result.summary("peak_memory_mib"), ".0f"),
+    ]
+    if "paper, SSv1 %" in head:
+        line.append(_paper(row.paper_ssv1))
+    if "paper, SSv2 %" in head:
+        line.append(_paper(row.paper_ssv2))
+    return line
+
+
+def table(study: Study) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Head of the table, and its lines as (part, texts)."""
+    head = _head(study)
+    return head, [(result.row.part, _line(result, head)) for result in study.rows]
+
+
+def _notes(study: Study) -> list[str]:
+    count = next((result.num_videos for result in study.rows if result.cells), 0)
+    budget = study.grid.budget
+    notes = [
+        "Top-1 and direction accuracy are of the final weights on the held-out videos: mean ± sample deviation over "
+        f"{len(study.seeds)} seed(s). Direction: how often the true class scores above its own time reversal; guessing "
+        "gives 50 %.",
+        "Gap: difference of top-1 in percentage points, seed by seed, with the 95 % confidence interval of its mean "
+        "(Student's t). Sees order: whether any class probability of any held-out video changes when its frames are "
+        "reversed or shuffled, as measured on the trained models.",
+        f"Every cell: {budget.epochs} epochs, batches of {budget.batch_size}, {budget.optim.optimizer} with learning "
+        f"rate {budget.optim.lr:g}, {budget.clip.crop_size}-pixel clips, {budget.accelerator} in {budget.precision} "
+        "arithmetic. GFLOPs count a multiply-add once, for one clip. Memory: "
+        + (
+            "the cell's process at its peak, libraries included."
+            if budget.accelerator == "cpu"
+            else "allocated on the GPU at its peak."
+        ),
+        "The paper's numbers were measured on Something-Something V1 and V2 with ResNet-50 networks: another data set "
+        "and other training. Only the order of the rows can be compared, not the values.",
+    ]
+    if count:
+        notes.insert(
+            1,
+            f"With {count} held-out videos, sampling alone gives a single run a standard error of up to "
+            f"{100 * proportion_error(0.5, count):.1f} points.",
+        )
+    return notes
+
+
+def _environment(study: Study) -> list[str]:
+    machines = sorted({cell.machine for cell in study.cells})
+    versions: Mapping[str, str] = study.cells[0].versions if study.cells else {}
+    text = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return [f"Machine: {'; '.join(machines)}.", f"Versions: {text}."] if study.cells else []
+
+
+# ---- Markdown and HTML ----------------------------------------------------------------------------------------------
+
+
+def markdown(study: Study, pictures: Mapping[str, str]) -> str:
+    """The report in Markdown.
+
+    Args:
+        study: what to report.
+        pictures: file name of a picture, relative to the report -> its caption.
+    """
+    head, lines = table(study)
+    out = [f"# {study.grid.title}", "", study.grid.question, "", study.data]
+    out += _progress_note(study)
+    align = ["---"] + ["---:"] * (len(head) - 1)
+    out += ["", "| " + " | ".join(head) + " |", "| " + " | ".join(align) + " |"]
+    part = ""
+    for group, texts in lines:
+        if group and group != part:
+            out.append("| " + " | ".join([f"**{group}**"] + [""] * (len(head) - 1)) + " |")
+        part = group
+        out.append("| " + " | ".join(texts) + " |")
+    out += ["", "## Findings", ""] + [f"- {line}" for line in findings(study)]
+    out += ["", "## How to read it", ""] + [f"- {line}" for line in _notes(study)]
+    for name, caption in pictures.items():
+        out += ["", f"![{caption}]({name})"]
+    out += ["", "## How it was made", "", "```", study.command, "```", "", *_environment(study)]
+    return "\n".join(out) + "\n"
+
+
+def _progress_note(study: Study) -> list[str]:
+    done = len(study.cells)
+    if done == study.num_planned:
+        return []
+    return ["", f"**Unfinished: {done} of {study.num_planned} cells.**"]
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; background: #fff; max-width: 1180px; margin: 2rem auto;
+       padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
+.wide { overflow-x: auto } table { border-collapse: collapse; margin: .8rem 0 }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; white-space: nowrap } th { text-align: left }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.p { color: #666 }
+img { max-width: 100%; height: auto } .note { color: #555 }
+pre { background: #f3f4f6; padding: .8rem; overflow-x: auto }
+"""
+
+
+def html_page(study: Study, pictures: Mapping[str, str]) -> str:
+    """The report as one HTML page without scripts or second files.
+
+    Args:
+        study: what to report.
+        pictures: `data:` URI of a picture -> its caption.
+    """
+    head, lines = table(study)
+    cells = [f"<th{' class=n' if i else ''}>{html.escape(text)}</th>" for i, text in enumerate(head)]
+    body = [f"<tr>{''.join(cells)}</tr>"]
+    part = ""
+    for group, texts in lines:
+        if group and group != part:
+            body.append(f"<tr><th colspan={len(head)}>{html.escape(group)}</th></tr>")
+        part = group
+        row = [f"<td>{html.escape(texts[0])}</td>"]
+        for title, text in zip(head[1:], texts[1:], strict=True):
+            row.append(f'<td class="{"n p" if title.startswith("paper") else "n"}">{html.escape(text)}</td>')
+        body.append(f"<tr>{''.join(row)}</tr>")
+    images = [
+        f'<figure><img alt="{html.escape(caption)}" src="{uri}">'
+        f'<figcaption class="note">{html.escape(caption)}</figcaption></figure>'
+        for uri, caption in pictures.items()
+    ]
+    title = html.escape(study.grid.title)
+    parts = [
+        f"<h1>{title}</h1>",
+        f"<p>{html.escape(study.grid.question)}</p>",
+        f"<p>{html.escape(study.data)}</p>",
+        *(f"<p><b>{html.escape(line.strip('*'))}</b></p>" for line in _progress_note(study) if line),
+        f'<div class="wide"><table>{"".join(body)}</table></div>',
+        "<h2>Findings</h2>",
+        f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in findings(study))}</ul>",
+        *images,
+        "<h2>How to read it</h2>",
+        f'<ul class="note">{"".join(f"<li>{html.escape(line)}</li>" for line in _notes(study))}</ul>',
+        "<h2>How it was made</h2>",
+        f"<pre>{html.escape(study.command)}</pre>",
+        *(f'<p class="note">{html.escape(line)}</p>' for line in _environment(study)),
+    ]
+    content = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
+        f"<body>\n{content}\n</body>\n</html>\n"
+    )

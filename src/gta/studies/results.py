@@ -1,0 +1,135 @@
+"""Results of the cells of a study: the record that each cell leaves, and the table that they make together.
+
+Free of PyTorch, so a report can be written without loading it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gta.errors import RunFolderError
+from gta.studies.grids import Grid, Row
+from gta.studies.statistics import Summary, paired_gap, summarise
+
+RESULT = "result.json"
+"""File in a cell's folder that says that the cell is finished."""
+
+FORMAT = 1
+
+INVARIANCE_TOLERANCE = 1e-3
+"""A model whose class probabilities change by less than this when the frames are reversed or shuffled, on every
+held-out video, does not see their order (float32 rounding changes them by about 1e-6)."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one cell (a row trained with one seed) leaves behind. Accuracies are shares in [0, 1].
+
+    All accuracies are of the final weights: no epoch is picked by its validation accuracy.
+    """
+
+    row: str
+    """Key of the row."""
+    seed: int
+    top1: float
+    """Share of held-out videos classified rightly."""
+    top5: float
+    loss: float
+    direction_accuracy: float | None
+    """How often a class scores above its time reversal; None if the data set names no reversals."""
+    reversed_top1: float
+    """Top-1 when every clip is played backwards."""
+    shuffled_top1: float
+    """Top-1 when every clip's frames are shuffled."""
+    order_effect: float
+    """Largest change of any class probability of any held-out video when its frames are reversed or shuffled."""
+    per_class: Mapping[str, float | None]
+    """Class -> share classified rightly."""
+    num_videos: int
+    """Held-out videos."""
+    num_parameters: int
+    gflops: float
+    """Multiply-adds of one clip's forward pass, in 10^9."""
+    clips_per_second: float
+    """Training clips per second: median over the epochs, loading included."""
+    train_seconds: float
+    peak_memory_mib: float
+    """Peak memory: allocated on the GPU, or of the cell's process on a CPU (libraries included)."""
+    curves: Mapping[str, Sequence[float | None]]
+    """Quantity -> one value per epoch."""
+    model: Mapping[str, Any]
+    """Arguments that rebuild the model."""
+    versions: Mapping[str, str]
+    machine: str
+    """Processor, or GPU, and number of threads."""
+
+    @property
+    def sees_order(self) -> bool:
+        """Whether the order of the frames makes any difference to the trained model, as measured."""
+        return self.order_effect > INVARIANCE_TOLERANCE
+
+
+def result_to_json(result: CellResult) -> dict[str, Any]:
+    """Turn a result into plain JSON values."""
+    return {"format": FORMAT, **{item.name: getattr(result, item.name) for item in fields(CellResult)}}
+
+
+def read_result(folder: Path) -> CellResult | None:
+    """Read a finished cell; None if it has not finished.
+
+    Raises:
+        RunFolderError: the file is damaged or of another version.
+    """
+    path = folder / RESULT
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RunFolderError(f"{path}: not valid JSON ({error}): delete the file to run the cell again") from error
+    known = {item.name for item in fields(CellResult)}
+    if not isinstance(values, dict) or values.pop("format", None) != FORMAT or set(values) != known:
+        raise RunFolderError(f"{path}: written by another version of gta: delete the file to run the cell again")
+    return CellResult(**values)
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """All finished seeds of one row."""
+
+    row: Row
+    cells: tuple[CellResult, ...]
+    gap: Summary | None
+    """Top-1 of the row minus that of the grid's reference, seed by seed; None for the reference itself."""
+
+    def summary(self, quantity: str) -> Summary | None:
+        """Mean and deviation of a numeric field over the seeds; None if no seed has it."""
+        values = [value for cell in self.cells if (value := getattr(cell, quantity)) is not None]
+        return summarise(values)
+
+    @property
+    def sees_order(self) -> bool:
+        """Whether any seed's model reacts to the order of the frames."""
+        return any(cell.sees_order for cell in self.cells)
+
+    @property
+    def num_videos(self) -> int:
+        """Held-out videos of each cell."""
+        return self.cells[0].num_videos if self.cells else 0
+
+
+def collect(grid: Grid, results: Iterable[CellResult]) -> tuple[RowResult, ...]:
+    """Sort the results of finished cells into the rows of `grid`; rows without any have no cells."""
+    by_row: dict[str, dict[int, CellResult]] = {row.key: {} for row in grid.rows}
+    for result in results:
+        by_row[result.row][result.seed] = result
+    reference = {seed: cell.top1 for seed, cell in by_row[grid.reference].items()}
+    table = []
+    for row in grid.rows:
+        cells = by_row[row.key]
+        top1 = {seed: cell.top1 for seed, cell in cells.items()}
+        gap = None if row.key == grid.reference else paired_gap(top1, reference)
+        table.append(RowResult(row, tuple(cells[seed] for seed in sorted(cells)), gap))
+    return tuple(table)

@@ -1,0 +1,135 @@
+"""A whole study: videos, cells, report."""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from gta.data.listing import VideoList, open_videos
+from gta.data.synthetic.build import synthesize
+from gta.data.synthetic.classes import ACTION_BY_NAME, permutation_invariant_ceiling
+from gta.data.synthetic.layouts import MANIFEST
+from gta.errors import DataError
+from gta.studies.findings import Study
+from gta.studies.frame_store import build_store
+from gta.studies.grids import Budget, Grid, grid_to_json
+from gta.studies.output import write_study
+from gta.studies.progress import shown
+from gta.studies.results import collect
+from gta.studies.runner import Cell, claim_folder, failure, plan_cells, run_cells, sole_user, start_process
+from gta.studies.specification import specify
+
+VIDEOS = "videos"
+FRAMES = "frames"
+
+
+def run_study(
+    grid: Grid,
+    folder: Path,
+    *,
+    seeds: tuple[int, ...],
+    data: Path | None,
+    jobs: int,
+    num_threads: int,
+    train: bool = True,
+    command: str = "",
+    console: Console | None = None,
+) -> Path:
+    """Run (or continue) a study and write its report.
+
+    Args:
+        grid: rows and budget.
+        folder: the study's folder, created if missing.
+        seeds: one cell for each row and seed.
+        data: folder of a data set; None renders the synthetic videos of the budget into the study's folder.
+        jobs: cells at a time.
+        num_threads: CPU threads of each cell.
+        train: False only writes the report of what is finished.
+        command: the command line, for the report.
+        console: where progress is shown; standard error if not given.
+
+    Returns:
+        The Markdown report's path; CSV files, HTML page and plots lie beside it.
+
+    Raises:
+        RunFolderError: the folder holds something else, or a cell failed (after the others were finished).
+        DataError: the data set is missing or has no training or held-out videos.
+    """
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    with sole_user(folder):
+        claim_folder(folder, grid, data)
+        root = folder / VIDEOS if data is None else data
+        if data is None and train:
+            prepare_videos(grid.budget, root, num_workers=jobs)
+        splits = [open_videos(root, "train"), open_videos(root, "val")]
+        if splits[0].classes != splits[1].classes:
+            raise DataError(f"{root}: the splits train and val have different classes")
+        cells = plan_cells(grid, seeds, folder)
+        if train:
+            unfinished = [cell for cell in cells if cell.state != "done"]
+            store = _store(grid.budget, splits, folder, needed=bool(unfinished) and _is_small(root), console=console)
+            for cell in unfinished:
+                specify(
+                    cell.folder,
+                    grid=grid_to_json(grid),
+                    row=cell.row.key,
+                    seed=cell.seed,
+                    data=root,
+                    store=store,
+                    num_threads=num_threads,
+                )
+            with shown(grid, console=console) as show:
+                run_cells(cells, jobs=jobs, start=partial(start_process, num_threads=num_threads), on_change=show)
+        report = write_study(_study(grid, cells, splits, seeds, command), folder)
+    error = failure(cells)
+    if error is not None:
+        raise error
+    return report
+
+
+def prepare_videos(budget: Budget, root: Path, *, num_workers: int) -> None:
+    """Render the synthetic videos that a budget names; those that are there already are kept."""
+    total = budget.num_train + budget.num_val
+    synthesize(
+        root,
+        num_videos=total,
+        seed=budget.data_seed,
+        val_fraction=budget.num_val / total,
+        frame_size=budget.frame_size,
+        num_workers=num_workers,
+        progress=True,
+    )
+
+
+def _is_small(root: Path) -> bool:
+    """Only synthetic videos are known to be small enough for a store of all their frames."""
+    return (root / MANIFEST).exists()
+
+
+def _store(budget: Budget, splits: Iterable[VideoList], folder: Path, *, needed: bool, console: Console) -> Path | None:
+    if not (needed and budget.cache_frames):
+        return None
+    records = [record for split in splits for record in split.records]
+    with console.status(f"decoding {len(records)} videos once"):
+        build_store(folder / FRAMES, records)
+    return folder / FRAMES
+
+
+def _study(grid: Grid, cells: list[Cell], splits: list[VideoList], seeds: tuple[int, ...], command: str) -> Study:
+    train, val = splits
+    classes = train.classes
+    synthetic = set(classes) <= set(ACTION_BY_NAME)
+    budget = grid.budget
+    ceiling = None
+    data = f"{len(train):,} training and {len(val):,} held-out videos of {len(classes)} classes"
+    if synthetic:
+        ceiling = permutation_invariant_ceiling(classes)
+        data += (
+            f", synthetic ({budget.frame_size[0]}x{budget.frame_size[1]} pixels, seed {budget.data_seed}). No model "
+            f"that ignores the order of frames can exceed {100 * ceiling:.2f} % on them, computed from the classes."
+        )
+    else:
+        data += f" from {train.root.name}."
+    results = [cell.result for cell in cells if cell.result is not None]
+    return Study(grid, collect(grid, results), seeds, ceiling, data, command)

@@ -1,0 +1,172 @@
+"""Plots of studies and of the probe of temporal order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from gta.viz.figures import COLOURS, new_figure
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of an accuracy plot. Accuracies are shares in [0, 1], `paper` a percentage."""
+
+    label: str
+    values: Sequence[float]
+    """One per seed."""
+    part: str = ""
+    paper: float | None = None
+
+
+def accuracy_figure(
+    bars: Sequence[Bar],
+    *,
+    ceiling: float | None,
+    title: str,
+    x_label: str = "top-1 on held-out videos, %",
+) -> Figure:
+    """Draw every run as a dot, the mean as a bar with its sample deviation, and beside it the paper's numbers.
+
+    The paper's numbers have a panel and an axis of their own, because they belong to another data set.
+
+    Args:
+        bars: rows from top to bottom.
+        ceiling: best top-1 without the order of frames, in [0, 1]; drawn as a line.
+        title: heading.
+        x_label: what the bars show.
+    """
+    with_paper = any(bar.paper is not None for bar in bars)
+    figure = new_figure(9.5 if with_paper else 6.8, 1.3 + 0.36 * len(bars))
+    panels = figure.subplots(
+        1, 2 if with_paper else 1, squeeze=False, sharey=True, width_ratios=[1.6, 1][: 1 + with_paper]
+    )
+    left = panels[0][0]
+    parts = list(dict.fromkeys(bar.part for bar in bars))
+    for place, bar in enumerate(bars):
+        colour = COLOURS[parts.index(bar.part) % len(COLOURS)]
+        values = 100 * np.asarray(bar.values, dtype=np.float64)
+        if len(values):
+            spread = values.std(ddof=1) if len(values) > 1 else 0.0
+            left.barh(
+                place, values.mean(), xerr=spread, color=colour, alpha=0.45, height=0.62, ecolor="#444", capsize=2
+            )
+            left.plot(values, np.full(len(values), place), ".", color=colour, ms=6)
+            left.text(101, place, f"{values.mean():.1f}", va="center", fontsize=8)
+    left.set_xlim(0, 100)
+    left.set_ylim(len(bars) - 0.4, -0.6)
+    left.set_yticks(
+        range(len(bars)), [f"{bar.part}  {bar.label}" if bar.part else bar.label for bar in bars], fontsize=8
+    )
+    left.set_xlabel(x_label, fontsize=9)
+    if ceiling is not None:
+        left.axvline(100 * ceiling, color="#b00020", linewidth=1.2, linestyle="--")
+        left.set_title(f"dashed: most that is possible without the order of frames ({100 * ceiling:.2f} %)", fontsize=8)
+    if with_paper:
+        _paper_panel(panels[0][1], bars, parts)
+    for axis in panels[0]:
+        axis.grid(axis="x", alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(axis="x", labelsize=8)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _paper_panel(axis: Axes, bars: Sequence[Bar], parts: Sequence[str]) -> None:
+    for place, bar in enumerate(bars):
+        if bar.paper is not None:
+            colour = COLOURS[parts.index(bar.part) % len(COLOURS)]
+            axis.barh(
+                place, bar.paper, color=colour, alpha=0.25, height=0.62, hatch="//", edgecolor=colour, linewidth=0.4
+            )
+            axis.text(bar.paper + 0.8, place, f"{bar.paper:.1f}", va="center", fontsize=8, color="#555")
+    axis.set_xlim(0, 70)
+    axis.set_xlabel("the paper's top-1, %", fontsize=9)
+    axis.set_title("the paper: another data set (Something-Something V1)", fontsize=8)
+
+
+def seed_curve_figure(
+    curves: Mapping[str, Sequence[Sequence[float | None]]], *, ceiling: float | None, title: str, y_label: str
+) -> Figure:
+    """Draw one line per row: the mean over its seeds, with the range from the lowest to the highest as a band.
+
+    Args:
+        curves: row -> one series (a value per epoch, shares in [0, 1], None where nothing was measured) per seed.
+        ceiling: drawn as a dashed line.
+        title: heading.
+        y_label: what is drawn.
+    """
+    figure = new_figure(8.4, 4.2)
+    axis = figure.subplots()
+    styles = ("-", "--", ":")
+    for number, (label, series) in enumerate(curves.items()):
+        length = min(map(len, series), default=0)
+        table = np.array([list(line)[:length] for line in series], dtype=np.float64)  # None becomes NaN
+        if not length or np.isnan(table).all():
+            continue
+        measured = np.flatnonzero(~np.isnan(table).any(axis=0))
+        values = 100 * table[:, measured]
+        colour, style = COLOURS[number % len(COLOURS)], styles[number // len(COLOURS) % len(styles)]
+        axis.plot(measured + 1, values.mean(axis=0), color=colour, linestyle=style, linewidth=1.6, label=label)
+        axis.fill_between(measured + 1, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.13, linewidth=0)
+    if ceiling is not None:
+        axis.axhline(100 * ceiling, color="#b00020", linewidth=1.0, linestyle="--")
+    axis.set_ylim(0, 100)
+    axis.set_xlabel("epoch", fontsize=9)
+    axis.set_ylabel(y_label, fontsize=9)
+    axis.set_title(title, fontsize=10)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+    figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
+    return figure
+
+
+def probe_figure(accuracies: Mapping[str, float], *, title: str) -> Figure:
+    """Draw the top-1 accuracy under each treatment of the frames.
+
+    Args:
+        accuracies: treatment -> share in [0, 1].
+        title: heading.
+    """
+    figure = new_figure(6.4, 1.1 + 0.34 * len(accuracies))
+    axis = figure.subplots()
+    for place, value in enumerate(accuracies.values()):
+        axis.barh(place, 100 * value, color=COLOURS[0] if place == 0 else COLOURS[1], alpha=0.7, height=0.62)
+        axis.text(100 * value + 1, place, f"{100 * value:.1f}", va="center", fontsize=8)
+    axis.set_yticks(range(len(accuracies)), list(accuracies), fontsize=8)
+    axis.set_ylim(len(accuracies) - 0.4, -0.6)
+    axis.set_xlim(0, 106)
+    axis.set_xlabel("top-1, %", fontsize=9)
+    axis.set_title(title, fontsize=10)
+    axis.grid(axis="x", alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(axis="x", labelsize=8)
+    return figure
+
+
+def sensitivity_figure(classes: Sequence[str], treatments: Sequence[str], values: NDArray[np.float64]) -> Figure:
+    """Draw the temporal sensitivity of each class as a table of shades.
+
+    Args:
+        classes: C names, from top to bottom.
+        treatments: N names, from left to right.
+        values: (C, N) in [0, 1].
+    """
+    if values.shape != (len(classes), len(treatments)):
+        raise ValueError(f"values are {values.shape}, expected {(len(classes), len(treatments))}")
+    figure = new_figure(3.6 + 0.75 * len(treatments), 1.4 + 0.24 * len(classes))
+    axis = figure.subplots()
+    picture = axis.imshow(values, cmap="magma", vmin=0, vmax=1, aspect="auto")
+    axis.set_xticks(range(len(treatments)), list(treatments), fontsize=8)
+    axis.set_yticks(range(len(classes)), list(classes), fontsize=7)
+    if len(classes) <= 60:
+        for row, column in np.ndindex(values.shape):
+            shade = "white" if values[row, column] < 0.6 else "black"
+            axis.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", fontsize=6.5, color=shade)
+    axis.set_title("temporal sensitivity: how far the prediction moves, 0 to 1", fontsize=9)
+    figure.colorbar(picture, ax=axis, shrink=0.7).ax.tick_params(labelsize=7)
+    return figure
