@@ -35,7 +35,7 @@ class DemoArguments:
     """Models to compare (see `gta models`)."""
     num_videos: int = 1280
     """Videos to render: 70 % to train on, 10 % to choose the best epoch, 20 % to test."""
-    max_epochs: int = 12
+    max_epochs: int = 14
     """Passes over the training videos, for each model."""
     seed: int = 0
     """Seed of the videos and of the training; the same seed gives the same numbers."""

@@ -12,25 +12,30 @@ ROOT = Path("data/synthetic")
 
 
 def _clip(crop_size: int) -> ClipConfig:
-    """The paper's protocol without the flip, which would turn clockwise into counter-clockwise under the old label."""
-    return replace(clip_config("paper", crop_size=crop_size), flip="none")
+    """The paper's sampling, with gentler crops and without the flip.
+
+    A flip would turn clockwise into counter-clockwise under the old label. Crops down to 0.66 of the picture change an
+    object's size by as much as "towards the camera" does: with them the narrow network needs several times the epochs.
+    """
+    resize = (round(crop_size * 15 / 14), round(crop_size * 17 / 14))
+    return replace(clip_config("paper", crop_size=crop_size), resize=resize, crop="random", flip="none")
 
 
 def synthetic() -> TrainConfig:
     """A narrow network at 56 px: minutes on two CPU cores. `--model.name tiny` is the 2D baseline."""
     return TrainConfig(
-        model=ModelConfig(name="tiny_gta", num_frames=8, dropout=0.1),
+        model=ModelConfig(name="tiny_gta", num_frames=8, dropout=0.0),
         data=DataConfig(root=ROOT, batch_size=32, num_workers=2, clip=_clip(56)),
         optim=OptimConfig(
             optimizer="adamw",
-            lr=3e-3,
+            lr=1e-2,
             lr_batch_size=32,
-            weight_decay=0.01,
+            weight_decay=0.02,
             schedule="cosine",
-            warmup_epochs=1.0,
+            warmup_epochs=2.0,
             clip_grad_norm=5.0,
         ),
-        run=RunConfig(folder=Path("runs/synthetic"), max_epochs=10),
+        run=RunConfig(folder=Path("runs/synthetic"), max_epochs=14),
     )
 
 
