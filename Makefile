@@ -26,8 +26,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/gta demo
 
+# One thread for each test process: more would fight for the cores.
 test: setup
-	$(BIN)/pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .
