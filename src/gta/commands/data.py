@@ -218,7 +218,7 @@ def prepare(options: PrepareArguments) -> None:
     print(f"size  {report.bytes_before / 2**20:10.1f} MiB -> {report.bytes_after / 2**20:10.1f} MiB  ({size:.2f}x)")
     print(
         f"read  {report.milliseconds_before:10.1f} ms  -> {report.milliseconds_after:10.1f} ms   "
-        f"for a clip of 8 frames ({speed:.1f}x faster)"
+        f"for a clip of 8 frames ({speed:.1f}x the speed)"
     )
 
 

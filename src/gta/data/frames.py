@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torchvision.io import ImageReadMode, decode_image
 
 from gta.errors import VideoError
 from gta.types import VideoInfo
@@ -132,6 +131,9 @@ class FrameFolder:
             raise VideoError(self.path, f"{name} is empty (0 bytes)")
         if data[:2] == b"\xff\xd8" and _JPEG_END not in data[-64:]:
             raise VideoError(self.path, f"{name} is truncated")  # decoders fill the rest with grey and say nothing
+        # Imported here because torchvision takes seconds to import, and reading video files does without it.
+        from torchvision.io import ImageReadMode, decode_image
+
         encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         try:
             picture = decode_image(encoded, mode=ImageReadMode.RGB)

@@ -7,6 +7,7 @@ the same frames from it.
 import json
 import os
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -121,14 +122,15 @@ def prepare_videos(
         if progress is not None:
             progress(len(tasks) - len(todo) + made + len(skipped), len(tasks))
     done = [task for task in tasks if task.target.exists()]
+    before, after = _clip_milliseconds(done)
     report = PrepareReport(
         made=made,
         kept=len(tasks) - len(todo),
         skipped=len(skipped),
         bytes_before=sum(_bytes(task.source) for task in done),
         bytes_after=sum(_bytes(task.target) for task in done),
-        milliseconds_before=_clip_milliseconds([task.source for task in done]),
-        milliseconds_after=_clip_milliseconds([task.target for task in done]),
+        milliseconds_before=before,
+        milliseconds_after=after,
     )
     write_json(target / SETTINGS_NAME, {"settings": asdict(settings), "report": asdict(report)})
     return report
@@ -286,11 +288,18 @@ def _bytes(path: Path) -> int:
     return path.stat().st_size
 
 
-def _clip_milliseconds(paths: list[Path]) -> float:
-    """Mean time to read 8 frames (TSN test sampling) of a few of the videos."""
-    chosen = paths[:: max(len(paths) // _SPEED_SAMPLE, 1)][:_SPEED_SAMPLE]
-    start = time.perf_counter()
-    for path in chosen:
-        with open_video(path) as video:
-            video.read(tsn_test_indices(video.num_frames, 8)[0])
-    return (time.perf_counter() - start) * 1000 / max(len(chosen), 1)
+def _clip_milliseconds(tasks: list[_Task]) -> tuple[float, float]:
+    """Median time to read 8 frames (TSN test sampling) of some of the originals and of their copies, in turn."""
+    chosen = tasks[:: max(len(tasks) // _SPEED_SAMPLE, 1)][:_SPEED_SAMPLE]
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(2):  # the first round warms the caches
+        for kept in times:
+            kept.clear()
+        for task in chosen:
+            for path, kept in zip((task.source, task.target), times, strict=True):
+                start = time.perf_counter()
+                with open_video(path) as video:
+                    video.read(tsn_test_indices(video.num_frames, 8)[0])
+                kept.append((time.perf_counter() - start) * 1000)
+    before, after = (statistics.median(kept) if kept else 0.0 for kept in times)
+    return before, after

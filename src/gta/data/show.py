@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gta.config import ClipConfig
 from gta.data.decode import open_video
 from gta.data.sampling import evaluation_indices, training_indices
-from gta.data.transforms import EvaluationViews, TrainingView, resize, resized_size
+from gta.data.transforms import Box, EvaluationViews, TrainingView, resize, resized_size
 from gta.files import atomic_path
 
 _TILE = 112
@@ -30,8 +30,9 @@ def draw_sheet(
 ) -> None:
     """Draw the sheet of one video and save it as a picture.
 
-    From top to bottom: the video at a glance; `samples` training samples, each with a strip that marks the sampled
-    frames on the video's time axis; the views of an evaluation.
+    From top to bottom: the video at a glance; `samples` training samples; the views of an evaluation. The last two show
+    the crop in the first resized frame, then the frames of the clip, and below a strip that marks them on the video's
+    time axis.
 
     Args:
         path: a video file or a folder of pictures.
@@ -54,18 +55,22 @@ def draw_sheet(
             rng = random.Random(f"{seed}/0/{number}")
             indices = training_indices(clip, count, rng)
             view = TrainingView(clip, rng, may_flip=may_flip)
-            pixels = view.finish(video.read(indices, fit=view.fit))
+            resized = video.read(indices, fit=view.fit)
+            pixels = view.finish(resized)
             mirrored = ", mirrored" if view.flipped else ""
-            rows.append((f"training sample {number + 1}{mirrored}: frames {_numbers(indices)}", _tiles(pixels)))
-            rows[-1][1].append(_strip(indices, count))
+            tiles = [_crop_tile(resized[0], view.crop), *_tiles(pixels), _strip(indices, count)]
+            rows.append((f"training sample {number + 1}{mirrored}: frames {_numbers(indices)}", tiles))
         views = EvaluationViews(clip)
         clips = evaluation_indices(clip, count)
-        pixels = views.finish(video.read([i for indices in clips for i in indices], fit=views.fit))
+        resized = video.read([i for indices in clips for i in indices], fit=views.fit)
+        pixels = views.finish(resized)
+        boxes = views.boxes(*resized.shape[-2:])
     for number, view in enumerate(pixels):
         indices = clips[number // clip.test_crops]
         place = f"evaluation clip {number // clip.test_crops + 1} of {clip.test_clips}"
         place += f", crop {number % clip.test_crops + 1} of {clip.test_crops}" if clip.test_crops > 1 else ""
-        rows.append((f"{place}: frames {_numbers(indices)}", [*_tiles(view), _strip(indices, count)]))
+        crop = _crop_tile(resized[number // clip.test_crops * clip.num_frames], boxes[number % clip.test_crops])
+        rows.append((f"{place}: frames {_numbers(indices)}", [crop, *_tiles(view), _strip(indices, count)]))
     _save(rows, _title(clip), target)
 
 
@@ -90,6 +95,16 @@ def _numbers(indices: Sequence[int]) -> str:
 
 def _picture(frame: torch.Tensor) -> Image.Image:
     return Image.fromarray(frame.permute(1, 2, 0).contiguous().numpy())
+
+
+def _crop_tile(frame: torch.Tensor, box: Box | None) -> Image.Image:
+    """The first resized frame with the crop drawn into it."""
+    picture = _picture(frame)
+    if box is not None:
+        top, left, height, width = box
+        line = max(picture.height // 80, 1)
+        ImageDraw.Draw(picture).rectangle((left, top, left + width - 1, top + height - 1), outline="yellow", width=line)
+    return picture.resize((round(picture.width * _TILE / picture.height), _TILE), Image.Resampling.BILINEAR)
 
 
 def _tiles(clip: torch.Tensor) -> list[Image.Image]:

@@ -96,6 +96,8 @@ class TrainingView:
         clip: the protocol.
         rng: source of randomness.
         may_flip: whether the sample's class allows mirroring.
+
+    After `finish`, `crop` is the box that was cut out of the resized frames; `flipped` says whether they are mirrored.
     """
 
     def __init__(self, clip: ClipConfig, rng: random.Random, *, may_flip: bool) -> None:
@@ -105,6 +107,7 @@ class TrainingView:
         if clip.train_short_side is not None:
             self._size = rng.randint(*clip.train_short_side)
         self.flipped = may_flip and rng.random() < 0.5
+        self.crop: Box | None = None
 
     def fit(self, frame: torch.Tensor) -> torch.Tensor:
         """Resize one decoded frame (C, H, W); the reader calls it, so that large frames are never all in memory."""
@@ -121,7 +124,8 @@ class TrainingView:
     def finish(self, frames: torch.Tensor) -> torch.Tensor:
         """Crop and flip resized frames, uint8 (T, C, H, W), to a clip, uint8 (C, T, crop_size, crop_size)."""
         height, width = frames.shape[-2:]
-        clip = crop_and_resize(frames, self.box(height, width), self._clip.crop_size)
+        self.crop = self.box(height, width)
+        clip = crop_and_resize(frames, self.crop, self._clip.crop_size)
         if self.flipped:
             clip = clip.flip(-1)
         return clip.transpose(0, 1).contiguous()
@@ -139,11 +143,14 @@ class EvaluationViews:
         """Resize one decoded frame (C, H, W)."""
         return resize(frame, resized_size(frame.shape[-2], frame.shape[-1], self._resize))
 
+    def boxes(self, height: int, width: int) -> list[Box]:
+        """The `test_crops` boxes that are cut out of resized frames."""
+        return view_boxes(height, width, self._crop_size, self._clip.test_crops)
+
     def finish(self, frames: torch.Tensor) -> torch.Tensor:
         """Cut resized frames, uint8 (test_clips * T, C, H, W), into views, uint8 (V, C, T, crop_size, crop_size)."""
         height, width = frames.shape[-2:]
-        boxes = view_boxes(height, width, self._crop_size, self._clip.test_crops)
-        crops = [crop_and_resize(frames, box, self._crop_size) for box in boxes]
+        crops = [crop_and_resize(frames, box, self._crop_size) for box in self.boxes(height, width)]
         views = [
             crop[start : start + self._clip.num_frames].transpose(0, 1)
             for start in range(0, len(frames), self._clip.num_frames)
