@@ -5,7 +5,6 @@ arguments of `create_model`), its classes, how a video becomes a clip, and which
 predicting need nothing else. Every file loads with `weights_only=True`, so it cannot run code.
 """
 
-import errno
 import importlib.metadata
 import io
 import platform
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 
 from gta._version import __version__
-from gta.errors import CheckpointError, RunFolderError
+from gta.engine.writing import clear_failures
+from gta.errors import CheckpointError
 from gta.files import atomic_path
 
 FORMAT = 1
@@ -25,16 +25,6 @@ FORMAT = 1
 
 MODEL_PREFIX = "model."
 """Prefix of the network's weights in the Lightning state dict."""
-
-# Operating-system errors that mean "no room or no right to write here", which the user can mend.
-_CANNOT_WRITE = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would exceed the size limit",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "operation not permitted",
-}
 
 
 @dataclass(frozen=True)
@@ -103,15 +93,8 @@ def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     path = Path(path)
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            file.write(buffer.getbuffer())
-    except OSError as error:
-        reason = _CANNOT_WRITE.get(error.errno or 0)
-        if reason is None:
-            raise
-        kept = "the previous checkpoint is intact" if path.exists() else "nothing was written"
-        raise RunFolderError(f"{path}: {reason}: {kept}; make room or write elsewhere, then resume") from error
+    with clear_failures(path), atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(buffer.getbuffer())
 
 
 def load_file(path: str | Path) -> dict[str, Any]:

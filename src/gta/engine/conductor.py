@@ -28,6 +28,10 @@ _OLD_SECONDS = 30.0
 """A validation begins with a checkpoint if the last one is older than this."""
 
 
+class _ValidationCutOff(Exception):  # noqa: N818 - control flow inside this module
+    """A signal came during a validation."""
+
+
 @dataclass
 class RunState:
     """What a run must remember besides weights and counters; stored in checkpoints."""
@@ -50,7 +54,7 @@ class Conductor(pl.Callback):
         checkpoints: folder of best.ckpt and last.ckpt (every process must know it).
         display: shows progress; None in all processes but the first.
         stopper: knows whether a signal came.
-        validate: measures the module; takes the function that says whether to give up. None if there is no validation.
+        validate: measures the module; takes a function to call after each batch. None if there is no validation.
         note_skipped: takes note of unreadable videos and returns those that are new; None in all but the first process.
         curves: called with (name, value, step) for TensorBoard; None if there is none.
     """
@@ -81,7 +85,6 @@ class Conductor(pl.Callback):
         self._skipped: list[tuple[str, str]] = []
         self._epoch_started = time.monotonic()
         self._clips_in_epoch = 0
-        self._failure: TrainingInterrupted | None = None
 
     # ---- an epoch's beginning and its steps -------------------------------------------------------------------------
 
@@ -193,7 +196,11 @@ class Conductor(pl.Callback):
             self.state.validation_owed = True
             if self._agree(trainer, int(started - self._last_saved > _OLD_SECONDS))[0]:
                 self.save(trainer, LAST)
-            result = self.validate(module, lambda: self._give_up_validation(trainer))
+            try:
+                result = self.validate(module, lambda: self._after_validation_batch(trainer))
+            except _ValidationCutOff:
+                self.save(trainer, LAST)  # only now: the module holds its own weights again, not the averaged ones
+                self._stop(trainer, self.stopper.number or 0)
             self.state.validation_owed = False
         took = time.monotonic() - started
         is_best = self._judge(result, epoch)
@@ -205,13 +212,12 @@ class Conductor(pl.Callback):
         if self.state.stopped_early:
             trainer.should_stop = True
 
-    def _give_up_validation(self, trainer: pl.Trainer) -> None:
-        """Called between the batches of a validation: on a signal, owe it and stop (one process only)."""
+    def _after_validation_batch(self, trainer: pl.Trainer) -> None:
+        """Show progress, and cut the validation off on a signal (one process only; several finish it together)."""
         if self.display:
             self.display.advance()
         if self.stopper.number is not None and trainer.world_size == 1:
-            self.save(trainer, LAST)
-            self._stop(trainer, self.stopper.number)
+            raise _ValidationCutOff
 
     def _judge(self, result: EvaluationResult | None, epoch: int) -> bool:
         """Remember the best validation; returns whether this is it."""
@@ -291,7 +297,9 @@ class Conductor(pl.Callback):
         checkpoint["run"] = dict(vars(self.state))
         progress = trainer.fit_loop.epoch_loop.batch_progress
         batches = 0 if self._at_epoch_end else progress.current.ready
-        set_progress(checkpoint["loops"]["fit_loop"], epochs=self.state.epochs_done, batches=batches)
+        set_progress(
+            checkpoint["loops"]["fit_loop"], epochs=self.state.epochs_done, batches=batches, steps=trainer.global_step
+        )
         checkpoint["batches_done"] = batches
         checkpoint["epoch"] = self.state.epochs_done
 
@@ -302,8 +310,9 @@ class Conductor(pl.Callback):
         self.state = RunState(**checkpoint["run"])
 
 
-def set_progress(fit_loop: dict[str, Any], *, epochs: int, batches: int) -> None:
+def set_progress(fit_loop: dict[str, Any], *, epochs: int, batches: int, steps: int) -> None:
     """Rewrite the stored progress of Lightning's loops: `epochs` are done, and `batches` batches of the next one."""
+    fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
     inside = int(batches > 0)
     epoch_counts = {"ready": epochs + inside, "completed": epochs, "started": epochs + inside, "processed": epochs}
     fit_loop["epoch_progress"] = {"total": dict(epoch_counts), "current": dict(epoch_counts)}

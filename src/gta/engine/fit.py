@@ -298,4 +298,5 @@ def _curves(folder: Path, display: Display | None, stored: dict[str, Any] | None
     try:
         yield writer.add_scalar
     finally:
-        writer.close()
+        with contextlib.suppress(OSError):  # a full disk is reported by what matters more: checkpoint or metrics
+            writer.close()

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 
 from gta.engine.checkpoint import library_versions
+from gta.engine.writing import clear_failures
 from gta.errors import OptionError, RunFolderError
-from gta.files import write_json, write_text
+from gta.files import json_text, write_text
 
 BEST = "best.ckpt"
 LAST = "last.ckpt"
@@ -127,9 +128,13 @@ class RunFolder:
 
     def __init__(self, folder: Path, *, config: dict[str, Any], last_epoch: int = 0) -> None:
         self.path = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / CONFIG, config)
-        write_json(folder / "versions.json", {**library_versions(), "platform": platform.platform(), **_devices()})
+        with clear_failures(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for leftover in folder.glob(".*.part*"):  # of a process that was killed while it wrote
+                leftover.unlink(missing_ok=True)
+        versions = {**library_versions(), "platform": platform.platform(), **_devices()}
+        self._write("versions.json", json_text(versions))
+        self._write(CONFIG, json_text(config))
         self.rows = [row for row in _read_rows(folder / "metrics.csv") if row["epoch"] <= last_epoch]
         self._timing = [row for row in _read_rows(folder / "timing.csv") if row["epoch"] <= last_epoch]
         if last_epoch == 0:
@@ -140,8 +145,8 @@ class RunFolder:
         """Add one epoch's row to metrics.csv and timing.csv (a row of the same epoch is replaced)."""
         self.rows = [*(old for old in self.rows if old["epoch"] != row["epoch"]), row]
         self._timing = [*(old for old in self._timing if old["epoch"] != timing["epoch"]), timing]
-        write_text(self.path / "metrics.csv", _csv(self.METRICS, self.rows))
-        write_text(self.path / "timing.csv", _csv(self.TIMING, self._timing))
+        self._write("metrics.csv", _csv(self.METRICS, self.rows))
+        self._write("timing.csv", _csv(self.TIMING, self._timing))
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -155,12 +160,17 @@ class RunFolder:
         if new:
             known.update(new)
             rows = [{"path": path, "reason": reason} for path, reason in sorted(known.items())]
-            write_text(self.path / SKIPPED, _csv(("path", "reason"), rows))
+            self._write(SKIPPED, _csv(("path", "reason"), rows))
         return new
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json."""
-        write_json(self.path / RESULTS, results)
+        self._write(RESULTS, json_text(results))
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.path / name
+        with clear_failures(path):
+            write_text(path, text)
 
 
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
