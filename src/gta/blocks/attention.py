@@ -2,11 +2,12 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.blocks.initialise import initialise_weights
-from gta.blocks.projection import Norm, OutputProjection
+from gta.blocks.projection import Norm, OutputProjection, add_product, frames_at_a_time
 from gta.ops.attention import attention_weights, pool_positions, softmax_attention
 from gta.ops.encoding import sinusoidal_encoding
 from gta.ops.layout import from_tokens, to_tokens
@@ -49,8 +50,11 @@ class _PooledAttention(nn.Module):
 
     def project(self, features: Float[Tensor, "B C T H W"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, T, S, D) and keys and values (B, T, P, D), P pooled positions per frame."""
-        height, width = features.shape[3:]
-        frames = to_tokens(features).flatten(0, 1)  # (B*T, S, C)
+        clips = (features.shape[0], features.shape[2])
+        query, key, value = self._project_frames(to_tokens(features).flatten(0, 1), *features.shape[3:])
+        return query.unflatten(0, clips), key.unflatten(0, clips), value.unflatten(0, clips)
+
+    def _project_frames(self, frames: Float[Tensor, "N S C"], height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
         inner = self.inner_channels
         if self.pool == "before":
             query = nn.functional.linear(frames, self.qkv.weight[:inner], self.qkv.bias[:inner])
@@ -60,9 +64,8 @@ class _PooledAttention(nn.Module):
             query, key_value = self.qkv(frames).split([inner, 2 * inner], dim=2)
             if self.pool == "after":
                 key_value = pool_positions(key_value, height, width)
-        clips = (features.shape[0], features.shape[2])
-        key, value = key_value.unflatten(0, clips).chunk(2, dim=3)
-        return query.unflatten(0, clips), key, value
+        key, value = key_value.chunk(2, dim=2)
+        return query, key, value
 
     def _finish(self, inner: Tensor, features: Tensor) -> Tensor:
         tokens = to_tokens(features)
@@ -137,9 +140,26 @@ class SpatialAttention(_PooledAttention):
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position look at all (pooled) positions of its own frame."""
         check_channels(features, self.channels)
-        query, key, value = (t.flatten(0, 1) for t in self.project(features))
+        height, width = features.shape[3:]
+        frames = to_tokens(features).flatten(0, 1)
+        if self.output.folds(features):
+            out = self._infer(frames, height, width)
+            return from_tokens(out.unflatten(0, (features.shape[0], features.shape[2])), height, width)
+        query, key, value = self._project_frames(frames, height, width)
         inner = softmax_attention(query, key, value, scaled=self.scaled)
         return self._finish(inner.unflatten(0, (features.shape[0], features.shape[2])), features)
+
+    def _infer(self, frames: Float[Tensor, "N S C"], height: int, width: int) -> Float[Tensor, "N S C"]:
+        """A few frames at a time, so that only their queries, keys and values are in memory."""
+        weight, bias = self.output.folded()
+        out = torch.empty_like(frames, memory_format=torch.contiguous_format)
+        step = frames_at_a_time(frames)
+        for some, result in zip(frames.split(step), out.split(step), strict=True):
+            query, key, value = self._project_frames(some, height, width)
+            inner = softmax_attention(query, key, value, scaled=self.scaled)
+            torch.add(some, bias, out=result)
+            add_product(result, inner, weight)
+        return out
 
     def attention(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B T S P"]:
         """The attention weights of every frame; for pictures."""
@@ -180,24 +200,24 @@ class TemporalAttention(nn.Module):
         self.scaled = scaled
         self.qkv = nn.Linear(channels, 3 * self.inner_channels)
         self.output = OutputProjection(self.inner_channels, channels, norm=norm, zero_init=zero_init)
-        table = sinusoidal_encoding(num_frames, channels) if encoding else None
-        self.register_buffer("encoding", table, persistent=False)
+        self.encoding = encoding
         initialise_weights(self)
 
     def project(self, features: Float[Tensor, "B C T H W"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, S, T, D)."""
         qkv = self.qkv(to_tokens(features))
-        if self.encoding is not None:
+        if self.encoding:
             # The projection is linear, so the encoding is projected once instead of being added to every position.
-            encoding = self.encoding.to(qkv.dtype)
-            qkv = qkv + nn.functional.linear(encoding, self.qkv.weight.to(qkv.dtype))[:, None]
+            weight = self.qkv.weight
+            encoding = sinusoidal_encoding(self.num_frames, self.channels, dtype=weight.dtype, device=weight.device)
+            qkv = qkv + nn.functional.linear(encoding, weight)[:, None]
         query, key, value = qkv.transpose(1, 2).chunk(3, dim=3)
         return query, key, value
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position look at itself in all frames."""
         check_channels(features, self.channels)
-        if self.encoding is not None:
+        if self.encoding:
             check_frames(features, self.num_frames)
         inner = softmax_attention(*self.project(features), scaled=self.scaled).transpose(1, 2)
         return from_tokens(self.output(inner, to_tokens(features)), *features.shape[3:])
@@ -209,7 +229,5 @@ class TemporalAttention(nn.Module):
 
     def resize(self, num_frames: int) -> list[str]:
         """Prepare for another number of frames; returns what was resized (the encoding is computed, not learned)."""
-        if self.encoding is not None and num_frames != self.num_frames:
-            self.encoding = sinusoidal_encoding(num_frames, self.channels).to(self.encoding)
         self.num_frames = num_frames
         return []

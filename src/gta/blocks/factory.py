@@ -30,8 +30,11 @@ class Composition(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Apply the parts in order."""
+        given = features
         for part in self.children():
-            features = part(features)
+            fresh = features is not given  # made by an earlier part, so that it may be overwritten
+            overwrite = fresh and isinstance(part, GlobalTemporalAttention)
+            features = part.overwrite(features) if overwrite else part(features)
         return features
 
     def resize(self, num_frames: int) -> list[str]:

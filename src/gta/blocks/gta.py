@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.blocks.attention import check_channels, check_frames
+from gta.blocks.gta_inference import infer
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.projection import Norm, OutputProjection
 from gta.ops.layout import from_tokens, to_tokens
@@ -104,36 +105,54 @@ class GlobalTemporalAttention(nn.Module):
         check_channels(features, self.channels)
         check_frames(features, self.num_frames)
         tokens = to_tokens(features)
+        if self.output.folds(features):
+            out = torch.empty_like(tokens, memory_format=torch.contiguous_format)
+            return from_tokens(infer(self, tokens, self._constant(features), out), *features.shape[3:])
         parts = list(self.values(tokens).split(self.widths, dim=3))
         mixed = []
         if self.pixel:
             mixed.append(mix_frames(parts.pop(0), self.mixing))
         if self.region:
             value = parts.pop(0)
-            assignment = self._assign(parts, features, value)
+            assignment = self._assign(parts, features)
             mixed.append(spread_regions(mix_frames(pool_regions(value, assignment), self.mixing), assignment))
         inner = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=3)
         return from_tokens(self.output(inner, tokens), *features.shape[3:])
 
-    def _assign(self, logits: list[Tensor], features: Tensor, value: Tensor) -> Tensor:
-        """Weights (B, T, S, R) of each position in each region; they sum to 1 over the regions."""
+    def overwrite(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """As `forward`, but the result may take the place of `features`; for features that nobody else needs."""
+        tokens = to_tokens(features)
+        if not self.output.folds(features) or not tokens.is_contiguous():
+            return self(features)
+        check_channels(features, self.channels)
+        check_frames(features, self.num_frames)
+        return from_tokens(infer(self, tokens, self._constant(features), tokens), *features.shape[3:])
+
+    def _constant(self, features: Tensor) -> Tensor | None:
+        """The learned constant assignment (T, S, R), or None if it is predicted."""
         if self.assignment is None:
-            return F.softmax(logits[0], dim=3)
+            return None
         height, width = features.shape[3:]
         if self.region_size is not None and (height, width) != tuple(self.region_size):
             raise ValueError(
                 f"features are {height}x{width}, the constant regions were built for "
                 f"{self.region_size[0]}x{self.region_size[1]}"
             )
-        weights = F.softmax(self.assignment, dim=2).to(value.dtype)
-        return weights.expand(features.shape[0], *weights.shape)
+        return F.softmax(self.assignment, dim=2)
+
+    def _assign(self, logits: list[Tensor], features: Tensor) -> Tensor:
+        """Weights (B, T, S, R) of each position in each region; they sum to 1 over the regions."""
+        constant = self._constant(features)
+        if constant is None:
+            return F.softmax(logits[0], dim=3)
+        return constant.expand(features.shape[0], *constant.shape)
 
     def regions(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B T R H W"]:
         """The region assignment as images, R of them for each frame; for pictures."""
         if not self.region:
             raise ValueError("this block has no regions")
         parts = self.values(to_tokens(features)).split(self.widths, dim=3)
-        assignment = self._assign([parts[-1]], features, parts[-1])
+        assignment = self._assign([parts[-1]], features)
         return assignment.transpose(2, 3).unflatten(3, tuple(features.shape[3:]))
 
     def resize(self, num_frames: int) -> list[str]:

@@ -11,7 +11,7 @@ class StartsAtZero(Protocol):
     """A module whose `last_norm` starts with gamma 0 when `zero_init` is set, so that its residual branch adds 0."""
 
     zero_init: bool
-    last_norm: nn.BatchNorm2d | nn.BatchNorm3d | nn.LayerNorm
+    last_norm: nn.BatchNorm1d | nn.BatchNorm3d | nn.LayerNorm
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def initialise_weights(root: nn.Module) -> None:
                 nn.init.uniform_(module.weight, -bound, bound)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d | nn.BatchNorm3d):
+        elif isinstance(module, nn.LayerNorm | nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         for key, parameter in module.named_parameters(recurse=False):

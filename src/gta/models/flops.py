@@ -21,10 +21,12 @@ def count_flops(model: nn.Module, clip_shape: Sequence[int]) -> int:
     shapes_only = {name: tensor.to("meta") for name, tensor in _tensors(model)}
     training = [module for module in model.modules() if module.training]
     model.eval()
+    kinds = [tensor.dtype for tensor in shapes_only.values() if tensor.is_floating_point()]
+    clip = torch.empty(shape, device="meta", dtype=kinds[0] if kinds else None)
     counter = FlopCounterMode(display=False)
     try:
         with torch.no_grad(), counter:
-            torch.func.functional_call(model, shapes_only, (torch.empty(shape, device="meta"),))
+            torch.func.functional_call(model, shapes_only, (clip,))
     finally:
         for module in training:
             module.training = True

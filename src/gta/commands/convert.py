@@ -1,0 +1,90 @@
+"""`gta convert`: weights of other code bases to ours."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from gta.commands.arguments import parse_arguments
+from gta.errors import CheckpointError, OptionError
+
+
+@dataclass(frozen=True)
+class ConvertArguments:
+    """Convert weights of timm, torchvision, TSM, PySlowFast (.pyth, Caffe2 .pkl) or pytorchvideo to safetensors.
+
+    The architecture is read from the weights; what they cannot tell can be given as options.
+    """
+
+    source: tyro.conf.Positional[Path]
+    """File of weights to read; nothing in it is run."""
+    dest: tyro.conf.Positional[Path]
+    """File to write, .safetensors; it can then be given as `pretrained`."""
+    model: str | None = None
+    """Model to convert to, e.g. r2d50; recognised from the weights if not given."""
+    num_frames: int | None = None
+    """Frames per clip that the model shall read; the model's own if not given."""
+    num_classes: int | None = None
+    """Classes; as many as the source has if not given. Another number leaves the classifier out."""
+    temporal_pool: bool | None = None
+    """C2D: whether the source halves the number of frames after res2."""
+    overwrite: bool = False
+    """Replace DEST if it exists."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta convert`."""
+    options = parse_arguments(ConvertArguments, arguments, command="gta convert")
+    if options.dest.suffix != ".safetensors":
+        raise OptionError(f"{options.dest}: DEST must end in .safetensors")
+    if options.dest.exists() and not options.overwrite:
+        raise OptionError(f"{options.dest}: it exists already; give --overwrite to replace it")
+    print(convert(options))
+
+
+def convert(options: ConvertArguments) -> str:
+    """Convert; returns the report."""
+    from gta.models.conversion import describe_source, find_key_map
+    from gta.models.pretrained import load_file, save_weights
+    from gta.models.registry import create_model
+    from gta.models.weight_files import read_weights
+
+    source = read_weights(options.source)
+    key_map = find_key_map(source.tensors)
+    if source.description:
+        arguments: dict[str, Any] = dict(source.description.get("model", {}))
+    elif key_map is not None:
+        arguments = describe_source(source.tensors, key_map, source.config) if options.model is None else {}
+        arguments.setdefault("num_classes", _count_classes(source.tensors))
+    else:
+        raise CheckpointError(f"{options.source}: its keys are of no known layout, e.g. {min(source.tensors)}")
+    asked = {
+        "name": options.model,
+        "num_frames": options.num_frames,
+        "num_classes": options.num_classes,
+        "temporal_pool": options.temporal_pool,
+    }
+    arguments |= {name: value for name, value in asked.items() if value is not None}
+    try:
+        model = create_model(**{name: value for name, value in arguments.items() if value is not None})
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+    report = load_file(model, source)
+    save_weights(
+        model,
+        options.dest,
+        extra={
+            "source": {"file": options.source.name, "layout": key_map.name if key_map else "gta"},
+            "report": {"missing": list(report.missing), "unexpected": list(report.unexpected)},
+        },
+    )
+    return f"{report.summary()}\n{options.dest}: {arguments['name']}, {model.num_classes} classes"
+
+
+def _count_classes(tensors: dict[str, Any]) -> int | None:
+    """Classes of a classifier under any of its usual names."""
+    for name in ("fc.weight", "classifier.weight", "head.fc.weight", "head.weight"):
+        if name in tensors:
+            return int(tensors[name].shape[0])
+    return None

@@ -1,0 +1,89 @@
+"""Every block equals its equations, written with loops: values and gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models_support import randomise
+from references import reference, weights_of
+
+from gta.blocks import create_block
+
+NAMES = [
+    "nl", "sa", "ta", "tape", "dnl", "pixel_gta", "region_gta", "gta",
+    "sa+ta", "sa+tape", "sa+pixel_gta", "sa+region_gta",
+]  # fmt: skip
+
+SHAPES = st.tuples(st.integers(1, 2), st.sampled_from([4, 8]), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+
+
+def values_and_gradients(function, x, weights, direction):
+    """The output and the gradients of its weighted sum with respect to x and the parameters."""
+    x = x.detach().clone().requires_grad_()
+    out = function(x)
+    wanted = [x, *(w for w in weights.values() if w.requires_grad)]
+    return [out, *torch.autograd.grad((out * direction).sum(), wanted)]
+
+
+def assert_close(got, want, tolerance):
+    for a, b in zip(got, want, strict=True):
+        error = (a.double() - b.double()).norm() / b.double().norm().clamp_min(1e-3)
+        assert error <= tolerance, f"relative error {error:.2e}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=5, deadline=None)
+@given(
+    shape=SHAPES,
+    seed=st.integers(0, 10_000),
+    pool=st.sampled_from(["after", "before", "none"]),
+    scaled=st.booleans(),
+    groups=st.sampled_from([1, 2, 4]),
+    heads=st.sampled_from([None, 1, 3]),
+)
+def test_block_equals_its_equations(name, shape, seed, pool, scaled, groups, heads):
+    torch.manual_seed(seed)
+    options = {
+        "channels": shape[1], "num_frames": shape[2], "num_groups": groups, "num_heads": heads,
+        "num_regions": 3, "pool": pool, "scaled": scaled,
+    }  # fmt: skip
+    block = randomise(create_block(name, **options).double().eval())
+    x, direction = torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
+    weights = weights_of(block)
+    want = values_and_gradients(lambda v: reference(name, v, weights, pool=pool, scaled=scaled), x, weights, direction)
+    assert_close(values_and_gradients(block, x, weights, direction), want, 1e-10)
+    with torch.no_grad():
+        assert_close([block(x)], want[:1], 1e-10)  # without gradients the block may compute in another way
+    single = block.float()
+    weights32 = weights_of(single)
+    got = values_and_gradients(single, x.float(), weights32, direction.float())
+    assert_close(got, want, 1e-5)
+    with torch.no_grad():
+        assert_close([single(x.float())], want[:1], 1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_block_in_training_normalises_over_the_batch(name):
+    torch.manual_seed(1)
+    shape = (2, 8, 3, 3, 2)
+    block = randomise(create_block(name, channels=8, num_frames=3, num_groups=2, num_regions=3).double().train())
+    weights = weights_of(block)
+    x, direction = torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
+    want = values_and_gradients(lambda v: reference(name, v, weights, training=True), x, weights, direction)
+    assert_close(values_and_gradients(block, x, weights, direction), want, 1e-9)
+
+
+def test_constant_regions_equal_their_equations():
+    torch.manual_seed(2)
+    block = create_block(
+        "gta", channels=8, num_frames=3, num_groups=2, num_regions=3, regions="constant", region_size=(2, 3)
+    )
+    block = randomise(block.double().eval())
+    x, direction = torch.randn(2, 8, 3, 2, 3, dtype=torch.float64), torch.randn(2, 8, 3, 2, 3, dtype=torch.float64)
+    weights = weights_of(block)
+    want = values_and_gradients(lambda v: reference("gta", v, weights, constant=True), x, weights, direction)
+    assert_close(values_and_gradients(block, x, weights, direction), want, 1e-10)
+    with torch.no_grad():
+        assert_close([block(x)], want[:1], 1e-10)
+    with pytest.raises(ValueError, match="3x2.*2x3"):
+        block(x.transpose(3, 4))
