@@ -73,7 +73,7 @@ def test_scaling_reaches_every_group_of_the_optimiser() -> None:
 
 def test_paper_schedule_by_hand() -> None:
     optim = OptimConfig(schedule="steps", warmup_epochs=2.0, step_epochs=(30, 40, 45), warmup_start_factor=0.01)
-    factor = learning_rate_factor(optim, steps_per_epoch=100, total_epochs=50)
+    factor = learning_rate_factor(optim, steps_per_epoch=100, total_epochs=50.0)
     table = {0: 0.01, 100: 0.505, 200: 1.0, 2999: 1.0, 3000: 0.1, 3999: 0.1, 4000: 0.01, 4499: 0.01, 4500: 0.001}
     for step, value in table.items():
         assert factor(step) == pytest.approx(value)
@@ -81,10 +81,10 @@ def test_paper_schedule_by_hand() -> None:
 
 def test_cosine_by_hand_per_step_and_per_epoch() -> None:
     optim = OptimConfig(schedule="cosine", warmup_epochs=0.0, final_factor=0.1)
-    factor = learning_rate_factor(optim, steps_per_epoch=10, total_epochs=4)
+    factor = learning_rate_factor(optim, steps_per_epoch=10, total_epochs=4.0)
     assert [factor(step) for step in (0, 20, 40, 99)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
     stepped = OptimConfig(schedule="cosine", schedule_interval="epoch", warmup_epochs=0.0)
-    by_epoch = learning_rate_factor(stepped, steps_per_epoch=10, total_epochs=4)
+    by_epoch = learning_rate_factor(stepped, steps_per_epoch=10, total_epochs=4.0)
     assert by_epoch(10) == by_epoch(19) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
@@ -97,5 +97,5 @@ def test_cosine_by_hand_per_step_and_per_epoch() -> None:
 )
 def test_factor_stays_in_bounds(schedule, warmup, steps, step) -> None:
     optim = OptimConfig(schedule=schedule, warmup_epochs=warmup, step_epochs=(3, 7))
-    factor = learning_rate_factor(optim, steps_per_epoch=steps, total_epochs=10)
+    factor = learning_rate_factor(optim, steps_per_epoch=steps, total_epochs=10.0)
     assert 0 <= factor(step) <= 1

@@ -37,18 +37,24 @@ def freeze(modules: list[nn.Module]) -> None:
 
 
 class FiniteBuffers:
-    """Keeps the last good floating-point buffers (BatchNorm statistics), to undo a step that was not finite."""
+    """Keeps the last good buffers (BatchNorm's statistics and counters), to undo a step that was not finite."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._live = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
-        self._good = [buffer.detach().clone() for buffer in self._live]
+        by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+        for buffer in model.buffers():
+            by_type.setdefault(buffer.dtype, []).append(buffer)
+        self._live = list(by_type.values())
+        self._good = [[buffer.detach().clone() for buffer in buffers] for buffers in self._live]
 
     def keep(self) -> None:
         """Remember the present values as good."""
-        if self._live:
-            torch._foreach_copy_(self._good, self._live)  # pyright: ignore[reportPrivateImportUsage]
+        self._copy(self._good, self._live)
 
     def restore(self) -> None:
         """Put the last good values back."""
-        if self._live:
-            torch._foreach_copy_(self._live, self._good)  # pyright: ignore[reportPrivateImportUsage]
+        self._copy(self._live, self._good)
+
+    @staticmethod
+    def _copy(to: list[list[torch.Tensor]], source: list[list[torch.Tensor]]) -> None:
+        for targets, values in zip(to, source, strict=True):
+            torch._foreach_copy_(targets, values)  # pyright: ignore[reportPrivateImportUsage]

@@ -1,0 +1,235 @@
+import json
+from typing import Any
+
+import engine_fakes as fakes
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gta.engine.checkpoint import load_file, read_checkpoint
+from gta.engine.evaluate import evaluate
+from gta.engine.fit import FitResult, fit
+from gta.engine.module import DivergedError, step_seed
+from gta.errors import DataError, OptionError, RunFolderError
+
+
+def train(
+    folder: Any, *, model: nn.Module | None = None, prepare: nn.Module | None = None, **options: Any
+) -> FitResult:
+    names = ("optim", "resume", "class_weights", "live", "bad", "count", "batch_size", "validate", "workers")
+    chosen = {name: options.pop(name) for name in names if name in options}
+    videos = fakes.FakeVideos(chosen.get("count", 22), bad=chosen.get("bad", ()))
+    val_loader = fakes.loader(fakes.FakeVideos(11, seed=1)) if chosen.get("validate", True) else None
+    return fit(
+        model or fakes.model(),
+        fakes.loader(videos, shuffle=True, batch_size=chosen.get("batch_size", 4), workers=chosen.get("workers", 0)),
+        val_loader,
+        prepare=prepare or fakes.Scale(),
+        optim=fakes.optim(**chosen.get("optim", {})),
+        run=fakes.run(folder, **options),
+        description=fakes.description(),
+        class_weights=chosen.get("class_weights"),
+        resume=chosen.get("resume", False),
+        live=chosen.get("live", False),
+    )
+
+
+def test_a_run_learns_and_leaves_everything_behind(tmp_path, capfd) -> None:
+    folder = tmp_path / "run"
+    result = train(folder, max_epochs=6, bad=(3,))
+    assert result.best["top1"] >= 0.8
+    assert [row["epoch"] for row in result.rows] == [1, 2, 3, 4, 5, 6]
+    assert result.steps == 36
+    names = {path.name for path in folder.iterdir()}
+    expected = {"config.json", "versions.json", "metrics.csv", "timing.csv", "best.ckpt", "last.ckpt", "skipped.csv"}
+    assert expected | {"results.json"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert (folder / "skipped.csv").read_text() == "path,reason\n3.mp4,truncated\n"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["best"]["top1"] == max(row["val_top1"] for row in result.rows)
+    assert results["classes"] == list(fakes.CLASSES)
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert "learning rate 0.1 (0.1 x 4/4)" in lines[0]
+    assert [line.split()[1] for line in lines if line.startswith("epoch")] == [f"{n}/6" for n in range(1, 7)]
+    assert len(lines) == 8, err  # nothing of Lightning's: arithmetic, one unreadable video, six epochs
+
+
+def test_same_seed_gives_identical_metrics_and_weights_and_another_seed_does_not(tmp_path) -> None:
+    options: dict[str, Any] = {"max_epochs": 2, "optim": {"mixup": 0.4, "cutmix": 0.4}}
+    train(tmp_path / "a", **options)
+    train(tmp_path / "b", **options, workers=2)
+    train(tmp_path / "c", **options, seed=1)
+    a, b, c = (read_checkpoint(tmp_path / name / "last.ckpt").state_dict for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+    assert (tmp_path / "a/metrics.csv").read_bytes() == (tmp_path / "b/metrics.csv").read_bytes()
+
+
+def test_the_stored_model_scores_as_in_training(tmp_path) -> None:
+    result = train(tmp_path / "run", max_epochs=3, optim={"ema_decay": 0.8})
+    checkpoint = read_checkpoint(result.best_checkpoint)
+    model = fakes.model(seed=9)
+    model.load_state_dict(checkpoint.state_dict)
+    loader = fakes.loader(fakes.FakeVideos(11, seed=1))
+    again = evaluate(model, loader, prepare=fakes.Scale(), classes=checkpoint.classes, reversals=checkpoint.reversals)
+    assert again.loss == pytest.approx(result.best["loss"], rel=1e-5)
+    assert again.to_json()["confusion"] == result.best["confusion"]
+    assert again.direction_accuracy == result.best["direction_accuracy"]
+    assert checkpoint.epoch == result.best_epoch
+
+
+def test_averaged_weights_are_evaluated_and_the_training_ones_kept(tmp_path) -> None:
+    train(tmp_path / "run", max_epochs=2, optim={"ema_decay": 0.9})
+    stored = load_file(tmp_path / "run/last.ckpt")
+    own = stored["state_dict"]["model.head.weight"]
+    averaged = stored["averaged"]["head.weight"]
+    assert not torch.equal(own, averaged)
+    assert torch.equal(read_checkpoint(tmp_path / "run/last.ckpt").state_dict["head.weight"], averaged)
+
+
+def test_an_existing_run_folder_is_refused_unless_resuming(tmp_path) -> None:
+    folder = tmp_path / "run"
+    train(folder, max_epochs=1)
+    with pytest.raises(RunFolderError, match="--resume"):
+        train(folder, max_epochs=1)
+    resumed = train(folder, max_epochs=3, resume=True)
+    assert [row["epoch"] for row in resumed.rows] == [1, 2, 3]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    with pytest.raises(RunFolderError, match=r"no config\.json"):
+        train(tmp_path / "other", resume=True)
+    with pytest.raises(RunFolderError, match="a file is in the way"):
+        train(tmp_path / "other/file")
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path) -> None:
+    folder = tmp_path / "run"
+    train(folder, max_epochs=2)
+    before = (folder / "metrics.csv").read_bytes(), read_checkpoint(folder / "last.ckpt").state_dict["head.weight"]
+    train(folder, max_epochs=2, resume=True)
+    after = (folder / "metrics.csv").read_bytes(), read_checkpoint(folder / "last.ckpt").state_dict["head.weight"]
+    assert before[0] == after[0]
+    assert torch.equal(before[1], after[1])
+
+
+def test_max_steps_ends_a_run_with_a_validation(tmp_path) -> None:
+    result = train(tmp_path / "run", max_epochs=5, max_steps=8)
+    assert result.steps == 8
+    assert result.rows[-1]["val_top1"] is not None
+
+
+def test_early_stopping(tmp_path) -> None:
+    result = train(tmp_path / "run", max_epochs=30, patience=2, optim={"lr": 1e-9})
+    assert result.stopped_early
+    assert len(result.rows) == 3  # the first is the best, the two after it bring no gain
+
+
+def test_validation_every_other_epoch_and_always_at_the_end(tmp_path) -> None:
+    result = train(tmp_path / "run", max_epochs=3, validate_every=2)
+    assert [row.get("val_top1") is not None for row in result.rows] == [False, True, True]
+
+
+def test_a_run_without_validation_still_leaves_a_best_checkpoint(tmp_path) -> None:
+    result = train(tmp_path / "run", max_epochs=1, validate=False)
+    assert result.best == {}
+    assert read_checkpoint(result.best_checkpoint).step == 6
+
+
+class Poison(nn.Module):
+    """Turns chosen batches into NaN: the call numbers in `bad`."""
+
+    def __init__(self, bad: range | tuple[int, ...]) -> None:
+        super().__init__()
+        self.bad, self.calls = bad, 0
+
+    def forward(self, clip: Tensor) -> Tensor:
+        images = clip.float() / 128 - 1
+        if torch.is_grad_enabled():
+            self.calls += 1
+            if self.calls in self.bad:
+                images = images * float("nan")
+        return images
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path) -> None:
+    result = train(tmp_path / "run", max_epochs=2, prepare=Poison((2, 7)), optim={"ema_decay": 0.9})
+    assert result.bad_steps == 2
+    assert [row["bad_steps"] for row in result.rows] == [1, 2]
+    assert all(torch.isfinite(value).all() for value in read_checkpoint(result.last_checkpoint).state_dict.values())
+    assert result.rows[-1]["train_loss"] < 3
+
+
+def test_a_bad_step_leaves_weights_momentum_and_statistics_as_they_were(tmp_path) -> None:
+    options: dict[str, Any] = {"count": 8, "max_epochs": 1, "optim": {"schedule": "constant", "warmup_epochs": 0.0}}
+    train(tmp_path / "one", max_steps=1, **options)
+    train(tmp_path / "two", prepare=Poison((2,)), **options)
+    one, two = (load_file(tmp_path / name / "last.ckpt") for name in ("one", "two"))
+    assert all(torch.equal(one["state_dict"][name], two["state_dict"][name]) for name in one["state_dict"])
+    momenta = [stored["optimizer_states"][0]["state"][0]["momentum_buffer"] for stored in (one, two)]
+    assert torch.equal(*momenta)
+
+
+def test_repeated_bad_steps_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path) -> None:
+    with pytest.raises(DivergedError, match=r"4 steps in a row.*--optim\.lr"):
+        train(tmp_path / "run", max_epochs=3, max_bad_steps=4, prepare=Poison(range(9, 99)), checkpoint_steps=4)
+    stored = read_checkpoint(tmp_path / "run/last.ckpt")
+    assert stored.step == 8
+    assert all(torch.isfinite(value).all() for value in stored.state_dict.values())
+
+
+def test_gradient_accumulation_equals_the_larger_batch(tmp_path) -> None:
+    def model() -> nn.Module:
+        return fakes.model(dropout=0.0, norm=False)
+
+    shared: dict[str, Any] = {"count": 24, "max_epochs": 2}
+    train(tmp_path / "whole", model=model(), batch_size=8, **shared)
+    train(tmp_path / "parts", model=model(), batch_size=4, optim={"accumulate": 2}, **shared)
+    whole, parts = (read_checkpoint(tmp_path / name / "last.ckpt") for name in ("whole", "parts"))
+    assert whole.step == parts.step == 6
+    for name, value in whole.state_dict.items():
+        torch.testing.assert_close(value, parts.state_dict[name], atol=1e-5, rtol=1e-4)
+
+
+def test_class_weights_change_what_is_learned(tmp_path) -> None:
+    train(tmp_path / "a", max_epochs=1)
+    train(tmp_path / "b", max_epochs=1, class_weights=torch.tensor([5.0, 0.1, 0.1, 0.1, 0.1]))
+    a, b = (read_checkpoint(tmp_path / name / "last.ckpt").state_dict["head.bias"] for name in "ab")
+    assert b[0] > a[0]
+
+
+@pytest.mark.parametrize("policy", ["frozen", "partial"])
+def test_frozen_batch_norm_keeps_its_statistics(tmp_path, policy) -> None:
+    model = nn.Sequential(fakes.model(), nn.Identity())
+    before = model[0].norm.running_mean.clone()
+    train(tmp_path / "run", model=model, max_epochs=1, optim={"batch_norm": policy})
+    same = torch.equal(before, model[0].norm.running_mean)
+    assert same == (policy == "frozen")  # "partial" leaves the first layer free
+
+
+def test_options_that_need_a_gpu_say_so(tmp_path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(OptionError, match="fp16"):
+        train(tmp_path / "run", precision="fp16")
+    with pytest.raises(OptionError, match="sync"):
+        train(tmp_path / "run", optim={"batch_norm": "sync"})
+    with pytest.raises(OptionError, match="no GPU"):
+        train(tmp_path / "run", accelerator="gpu")
+
+
+def test_bf16_and_a_live_bar_and_compile_free_options_run(tmp_path) -> None:
+    result = train(tmp_path / "run", max_epochs=1, precision="bf16", live=True)
+    assert result.steps == 6
+
+
+def test_no_training_batch_is_a_clear_error(tmp_path) -> None:
+    with pytest.raises(DataError, match="no training batch"):
+        train(tmp_path / "run", count=0)
+
+
+def test_step_seeds_do_not_repeat() -> None:
+    seeds = {step_seed(seed, rank, batch) for seed in range(3) for rank in range(3) for batch in range(200)}
+    assert len(seeds) == 3 * 3 * 200
+    assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,0 +1,111 @@
+"""Mixup and cutmix, frozen norms, averaged weights, activation checkpointing, the run folder."""
+
+import copy
+
+import engine_fakes as fakes
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gta.engine.augment import mix_batch, soft_targets
+from gta.engine.averaging import AveragedWeights
+from gta.engine.memory import checkpoint_activations, to_channels_last
+from gta.engine.norms import freeze, frozen_norms
+from gta.engine.run_folder import check_same_config
+from gta.errors import OptionError
+from gta.models.registry import create_model
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 9999), mixup=st.sampled_from([0.0, 0.3, 2.0]), cutmix=st.sampled_from([0.0, 1.0]))
+def test_targets_are_mixed_in_the_proportion_of_the_pixels(seed: int, mixup: float, cutmix: float) -> None:
+    torch.manual_seed(seed)
+    labels = torch.arange(4)
+    clip = labels.view(4, 1, 1, 1, 1).expand(4, 3, 2, 8, 6).float().clone()  # every pixel says its clip's class
+    mixed, target = mix_batch(clip, soft_targets(labels, 4), mixup=mixup, cutmix=cutmix)
+    assert mixed.shape == clip.shape
+    torch.testing.assert_close(target.sum(dim=1), torch.ones(4))
+    torch.testing.assert_close(mixed.mean(dim=(1, 2, 3, 4)), target @ labels.float(), atol=1e-4, rtol=1e-4)
+
+
+def test_no_alpha_is_no_change() -> None:
+    clip, target = torch.randn(2, 3, 4, 8, 8), soft_targets(torch.tensor([0, 1]), 3)
+    same = mix_batch(clip, target, mixup=0.0, cutmix=0.0)
+    assert same[0] is clip
+    assert same[1] is target
+
+
+def test_cutmix_moves_the_same_rectangle_in_every_frame() -> None:
+    torch.manual_seed(3)
+    clip = torch.arange(2.0).view(2, 1, 1, 1, 1).expand(2, 3, 4, 8, 8).clone()
+    mixed, _ = mix_batch(clip, soft_targets(torch.tensor([0, 1]), 2), mixup=0.0, cutmix=1.0)
+    assert torch.equal(mixed, mixed[:, :1, :1].expand_as(mixed))
+
+
+def test_partial_freezing_spares_the_first_norm_and_those_that_start_at_zero() -> None:
+    model = create_model("tiny_gta", num_classes=4)
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    zero = [m for m in norms if not m.weight.any()]
+    assert zero, "attention blocks start as the identity"
+    chosen = frozen_norms(model, "partial")
+    assert norms[0] not in chosen
+    assert not set(zero) & set(chosen)
+    assert chosen
+    freeze(chosen)
+    assert all(not m.training and not m.weight.requires_grad for m in chosen)
+    assert all(m.training and m.weight.requires_grad for m in zero)
+    assert frozen_norms(model, "train") == []
+
+
+def test_averaged_weights_follow_the_formula_and_swap_in_and_out() -> None:
+    model = fakes.model()
+    averaged = AveragedWeights(model, 0.5)
+    start = model.head.weight.detach().clone()
+    with torch.no_grad():
+        model.head.weight += 1
+    averaged.update()  # the first decay is min(0.5, 1 / 10)
+    expected = 0.1 * start + 0.9 * (start + 1)
+    torch.testing.assert_close(averaged.state_dict()["head.weight"], expected)
+    with averaged.swapped_in():
+        torch.testing.assert_close(model.head.weight.detach(), expected)
+    torch.testing.assert_close(model.head.weight.detach(), start + 1)
+
+
+@pytest.mark.parametrize("name", ["tiny_gta", "tiny_slowfast_gta"])
+def test_activation_checkpointing_changes_neither_gradients_nor_statistics(name: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=4, dropout=0.0).train()
+    frames = model.num_frames
+    twin = copy.deepcopy(model)
+    assert checkpoint_activations(twin) >= 4
+    clip = torch.randn(2, 3, frames, 32, 32)
+    for network in (model, twin):
+        network(clip).square().sum().backward()
+    for (key, one), two in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert one.grad is not None, key
+        torch.testing.assert_close(one.grad, two.grad, msg=key)
+    for (key, one), two in zip(model.named_buffers(), twin.buffers(), strict=True):
+        assert torch.equal(one, two), key
+
+
+def test_a_model_without_blocks_cannot_be_checkpointed() -> None:
+    with pytest.raises(ValueError, match="no residual blocks"):
+        checkpoint_activations(fakes.model())
+
+
+def test_channels_last_keeps_the_numbers() -> None:
+    model = fakes.model().eval()
+    clip = torch.randn(1, 3, 4, 8, 8)
+    before = model(clip)
+    to_channels_last(model)
+    assert model.conv.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(before, model(clip))
+
+
+def test_another_configuration_cannot_be_resumed() -> None:
+    stored = {"optim": {"lr": 0.1}, "run": {"folder": "a", "max_epochs": 3}}
+    check_same_config(stored, {"optim": {"lr": 0.1}, "run": {"folder": "b", "max_epochs": 9}})
+    with pytest.raises(OptionError, match=r"--optim\.lr is 0\.2.*started with 0\.1"):
+        check_same_config(stored, {"optim": {"lr": 0.2}, "run": stored["run"]})
