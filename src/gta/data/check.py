@@ -5,7 +5,6 @@ training never opens a file to learn its length.
 """
 
 import hashlib
-import importlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -183,8 +182,6 @@ def check_videos(
             facts[relative_name(path, base)] = entry
         else:
             todo.append(path)
-    if any(path.is_dir() for path in todo):
-        importlib.import_module("torchvision.io")  # reads pictures; imported once here instead of in every process
     saved = time.monotonic()
     try:
         for path, entry in in_parallel(_Look(decode), todo, num_workers=num_workers):

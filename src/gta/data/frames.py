@@ -1,10 +1,14 @@
 """Reading videos that are stored as a folder of numbered pictures (Something-Something v1 comes this way)."""
 
+import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from gta.errors import VideoError
 from gta.types import VideoInfo
@@ -14,7 +18,6 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURES_PER_SECOND = 12.0
 
 _NUMBER = re.compile(r"(\d+)\D*$")
-_JPEG_END = b"\xff\xd9"
 
 Fit = Callable[[torch.Tensor], torch.Tensor]
 
@@ -129,14 +132,17 @@ class FrameFolder:
             raise VideoError(self.path, f"{name} is missing") from None
         if not data:
             raise VideoError(self.path, f"{name} is empty (0 bytes)")
-        if data[:2] == b"\xff\xd8" and _JPEG_END not in data[-64:]:
-            raise VideoError(self.path, f"{name} is truncated")  # decoders fill the rest with grey and say nothing
-        # Imported here because torchvision takes seconds to import, and reading video files does without it.
-        from torchvision.io import ImageReadMode, decode_image
-
-        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         try:
-            picture = decode_image(encoded, mode=ImageReadMode.RGB)
-        except RuntimeError as error:
-            raise VideoError(self.path, f"{name} is damaged ({str(error).splitlines()[0]})") from error
-        return picture.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                picture = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombWarning,
+            Image.DecompressionBombError,
+        ) as error:
+            reason = str(error).replace(repr(data), "").partition("<_io")[0].strip(" .") or "not a picture"
+            raise VideoError(self.path, f"{name} is damaged ({reason})") from error
+        return torch.from_numpy(picture).permute(2, 0, 1)

@@ -70,12 +70,17 @@ class PacketIndex:
     def frames_between(self, start: int | None, end: int | None) -> tuple[int, int]:
         """Numbers (first, stop) of the frames shown from timestamp `start` up to but without `end`.
 
-        A frame that begins before `start` and is still on screen then is included. None means the video's own limits.
+        A frame that begins before `start` and is still on screen then is included; the last one is taken to stay as
+        long as frames do on average. None means the video's own limits.
         """
         shown = self.frame_timestamps
-        first = 0 if start is None else max(int(np.searchsorted(shown, start, side="right")) - 1, 0)
         stop = len(shown) if end is None else int(np.searchsorted(shown, end, side="left"))
-        return first, stop
+        if start is None:
+            return 0, stop
+        average = (int(shown[-1]) - int(shown[0])) // max(len(shown) - 1, 1)
+        if start > int(shown[-1]) + average:
+            return len(shown), stop
+        return max(int(np.searchsorted(shown, start, side="right")) - 1, 0), stop
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ _REFERENCE_CROP = 224
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SLOWFAST_MEAN, _SLOWFAST_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 
-Preset = Literal["paper", "tsm", "pyslowfast"]
+
 Sampling = Literal["tsn", "dense"]
 DataKind = Literal["something", "kinetics"]
 
 
 def clip_config(
-    preset: Preset = "paper",
+    preset: str = "paper",
     *,
     num_frames: int = 8,
     sampling: Sampling | None = None,

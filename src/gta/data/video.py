@@ -16,7 +16,7 @@ import av
 import numpy as np
 import torch
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -56,7 +56,11 @@ class _Deadline:
 
     def check(self) -> None:
         if time.monotonic() > self.end:
-            raise VideoError(self.path, f"reading it took longer than {self.seconds:g} s; it is probably damaged")
+            raise _too_slow(self.path, self.seconds)
+
+
+def _too_slow(path: Path, seconds: float) -> VideoError:
+    return VideoError(path, f"reading it took longer than {seconds:g} s; it is probably damaged")
 
 
 class VideoFile:
@@ -205,8 +209,8 @@ class VideoFile:
 
     def _video_stream(self, container: InputContainer) -> VideoStream:
         if not container.streams.video:
-            kinds = sorted({stream.type for stream in container.streams})
-            raise VideoError(self.path, f"it has no video stream, only {', '.join(kinds) or 'nothing'}")
+            kinds = ", ".join(sorted({stream.type for stream in container.streams}))
+            raise VideoError(self.path, f"it has no video stream{f', only {kinds}' if kinds else ''}")
         stream = container.streams.video[0]
         context = stream.codec_context
         if context is None or stream.type != "video":
@@ -225,6 +229,8 @@ class VideoFile:
         """Turn the decoder library's errors into a VideoError that names the file."""
         try:
             yield
+        except ExitError as error:  # FFmpeg was interrupted: the time was up
+            raise _too_slow(self.path, self._limit) from error
         except FFmpegError as error:
             reason = (error.strerror or type(error).__name__).rstrip(".")
             raise VideoError(self.path, f"{what} ({reason[:1].lower()}{reason[1:]})") from error
@@ -265,7 +271,6 @@ class VideoFile:
         if promised - num_packets > tolerated:
             raise VideoError(self.path, f"it is truncated: {num_packets} of {promised} frames are left")
         duration = (self._container.duration or 0) / av.time_base
-        end_seconds -= (self._container.start_time or 0) / av.time_base
         if "matroska" in self._container.format.name and end_seconds < duration - _TRUNCATION_SECONDS:
             raise VideoError(self.path, f"it is truncated: it ends after {end_seconds:.1f} s of {duration:.1f} s")
 
