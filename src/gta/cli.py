@@ -7,6 +7,7 @@ Nothing here may import PyTorch: `gta --help` and a mistyped command must answer
 import difflib
 import errno
 import importlib
+import os
 import sys
 
 from gta._version import __version__
@@ -105,4 +106,10 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

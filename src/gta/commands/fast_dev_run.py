@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-from gta.config import TrainConfig
+from gta.config import ClipConfig, TrainConfig
 
+_CROP = 64
 _SYNTHETIC_LAYOUTS = ("folder", "ssv1", "ssv2", "kinetics")
 
 
@@ -29,7 +30,7 @@ def fast_dev_run(config: TrainConfig) -> None:
 
 
 def shrink(config: TrainConfig, folder: Path) -> TrainConfig:
-    """The same configuration with two clips per step, two steps, and its data and results under `folder`."""
+    """The same configuration with two small clips per step, two steps, and its data and results under `folder`."""
     has_data = config.data.root is not None and config.data.root.exists()
     layout = config.data.layout if has_data or config.data.layout in _SYNTHETIC_LAYOUTS else "folder"
     return replace(
@@ -41,9 +42,31 @@ def shrink(config: TrainConfig, folder: Path) -> TrainConfig:
             layout=layout,
             batch_size=2,
             num_workers=0,
-            clip=replace(config.data.clip, test_clips=1, test_crops=1),
+            clip=_small_clip(config.data.clip),
         ),
         run=replace(config.run, folder=folder / "run", max_epochs=1, max_steps=2, validate_every=1),
+    )
+
+
+def _small_clip(clip: ClipConfig) -> ClipConfig:
+    """The same protocol at a crop of 64 px or less, with one view."""
+    share = min(_CROP / clip.crop_size, 1.0)
+
+    def scaled(size: int) -> int:
+        return max(round(size * share), 1)
+
+    short = clip.train_short_side
+    return replace(
+        clip,
+        resize=scaled(clip.resize)
+        if isinstance(clip.resize, int)
+        else (scaled(clip.resize[0]), scaled(clip.resize[1])),
+        train_short_side=None if short is None else (scaled(short[0]), scaled(short[1])),
+        crop_size=scaled(clip.crop_size),
+        test_resize=None,
+        test_crop_size=None if clip.test_crop_size is None else scaled(clip.test_crop_size),
+        test_clips=1,
+        test_crops=1,
     )
 
 
@@ -62,7 +85,7 @@ def _synthesize(config: TrainConfig) -> None:
 
 
 def _say(config: TrainConfig, small: TrainConfig) -> None:
-    changes = [f"batch {config.data.batch_size} -> 2", "2 steps", "1 test view"]
+    changes = [f"batch {config.data.batch_size} -> 2", f"{small.data.clip.crop_size} px", "2 steps", "1 test view"]
     if small.data.root != config.data.root:
         changes.append("synthetic videos for the data set")
     if config.model.pretrained is not None:

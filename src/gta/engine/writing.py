@@ -16,6 +16,7 @@ _CANNOT_WRITE = {
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",
     errno.ENOTDIR: "a part of this path is a file",
+    errno.ENOENT: "the folder cannot be made here",
 }
 
 

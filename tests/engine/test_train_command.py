@@ -1,0 +1,194 @@
+"""`gta train`, `evaluate` and `predict` on real video files, through the command line's entrance."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from gta.cli import run
+from gta.data.synthetic import CLASSES, synthesize
+
+SMALL = [
+    "--data.num-workers=0",
+    "--data.batch-size=4",
+    "--run.accelerator=cpu",
+    "--run.max-epochs=1",
+    "--data.clip.crop-size=32",
+    "--data.clip.resize",
+    "36",
+    "48",
+    "--run.num-threads=1",
+]
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("videos") / "set"
+    synthesize(root, num_videos=16, val_fraction=0.5, classes=CLASSES[:4], frame_size=(48, 64))
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert run(["train", "synthetic", f"--data.root={videos}", f"--run.folder={folder}", *SMALL]) == 0
+    return folder
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gta ")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_training_prints_the_result_and_the_next_command(videos: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    assert run(["train", "synthetic", f"--data.root={videos}", f"--run.folder={folder}", *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"best: epoch 1, top-1 .* direction", out)
+    assert f"next: gta evaluate {folder / 'best.ckpt'}" in out
+    config = json.loads((folder / "config.json").read_text())
+    assert config["data"]["clip"]["crop_size"] == 32
+    assert config["optim"]["optimizer"] == "adamw"
+
+
+def test_evaluate_needs_nothing_but_the_checkpoint_and_agrees_with_training(
+    trained: Path, videos: Path, capsys
+) -> None:
+    scores = trained / "scores.npz"
+    checkpoint = str(trained / "best.ckpt")
+    assert run(["evaluate", checkpoint, "--num-workers=0", f"--scores={scores}", "--device=cpu"]) == 0
+    assert "direction accuracy" in capsys.readouterr().out
+    evaluated = json.loads((trained / "evaluation.json").read_text())
+    training = json.loads((trained / "results.json").read_text())["best"]
+    for name in ("top1", "top5", "direction_accuracy", "num_videos", "confusion"):
+        assert evaluated[name] == training[name], name
+    assert evaluated["protocol"]["crop_size"] == 32
+    assert scores.exists()
+
+
+def test_evaluate_with_more_views_says_so(trained: Path, videos: Path) -> None:
+    output = trained / "views.json"
+    words = ["evaluate", str(trained / "best.ckpt"), str(videos), "--test-clips=2", "--test-crops=3", "--num-workers=0"]
+    assert run([*words, f"--output={output}"]) == 0
+    protocol = json.loads(output.read_text())["protocol"]
+    assert (protocol["test_clips"], protocol["test_crops"]) == (2, 3)
+
+
+def test_predict_names_classes_and_prints_json(trained: Path, videos: Path, capsys) -> None:
+    paths = [str(path) for path in sorted(videos.glob("val/*/*.mp4"))[:2]]
+    assert run(["predict", str(trained / "best.ckpt"), *paths, "--topk=3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["path"] for entry in found] == paths
+    assert all(len(entry["predictions"]) == 3 for entry in found)
+    assert {prediction["label"] for prediction in found[0]["predictions"]} <= set(CLASSES)
+    assert run(["predict", str(trained / "best.ckpt"), paths[0], "--topk=99"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 4  # the file and every class
+
+
+def test_predict_names_the_good_ones_and_reports_every_bad_one(trained: Path, videos: Path, tmp_path, capsys) -> None:
+    good = sorted(videos.glob("val/*/*.mp4"))[0]
+    text, cut = tmp_path / "text.mp4", tmp_path / "cut.mp4"
+    text.write_text("no video")
+    cut.write_bytes(good.read_bytes()[:200])
+    words = ["predict", str(trained / "best.ckpt"), str(text), str(good), str(cut), str(tmp_path / "none.mp4")]
+    assert run(words) == 2
+    out, err = capsys.readouterr()
+    assert str(good) in out
+    lines = [line for line in err.splitlines() if line.startswith("gta predict:")]
+    assert len(lines) == 3
+    assert all(name in err for name in ("text.mp4", "cut.mp4", "none.mp4: no such file"))
+
+
+def test_training_skips_and_lists_bad_videos(videos: Path, tmp_path: Path, capsys) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(videos, root)
+    bad = [sorted(root.glob(f"{split}/*/*.mp4"))[0] for split in ("train", "val")]
+    bad[0].write_text("no video")
+    bad[1].write_bytes(bad[1].read_bytes()[:100])
+    folder = tmp_path / "run"
+    assert run(["train", "synthetic", f"--data.root={root}", f"--run.folder={folder}", *SMALL]) == 0
+    listed = (folder / "skipped.csv").read_text()
+    assert all(str(path) in listed for path in bad)
+    assert json.loads((folder / "results.json").read_text())["best"]["num_videos"] == 7
+
+
+def test_resume_goes_on_and_refuses_another_configuration(trained: Path, videos: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    assert run(["train", str(folder), "--resume", "--run.max-epochs=2"]) == 0
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 3
+    capsys.readouterr()
+    assert run(["train", str(folder), "--resume", "--optim.lr=0.5"]) == 2
+    assert "--optim.lr is 0.5, but the run to resume was started with" in one_line(capsys)
+    assert run(["train", str(folder)]) == 2
+    assert "--resume" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train", "name a recipe first"),
+        ("train synthetik", "did you mean 'synthetic'?"),
+        ("train finetune", "--data.root"),
+        ("train synthetic --optim.lrr=3", "--optim.lrr"),
+        ("train synthetic --optim.lr=x", "--optim.lr"),
+        ("train synthetic --optim.lr=-1", "--optim.lr is -1.0: it must be above 0"),
+        ("train synthetic --model.num-frames=4", "--model.num-frames is 4"),
+        ("train synthetic --data.root=/nowhere/at/all", "/nowhere/at/all"),
+        ("train synthetic --data.root=VIDEOS --run.folder=TRAINED", "the run folder exists"),
+        ("train synthetic --data.root=VIDEOS --model.name=nothing_known --run.folder=FREE", "nothing_known"),
+        ("evaluate /nowhere.ckpt", "no such checkpoint file"),
+        ("evaluate TRAINED/config.json", "another kind"),
+        ("evaluate TRAINED", "best.ckpt"),
+        ("evaluate TRAINED/best.ckpt /nowhere/at/all", "/nowhere/at/all"),
+        ("evaluate TRAINED/best.ckpt EMPTY", "empty"),
+        ("evaluate TRAINED/best.ckpt --device=cuda:77", "--device is cuda:77"),
+        ("predict TRAINED/best.ckpt", "no video given"),
+        ("predict TRAINED/best.ckpt x.mp4 --topk=0", "--topk is 0"),
+        ("predict TRAINED/best.ckpt x.mp4", "x.mp4: no such file"),
+    ],
+)
+def test_mistakes_are_one_clear_line_and_exit_code_2(words, expected, trained, videos, tmp_path, capsys) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"VIDEOS": videos, "TRAINED": trained, "EMPTY": tmp_path / "empty", "FREE": tmp_path / "free"}
+    for name, path in places.items():
+        words = words.replace(name, str(path))
+    assert run(words.split()) == 2
+    assert expected in one_line(capsys)
+    assert not (tmp_path / "free").exists()
+
+
+def test_a_class_without_videos_is_named(videos: Path, tmp_path: Path, capsys) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(videos, root)
+    for path in root.glob(f"train/{CLASSES[0]}/*"):
+        path.unlink()
+    assert run(["train", "synthetic", f"--data.root={root}", f"--run.folder={tmp_path / 'run'}", *SMALL]) == 2
+    assert CLASSES[0] in one_line(capsys)
+
+
+def test_a_read_only_place_is_one_clear_line(videos: Path, capsys) -> None:
+    words = ["train", "synthetic", f"--data.root={videos}", "--run.folder=/proc/no-run-here", *SMALL]
+    assert run(words) == 2
+    assert "/proc/no-run-here" in one_line(capsys)
+
+
+@pytest.mark.parametrize("recipe", ["synthetic", "ssv2_tsm50_8f"])
+def test_a_fast_development_run_proves_a_recipe(recipe: str, capsys) -> None:
+    torch.set_num_threads(1)
+    assert run(["train", recipe, "--fast-dev-run", "--run.accelerator=cpu"]) == 0
+    out, err = capsys.readouterr()
+    assert "the recipe works: 2 steps, 4 validation videos" in out
+    assert "fast development run:" in err
+
+
+def test_list_and_print(capsys) -> None:
+    assert run(["train", "--list"]) == 0
+    assert "ssv1_r2d50_gta_8f" in capsys.readouterr().out
+    assert run(["train", "ssv1_r2d50_gta_8f", "--print", "--optim.lr=0.5"]) == 0
+    assert json.loads(capsys.readouterr().out)["optim"]["lr"] == 0.5
