@@ -31,14 +31,15 @@ def list_v1(root: Path, split: str, classes: Sequence[str] | None) -> Listed:
     folder = root / V1_VIDEOS
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; unpack the videos of Something-Something v1 there")
-    present = set(os.listdir(folder))
+    present = _by_stem(folder)
     videos, missing = [], []
     for number, line in enumerate(lines(source), start=1):
         identity, separator, label = line.partition(";")
         if not separator and split != "test":
             raise DataError(f"{source}: line {number} is '{line}', expected <id>;<label>")
-        path = folder / identity.strip()
-        (videos if path.name in present else missing).append(NamedVideo(path, label.strip() if separator else None))
+        identity = identity.strip()
+        path = folder / present.get(identity, identity)
+        (videos if identity in present else missing).append(NamedVideo(path, label.strip() if separator else None))
     return _listed(videos, names, source, missing)
 
 
@@ -78,7 +79,10 @@ def list_v2(root: Path, split: str, classes: Sequence[str] | None) -> Listed:
 
 
 def _by_stem(folder: Path) -> dict[str, str]:
-    """Video file names of a folder by their name without suffix: one look at the disk instead of one per video."""
+    """Videos in a folder, files and folders of pictures, by name without suffix.
+
+    One look at the disk instead of one per video. `gta data prepare` may have turned files into folders or the reverse.
+    """
     found: dict[str, str] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
