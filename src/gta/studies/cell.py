@@ -120,7 +120,7 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         devices=1,
         num_threads=num_threads,
         compile=budget.compile,
-        validate_every=max(1, budget.epochs // 5),
+        validate_every=max(1, budget.epochs // 4),
         checkpoint_minutes=1.0,
     )
     before = _resident_bytes()

@@ -51,7 +51,7 @@ def _ceiling_findings(finished: Sequence[RowResult], ceiling: float) -> list[str
     if blind:
         worst = max(cell.top1 for result in blind for cell in result.cells)
         verdict = "at or under" if worst <= ceiling else "ABOVE"
-        names = ", ".join(_name(result) for result in blind)
+        names = "; ".join(_name(result) for result in blind)
         lines.append(
             f"Blind to the order of frames, as measured: {names}. Their best run reaches {100 * worst:.1f} %, "
             f"{verdict} the computed ceiling of {100 * ceiling:.2f} %."

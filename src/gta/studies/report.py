@@ -162,7 +162,7 @@ def _notes(study: Study) -> list[str]:
         f"rate {budget.optim.lr:g}, {budget.clip.crop_size}-pixel clips, {budget.accelerator} in {budget.precision} "
         "arithmetic. GFLOPs count a multiply-add once, for one clip. Memory: "
         + (
-            "the cell's process at its peak, libraries included."
+            "what the cell's process grew by at its peak (weights, activations, optimiser, evaluation)."
             if budget.accelerator == "cpu"
             else "allocated on the GPU at its peak."
         ),

@@ -56,7 +56,7 @@ class CellResult:
     """Training clips per second: median over the epochs, loading included."""
     train_seconds: float
     peak_memory_mib: float
-    """Peak memory: allocated on the GPU, or of the cell's process on a CPU (libraries included)."""
+    """Peak memory of the training: allocated on the GPU, or what the process grew by on a CPU."""
     curves: Mapping[str, Sequence[float | None]]
     """Quantity -> one value per epoch."""
     model: Mapping[str, Any]

@@ -1,0 +1,72 @@
+"""Stored frames stand in for the files bit for bit, and are noticed to be stale."""
+
+import os
+
+import pytest
+import torch
+
+from gta.config import ClipConfig
+from gta.data.dataset import VideoDataset
+from gta.data.listing import open_videos
+from gta.data.synthetic import synthesize
+from gta.errors import DataError
+from gta.studies.frame_store import FrameStore, build_store
+from gta.types import VideoRecord
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("stored") / "videos"
+    synthesize(root, num_videos=32, val_fraction=0.5, frame_size=(36, 48))
+    return open_videos(root, "train")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_samples_are_the_same_as_from_the_files(videos, tmp_path, training):
+    store = build_store(tmp_path / "store", videos.records)
+    clip = ClipConfig(num_frames=8, resize=(34, 38), crop_size=32, crop="random", flip="random", test_crops=3)
+    from_files = VideoDataset(videos, clip, training=training, seed=3)
+    from_store = VideoDataset(videos, clip, training=training, seed=3, opener=store.open)
+    for key in [(0, 0), (0, 5), (1, 5), (2, 15)]:
+        expected, sample = from_files[key], from_store[key]
+        assert torch.equal(sample.clip, expected.clip)
+        assert (sample.label, sample.index) == (expected.label, expected.index)
+
+
+def test_store_is_kept_and_renewed(videos, tmp_path):
+    decoded = []
+    build_store(tmp_path / "store", videos.records, on_video=lambda: decoded.append(1))
+    build_store(tmp_path / "store", videos.records, on_video=lambda: decoded.append(1))
+    assert len(decoded) == len(videos)
+    changed = videos.records[0]
+    os.utime(changed.path, ns=(1, 1))
+    assert FrameStore(tmp_path / "store").open(changed) is None
+    store = build_store(tmp_path / "store", videos.records, on_video=lambda: decoded.append(1))
+    assert len(decoded) == 2 * len(videos)
+    assert store.open(changed) is not None
+
+
+def test_parts_of_videos_and_strangers_are_left_to_the_reader(videos, tmp_path):
+    store = build_store(tmp_path / "store", videos.records)
+    first = videos.records[0]
+    assert store.open(VideoRecord(first.path, 0, start_seconds=0.2)) is None
+    assert store.open(VideoRecord(tmp_path / "other.mp4", 0)) is None
+
+
+def test_frame_numbers_are_checked(videos, tmp_path):
+    with build_store(tmp_path / "store", videos.records).open(videos.records[0]) as video:
+        with pytest.raises(IndexError, match=str(video.num_frames)):
+            video.read([video.num_frames])
+        with pytest.raises(ValueError, match="no frame"):
+            video.read([])
+        repeated = video.read([1, 0, 1])
+    assert torch.equal(repeated[0], repeated[2])
+    assert not torch.equal(repeated[0], repeated[1])
+
+
+def test_damaged_store(videos, tmp_path):
+    build_store(tmp_path / "store", videos.records)
+    (tmp_path / "store" / "frames.json").write_text("{")
+    with pytest.raises(DataError, match=r"frames\.json"):
+        FrameStore(tmp_path / "store")
+    assert len(build_store(tmp_path / "store", videos.records)) == len(videos)

@@ -1,0 +1,135 @@
+"""The probe on models whose use of time is known exactly."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gta.errors import DataError
+from gta.studies.orders import ONE_FRAME, ORDERED, REVERSED
+from gta.studies.probe import probe
+
+CLASSES = ("brighter", "darker", "still")
+REVERSALS = {"brighter": "darker", "darker": "brighter"}
+SCALE = 20.0
+
+
+class Prepare(nn.Module):
+    def forward(self, clip):
+        return clip.float() / 255
+
+
+class ReadsTime(nn.Module):
+    """Logits from the change between the first and the second half of the clip."""
+
+    def __init__(self):
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, clip):
+        light = clip.mean(dim=(1, 3, 4))
+        half = light.shape[1] // 2
+        change = light[:, half:].mean(1) - light[:, :half].mean(1)
+        return SCALE * torch.stack([change, -change, 0.2 - change.abs()], dim=1) + self.anchor
+
+
+class IgnoresTime(ReadsTime):
+    """Logits from the mean and spread of the frames."""
+
+    def forward(self, clip):
+        light = clip.mean(dim=(1, 3, 4))
+        spread = light.std(dim=1)
+        return SCALE * torch.stack([spread, spread - 0.01, 0.2 - spread], dim=1) + self.anchor
+
+
+def videos(num_views=1, frames=8, batch=4):
+    """Clips that grow brighter, darker, or stay; batches as a loader makes them."""
+    ramp = torch.linspace(20, 220, frames)
+    kinds = [ramp, ramp.flip(0), torch.full((frames,), 120.0)]
+    clips = [kinds[n % 3].clone() + 3 * n for n in range(10)]
+    for start in range(0, 10, batch):
+        numbers = list(range(start, min(start + batch, 10)))
+        clip = torch.stack([clips[n] for n in numbers]).to(torch.uint8)
+        clip = clip[:, None, None, :, None, None].expand(-1, num_views, 3, -1, 4, 4)
+        yield {
+            "clip": clip,
+            "label": torch.tensor([n % 3 for n in numbers]),
+            "index": torch.tensor(numbers),
+            "skipped": [("broken.mp4", "damaged")] if start == 0 else [],
+        }
+
+
+def run(model, **options):
+    options = {"num_permutations": 3, "reversals": REVERSALS, **options}
+    return probe(model, videos(), prepare=Prepare(), classes=CLASSES, **options)
+
+
+def test_a_model_that_reads_time():
+    result = run(ReadsTime())
+    assert result.top1(ORDERED) == 1.0
+    assert result.top1(REVERSED) == pytest.approx(3 / 10)  # only the still ones
+    assert result.read_as_reversal() == {"brighter": 1.0, "darker": 1.0}
+    assert result.sees_order
+    sensitivity = result.sensitivity()
+    assert (sensitivity[:2, 0] > 0.9).all()
+    assert sensitivity[2, 0] < 1e-6
+    assert result.top1(ONE_FRAME) == pytest.approx(3 / 10)
+    assert result.skipped == (("broken.mp4", "damaged"),)
+
+
+def test_a_model_that_ignores_time():
+    result = run(IgnoresTime())
+    assert not result.sees_order
+    assert result.order_effect < 1e-5
+    assert result.top1(REVERSED) == result.top1(ORDERED)
+    assert result.shuffled_top1().mean == pytest.approx(result.top1(ORDERED))
+    assert result.top1(ONE_FRAME) < result.top1(ORDERED)  # one frame repeated is another set of frames
+    assert result.read_as_reversal()["brighter"] == 0.0
+
+
+def test_results_do_not_depend_on_batches_or_views():
+    base = run(ReadsTime())
+    for loader in (videos(batch=1), videos(num_views=3, batch=7)):
+        other = probe(ReadsTime(), loader, prepare=Prepare(), classes=CLASSES, reversals=REVERSALS, num_permutations=3)
+        for name in base.treatments:
+            np.testing.assert_allclose(other.scores[name], base.scores[name], atol=1e-6)
+
+
+def test_movement_is_total_variation():
+    result = run(ReadsTime())
+    one, other = result.scores[ORDERED], result.scores[REVERSED]
+    by_hand = [
+        0.5 * sum(abs(float(a) - float(b)) for a, b in zip(p, q, strict=True)) for p, q in zip(one, other, strict=True)
+    ]
+    np.testing.assert_allclose(result.movement(REVERSED), by_hand, atol=1e-9)
+    assert (result.movement(ORDERED) == 0).all()
+
+
+def test_json_is_complete_and_plain():
+    values = json.loads(json.dumps(run(ReadsTime()).to_json(), allow_nan=False))
+    assert values["treatments"][ORDERED]["direction_accuracy"] == 1.0
+    assert values["treatments"][REVERSED]["share_of_predictions_changed"] == pytest.approx(7 / 10)
+    assert values["per_class"]["still"]["taken_for_its_reversal_when_reversed"] is None
+    assert values["per_class"]["brighter"]["num_videos"] == 4
+    assert values["shuffled_top1"]["permutations"] == 3
+
+
+def test_modes_are_put_back():
+    model = ReadsTime().train()
+    run(model)
+    assert model.training
+
+
+def test_nothing_to_probe():
+    empty = {
+        "clip": torch.empty(0, 1, 3, 8, 4, 4, dtype=torch.uint8),
+        "label": torch.empty(0, dtype=torch.int64),
+        "index": torch.empty(0, dtype=torch.int64),
+        "skipped": [("a.mp4", "damaged")],
+    }
+    with pytest.raises(DataError, match=r"a\.mp4"):
+        probe(ReadsTime(), [empty], prepare=Prepare(), classes=CLASSES)
+    with pytest.raises(ValueError, match="permutations"):
+        run(ReadsTime(), num_permutations=0)

@@ -1,0 +1,85 @@
+"""`gta study` and `gta probe` from end to end, on real videos and real training, as small as can be."""
+
+import json
+
+import pytest
+
+from gta.cli import run
+from gta.commands.study import StudyArguments, choose_grid
+from gta.errors import OptionError
+from gta.studies.results import RESULT
+
+SMALL = ["--epochs", "1", "--num-train", "32", "--num-val", "16", "--seeds", "1", "--jobs", "1"]
+
+
+def test_study_then_again_then_probe(tmp_path, capsys):
+    grid = tmp_path / "mine.json"
+    rows = [{"key": "tape", "label": "TAPE", "model": "tiny_tape", "paper_ssv1": 48.4}]
+    clip = {"resize": [36, 48], "crop_size": 32, "crop": "random", "flip": "none"}
+    budget = {"batch_size": 8, "frame_size": [36, 48], "clip": clip, "optim": {"optimizer": "adamw", "lr": 1e-3}}
+    grid.write_text(json.dumps({"title": "Mine", "rows": rows, "budget": budget}))
+    folder = tmp_path / "study"
+    command = ["study", str(grid), "--output", str(folder), *SMALL]
+    assert run(command) == 0
+    cell = folder / "cells" / "tape" / "seed0"
+    result = json.loads((cell / RESULT).read_text())
+    assert result["num_videos"] == 16
+    assert 0 <= result["top1"] <= 1
+    assert result["model"]["name"] == "tiny_tape"
+    assert result["clips_per_second"] > 0
+    assert len(result["curves"]["val_top1"]) == 1
+    assert "| TAPE |" in (folder / "report.md").read_text()
+    assert (folder / "report.html").exists()
+
+    finished = (cell / RESULT).stat().st_mtime_ns
+    assert run(command) == 0
+    assert (cell / RESULT).stat().st_mtime_ns == finished
+    assert run([*command, "--epochs", "2"]) == 2
+    assert "another budget" in capsys.readouterr().err
+
+    checkpoint = cell / "run" / "last.ckpt"
+    assert run(["probe", str(checkpoint), "--permutations", "2", "--num-workers", "0"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("in order", "reversed", "shuffled 2", "one frame", "temporal sensitivity"):
+        assert words in shown
+    probed = json.loads((cell / "run" / "probe" / "probe.json").read_text())
+    assert probed["treatments"]["in order"]["top1"] == pytest.approx(result["top1"])
+    assert probed["treatments"]["reversed"]["top1"] == pytest.approx(result["reversed_top1"])
+    assert (cell / "run" / "probe" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_choosing_rows_and_budget():
+    grid = choose_grid(StudyArguments(grid="table3", rows=("sa", "ta"), epochs=2, num_train=99))
+    assert [row.key for row in grid.rows] == ["sa", "ta", "gta"]
+    assert (grid.budget.epochs, grid.budget.num_train) == (2, 99)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["study"], "no grid is given"),
+        (["study", "table7"], "'table7' is not a grid"),
+        (["study", "nowhere.json"], "nowhere.json: no such grid file"),
+        (["study", "table1", "--rows", "x"], "'x' is not a row"),
+        (["study", "table1", "--seeds", "0"], "--seeds is 0"),
+        (["probe", "nowhere.ckpt"], "nowhere.ckpt: no such checkpoint"),
+        (["probe", "nowhere.ckpt", "--permutations", "0"], "--permutations is 0"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, words, capsys):
+    assert run(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_mistake_in_rows_is_an_option_error():
+    with pytest.raises(OptionError):
+        choose_grid(StudyArguments(grid="table1", rows=("none",)))
+
+
+def test_listing_and_printing(capsys):
+    assert run(["study", "--list"]) == 0
+    assert "table4" in capsys.readouterr().out
+    assert run(["study", "table4", "--print"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["num_groups"] == 1

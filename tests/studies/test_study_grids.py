@@ -1,0 +1,80 @@
+"""The paper's tables as grids: complete, buildable, and the same from a file."""
+
+import json
+
+import pytest
+
+from gta.errors import OptionError
+from gta.studies.grids import Budget, Grid, Row, create_grid, grid_from_json, grid_to_json, list_grids
+
+GRIDS = [(name, size) for name in list_grids() for size in ("cpu", "gpu")]
+
+
+@pytest.mark.parametrize(("name", "size"), GRIDS)
+def test_every_row_can_be_built_and_differs_from_the_others(name, size):
+    import torch
+
+    from gta.studies.cell import row_model
+
+    grid = create_grid(name, size)
+    built = set()
+    for row in grid.rows:
+        with torch.device("meta"):
+            model = row_model(row, grid.budget, num_classes=16)
+        assert model.num_frames == (row.num_frames or grid.budget.clip.num_frames)
+        built.add(json.dumps(model.arguments, sort_keys=True))
+    assert len(built) == len(grid.rows)
+
+
+@pytest.mark.parametrize(("name", "size"), GRIDS)
+def test_grids_survive_json(name, size):
+    grid = create_grid(name, size)
+    assert grid_from_json(json.loads(json.dumps(grid_to_json(grid)))) == grid
+
+
+def test_the_papers_numbers_are_those_of_its_tables():
+    def numbers(name):
+        return [row.paper_ssv1 for row in create_grid(name, "gpu").rows]
+
+    assert numbers("table1") == [17.0, 31.2, 38.8, 50.6, 50.9, 51.7, 52.0, 53.4]
+    assert numbers("table2") == [17.0, 46.2, 46.4, 37.4, 49.5, 50.6]
+    assert numbers("table3") == [17.9, 37.6, None, 48.5, 47.1, 38.8, 48.4, 49.2, 47.9, 50.6]
+    assert numbers("table4") == [47.5, 49.8, 50.4, 50.6, 50.0]
+    assert [row.paper_ssv2 for row in create_grid("table1").rows] == [26.8, 50.7, 55.5, 63.5, 63.4, 63.9, 64.1, 64.9]
+
+
+def test_grid_of_ones_own():
+    grid = grid_from_json(
+        {"rows": [{"key": "a", "label": "A", "model": "tiny"}, {"key": "b", "label": "B", "model": "tiny_gta"}]},
+        source="mine.json",
+    )
+    assert (grid.name, grid.reference, grid.budget) == ("mine", "a", Budget())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([], "needs a name and a list of rows"),
+        ({"rows": []}, "no rows"),
+        ({"rows": [{"key": "a", "label": "A", "model": "tiny", "colour": 1}]}, "colour"),
+        ({"rows": [{"key": "a/b", "label": "A", "model": "tiny"}]}, "a/b"),
+        ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "budgets": {}}, "budgets"),
+        ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "reference": "z"}, "'z'"),
+        ({"rows": [{"key": "a", "label": "A", "model": "tiny"}] * 2}, "more than one"),
+        ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "budget": {"optim": {"lr": -1}}}, "lr"),
+    ],
+)
+def test_mistakes_in_a_grid_file_are_named(values, words):
+    with pytest.raises(OptionError, match=r"mine\.json") as caught:
+        grid_from_json(values, source="mine.json")
+    assert words in str(caught.value)
+
+
+def test_unknown_names():
+    with pytest.raises(OptionError, match="table9"):
+        create_grid("table9")
+
+
+def test_reference_must_be_a_row():
+    with pytest.raises(OptionError, match="reference"):
+        Grid("g", "t", "q", (Row("a", "A", "tiny"),), reference="b")

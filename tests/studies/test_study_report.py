@@ -1,0 +1,137 @@
+"""Reports say what the numbers say."""
+
+import csv
+import io
+import re
+
+import pytest
+
+from gta.studies.findings import Study, findings
+from gta.studies.grids import Budget, Grid, Row
+from gta.studies.output import write_study
+from gta.studies.report import cells_csv, html_page, markdown, percent, points, rows_csv
+from gta.studies.results import RESULT, collect, read_result, result_to_json
+from gta.studies.statistics import summarise
+
+ROWS = (
+    Row("flat", "backbone alone", "tiny", part="2D", paper_ssv1=17.0, paper_ssv2=26.8),
+    Row("nl", "+ NL", "tiny_nl", part="2D", paper_ssv1=31.2, paper_ssv2=50.7),
+    Row("gta", "+ GTA", "tiny_gta", part="2D", paper_ssv1=50.6, paper_ssv2=63.5),
+)
+GRID = Grid("demo", "A table", "Does it help?", ROWS, reference="gta", budget=Budget())
+
+
+@pytest.fixture
+def study(result):
+    tops = {"flat": (0.40, 0.42, 0.44), "nl": (0.38, 0.40, 0.39), "gta": (0.80, 0.84, 0.82)}
+    cells = [
+        result(
+            row,
+            seed,
+            top1=top,
+            direction_accuracy=0.95 if row == "gta" else 0.5,
+            order_effect=0.9 if row == "gta" else 1e-6,
+        )
+        for row, values in tops.items()
+        for seed, top in enumerate(values)
+    ]
+    return Study(GRID, collect(GRID, cells), (0, 1, 2), 0.5625, "64 videos", "gta study demo")
+
+
+def test_numbers_as_text():
+    assert percent(summarise([0.5, 0.6])) == "55.0 ± 7.1"
+    assert percent(summarise([0.5])) == "50.0"
+    assert percent(None) == "-"
+    assert points(summarise([-0.4, -0.42, -0.38])) == "-40.0 [-45.0, -35.0]"
+    assert points(summarise([0.031])) == "+3.1"
+
+
+def test_gaps_are_paired_by_seed(study):
+    gaps = {row.row.key: row.gap for row in study.rows}
+    assert gaps["gta"] is None
+    assert gaps["flat"].mean == pytest.approx(-0.4)
+    assert gaps["flat"].deviation == pytest.approx(0.02)
+
+
+def test_findings_follow_from_the_numbers(study):
+    text = "\n".join(findings(study))
+    assert "Blind to the order of frames, as measured: 2D, backbone alone; 2D, + NL" in text
+    assert "44.0 %, at or under the computed ceiling of 56.25 %" in text
+    assert "weakest run reaches 80.0 %" in text
+    assert "2 of 3 pairs" in text
+    assert "backbone alone / + NL" in text
+
+
+def test_a_blind_model_above_the_ceiling_is_not_hidden(result):
+    cells = [result("flat", 0, top1=0.58), result("gta", 0, top1=0.5, order_effect=0.5)]
+    text = "\n".join(findings(Study(GRID, collect(GRID, cells), (0,), 0.5625, "", "")))
+    assert "ABOVE the computed ceiling" in text
+
+
+def test_markdown_has_every_row_and_the_warning(study):
+    text = markdown(study, {"accuracy.png": "plot"})
+    for row in ROWS:
+        assert f"| {row.label} |" in text
+    assert "| + GTA | 82.0 ± 2.0 | 95.0 ± 0.0 | yes |" in text
+    assert "another data set" in text
+    assert "gta study demo" in text
+    assert "![plot](accuracy.png)" in text
+    assert "Unfinished" not in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+
+
+def test_unfinished_studies_say_so(result):
+    study = Study(GRID, collect(GRID, [result("flat", 0)]), (0, 1), None, "", "")
+    assert "Unfinished: 1 of 6 cells" in markdown(study, {})
+    assert "Unfinished: 1 of 6 cells" in html_page(study, {})
+
+
+def test_csv(study):
+    cells = list(csv.DictReader(io.StringIO(cells_csv(study))))
+    assert len(cells) == 9
+    assert float(cells[0]["top1"]) == 0.40
+    rows = list(csv.DictReader(io.StringIO(rows_csv(study))))
+    assert [row["row"] for row in rows] == ["flat", "nl", "gta"]
+    assert float(rows[2]["top1_mean"]) == pytest.approx(0.82)
+    assert rows[2]["paper_ssv1_top1_percent"] == "50.6"
+    assert (rows[0]["sees_order"], rows[2]["sees_order"]) == ("False", "True")
+
+
+def test_html_stands_alone_and_escapes(result):
+    rows = (Row("a", "<b>&", "tiny"), ROWS[2])
+    grid = Grid("demo", "T < 3", "?", rows, reference="a")
+    study = Study(grid, collect(grid, [result("a", 0), result("gta", 0)]), (0,), None, "", "")
+    page = html_page(study, {"data:image/png;base64,xx": "plot"})
+    assert "&lt;b&gt;&amp;" in page
+    assert "T &lt; 3" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "<script" not in page
+
+
+def test_all_files_are_written(study, tmp_path):
+    report = write_study(study, tmp_path)
+    assert report == tmp_path / "report.md"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "report.md", "report.html", "cells.csv", "rows.csv", "accuracy.png", "direction.png", "curves.png"
+    }  # fmt: skip
+    for name in ("accuracy.png", "direction.png", "curves.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_survive_json(result, tmp_path):
+    import json
+
+    from gta.errors import RunFolderError
+
+    cell = result("flat", 1)
+    assert read_result(tmp_path) is None
+    (tmp_path / RESULT).write_text(json.dumps(result_to_json(cell)))
+    assert read_result(tmp_path) == cell
+    (tmp_path / RESULT).write_text("{}")
+    with pytest.raises(RunFolderError, match="another version"):
+        read_result(tmp_path)
+    (tmp_path / RESULT).write_text("{")
+    with pytest.raises(RunFolderError, match="not valid JSON"):
+        read_result(tmp_path)

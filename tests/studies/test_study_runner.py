@@ -1,0 +1,117 @@
+"""Cells are run once, a few at a time, stopped cleanly, and failures do not stop the others."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from gta.errors import RunFolderError
+from gta.studies.grids import Budget, Grid, Row
+from gta.studies.progress import progress_table, shown
+from gta.studies.results import RESULT, result_to_json
+from gta.studies.runner import claim_folder, failure, plan_cells, run_cells, sole_user, states
+from gta.studies.specification import LOG
+
+GRID = Grid("g", "G", "?", (Row("a", "A", "tiny"), Row("b", "B", "tiny_gta")), reference="a", budget=Budget(epochs=3))
+
+
+def starter(result, script="", *, fail=(), seconds=0.0):
+    """Start small Python processes that write a result, or fail, as cells do."""
+
+    def start(cell):
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(result_to_json(result(cell.row.key, cell.seed)))
+        code = f"import sys,time,pathlib; time.sleep({seconds}); "
+        code += script
+        if cell.row.key in fail:
+            code += "sys.exit('no luck')"
+        else:
+            code += f"pathlib.Path({str(cell.folder / RESULT)!r}).write_text({content!r})"
+        with (cell.folder / LOG).open("ab") as log:
+            return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=log)
+
+    return start
+
+
+def test_all_cells_run_and_are_not_run_again(result, tmp_path):
+    cells = plan_cells(GRID, (0, 1), tmp_path)
+    assert [cell.name for cell in cells] == ["a, seed 0", "b, seed 0", "a, seed 1", "b, seed 1"]
+    most = []
+    run_cells(cells, jobs=2, start=starter(result), on_change=lambda now: most.append(states(now)["running"]))
+    assert max(most) == 2
+    assert states(cells)["done"] == 4
+    assert failure(cells) is None
+    again = plan_cells(GRID, (0, 1, 2), tmp_path)
+    assert states(again) == {"waiting": 2, "running": 0, "done": 4, "failed": 0}
+
+
+def test_a_failing_cell_does_not_stop_the_others(result, tmp_path):
+    cells = plan_cells(GRID, (0, 1), tmp_path)
+    run_cells(cells, jobs=1, start=starter(result, fail=("a",)), on_change=lambda now: None)
+    assert states(cells) == {"waiting": 0, "running": 0, "done": 2, "failed": 2}
+    assert "a, seed 0 (and 1 more) failed: no luck" in str(failure(cells))
+    retried = plan_cells(GRID, (0, 1), tmp_path)
+    assert states(retried)["waiting"] == 2
+
+
+def test_interrupting_stops_the_processes_by_closing_their_input(result, tmp_path):
+    script = "sys.stdin.read(); sys.exit(3); "
+    cells = plan_cells(GRID, (0,), tmp_path)
+    started = time.monotonic()
+
+    def interrupt(now):
+        if states(now)["running"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(cells, jobs=2, start=starter(result, script), on_change=interrupt)
+    assert time.monotonic() - started < 30
+    assert [cell.process.returncode for cell in cells] == [3, 3]
+    assert states(cells)["waiting"] == 2
+
+
+def test_folder_of_another_study_is_refused(tmp_path):
+    claim_folder(tmp_path / "s", GRID, None)
+    claim_folder(tmp_path / "s", GRID, None)
+    other = Grid("g", "G", "?", GRID.rows, reference="a", budget=Budget(epochs=4))
+    with pytest.raises(RunFolderError, match="another budget"):
+        claim_folder(tmp_path / "s", other, None)
+    with pytest.raises(RunFolderError, match="another rows"):
+        claim_folder(tmp_path / "s", Grid("g", "G", "?", GRID.rows[:1], "a", Budget(epochs=3)), None)
+    with pytest.raises(RunFolderError, match="other videos"):
+        claim_folder(tmp_path / "s", GRID, tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(RunFolderError, match="holds no study"):
+        claim_folder(tmp_path / "full", GRID, None)
+
+
+def test_only_one_study_at_a_time(tmp_path):
+    with sole_user(tmp_path), pytest.raises(RunFolderError, match="another gta study"), sole_user(tmp_path):
+        pass
+    with sole_user(tmp_path):
+        pass
+
+
+def test_progress_on_a_terminal_and_elsewhere(result, tmp_path):
+    cells = plan_cells(GRID, (0, 1), tmp_path)
+    cells[0].state, cells[0].result = "done", result("a", 0, top1=0.625)
+    cells[1].state = "running"
+    cells[2].state = "failed"
+    console = Console(width=100, force_terminal=False, record=True)
+    console.print(progress_table(GRID, cells))
+    text = console.export_text()
+    for words in ("62.5 %", "epoch 0/3", "failed", "1 of 4 cells done, 1 running, 1 failed"):
+        assert words in text
+    lines = Console(width=100, force_terminal=False, record=True)
+    with shown(GRID, console=lines) as show:
+        show(cells)
+        cells[1].state, cells[1].result = "done", result("b", 0, top1=0.75)
+        show(cells)
+        show(cells)
+    text = lines.export_text()
+    assert "2 of 4 cells are finished already" in text
+    assert text.count("b, seed 0: top-1 75.0 %") == 1
