@@ -179,6 +179,10 @@ class OptimConfig:
     """Parameter alpha of mixup; 0 for none."""
     cutmix: float = 0.0
     """Parameter alpha of cutmix; 0 for none. With mixup too, each batch draws one of them."""
+    rand_augment: int = 0
+    """Operations of RandAugment on each training clip (the same on all its frames); 0 for none."""
+    rand_augment_magnitude: int = 9
+    """Strength of RandAugment, 0 to 30."""
     clip_grad_norm: float | None = 20.0
     """Largest norm of the gradient; larger ones are scaled down."""
     accumulate: int = 1
@@ -186,7 +190,7 @@ class OptimConfig:
     ema_decay: float | None = None
     """Keep an exponential moving average of the weights with this decay, and evaluate and store that."""
     batch_norm: Literal["train", "partial", "frozen", "sync"] = "train"
-    """BatchNorm: `train`; `partial` freezes all but the first and the attention blocks; `frozen`; `sync` over devices."""
+    """BatchNorm: `train`; `partial` freezes all but the first and the attention's; `frozen`; `sync` over devices."""
 
     def __post_init__(self) -> None:
         _require(self.lr > 0, "--optim.lr", self.lr, "it must be above 0")
@@ -219,6 +223,13 @@ class OptimConfig:
         )
         _require(self.mixup >= 0, "--optim.mixup", self.mixup, "it must be 0 or more")
         _require(self.cutmix >= 0, "--optim.cutmix", self.cutmix, "it must be 0 or more")
+        _require(self.rand_augment >= 0, "--optim.rand-augment", self.rand_augment, "it must be 0 or more")
+        _require(
+            0 <= self.rand_augment_magnitude <= 30,
+            "--optim.rand-augment-magnitude",
+            self.rand_augment_magnitude,
+            "it must lie in 0 to 30",
+        )
         _require(
             self.clip_grad_norm is None or self.clip_grad_norm > 0,
             "--optim.clip-grad-norm",

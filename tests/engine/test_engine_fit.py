@@ -57,7 +57,7 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path, capfd) -> None:
 
 
 def test_same_seed_gives_identical_metrics_and_weights_and_another_seed_does_not(tmp_path) -> None:
-    options: dict[str, Any] = {"max_epochs": 2, "optim": {"mixup": 0.4, "cutmix": 0.4}}
+    options: dict[str, Any] = {"max_epochs": 2, "optim": {"mixup": 0.4, "cutmix": 0.4, "rand_augment": 1}}
     train(tmp_path / "a", **options)
     train(tmp_path / "b", **options, workers=2)
     train(tmp_path / "c", **options, seed=1)

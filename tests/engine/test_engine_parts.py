@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gta.engine.augment import mix_batch, soft_targets
+from gta.engine.augment import mix_batch, rand_augment, soft_targets
 from gta.engine.averaging import AveragedWeights
 from gta.engine.memory import checkpoint_activations, to_channels_last
 from gta.engine.norms import freeze, frozen_norms
@@ -28,6 +28,19 @@ def test_targets_are_mixed_in_the_proportion_of_the_pixels(seed: int, mixup: flo
     assert mixed.shape == clip.shape
     torch.testing.assert_close(target.sum(dim=1), torch.ones(4))
     torch.testing.assert_close(mixed.mean(dim=(1, 2, 3, 4)), target @ labels.float(), atol=1e-4, rtol=1e-4)
+
+
+def test_rand_augment_treats_all_frames_of_a_clip_alike_and_follows_the_seed() -> None:
+    clip = torch.randint(0, 256, (3, 3, 1, 16, 16), dtype=torch.uint8).expand(3, 3, 4, 16, 16)
+    results = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        results.append(rand_augment(clip, num_ops=2, magnitude=9))
+    assert results[0].shape == clip.shape
+    assert results[0].dtype == torch.uint8
+    assert all(torch.equal(frame, results[0][:, :, 0]) for frame in results[0].unbind(2))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
 
 
 def test_no_alpha_is_no_change() -> None:

@@ -16,11 +16,11 @@ SMALL = [
     "--data.batch-size=4",
     "--run.accelerator=cpu",
     "--run.max-epochs=1",
+    "--run.num-threads=1",
     "--data.clip.crop-size=32",
     "--data.clip.resize",
     "36",
     "48",
-    "--run.num-threads=1",
 ]
 
 

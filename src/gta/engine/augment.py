@@ -1,4 +1,7 @@
-"""Augmentations of whole batches: mixup (Zhang et al., 2018) and cutmix (Yun et al., 2019), and their soft targets."""
+"""Augmentations on the device: RandAugment, mixup (Zhang et al., 2018), cutmix (Yun et al., 2019), soft targets.
+
+Draws come from PyTorch's global generator on the CPU, which the training step seeds.
+"""
 
 import torch
 from torch import Tensor
@@ -10,10 +13,29 @@ def soft_targets(labels: Tensor, num_classes: int) -> Tensor:
     return F.one_hot(labels, num_classes).to(torch.float32)
 
 
+def rand_augment(clip: Tensor, *, num_ops: int, magnitude: int) -> Tensor:
+    """RandAugment (Cubuk et al., 2020): random operations on colours and geometry, the same on all frames of a clip.
+
+    None of the operations mirrors the picture or touches the order of the frames, so labels keep their direction.
+
+    Args:
+        clip: uint8 (B, 3, T, H, W).
+        num_ops: operations per clip, one after the other.
+        magnitude: strength, 0 to 30.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    from torchvision.transforms.v2 import RandAugment
+
+    augment = RandAugment(num_ops=num_ops, magnitude=magnitude)
+    return torch.stack([augment(frames) for frames in clip.transpose(1, 2)]).transpose(1, 2)
+
+
 def mix_batch(clip: Tensor, target: Tensor, *, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
     """Mix each clip with another of the batch, and the targets in the same proportion.
 
-    Draws come from PyTorch's global generator on the CPU. With both alphas above 0, each batch draws one of the two.
+    With both alphas above 0, each batch draws one of the two.
 
     Args:
         clip: (B, 3, T, H, W) float, normalised.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from gta.config import OptimConfig
-from gta.engine.augment import mix_batch, soft_targets
+from gta.engine.augment import mix_batch, rand_augment, soft_targets
 from gta.engine.averaging import AveragedWeights
 from gta.engine.norms import FiniteBuffers, freeze, frozen_norms
 from gta.engine.optim import create_optimizer, gradient_norm, learning_rate_factor
@@ -110,8 +110,10 @@ class ClassifierModule(pl.LightningModule):
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch {"clip": uint8 (B, 3, T, H, W), "label": int64 (B,)}, the mean over its clips."""
-        label = batch["label"]
-        images = self.prepare(batch["clip"])
+        label, clip = batch["label"], batch["clip"]
+        if self.optim.rand_augment:
+            clip = rand_augment(clip, num_ops=self.optim.rand_augment, magnitude=self.optim.rand_augment_magnitude)
+        images = self.prepare(clip)
         target = label
         if self.optim.mixup > 0 or self.optim.cutmix > 0:
             soft = soft_targets(label, self.num_classes)
