@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from gta.cli import run
 from gta.commands.study import StudyArguments, choose_grid
@@ -46,6 +47,13 @@ def test_study_then_again_then_probe(tmp_path, capsys):
     assert probed["treatments"]["in order"]["top1"] == pytest.approx(result["top1"])
     assert probed["treatments"]["reversed"]["top1"] == pytest.approx(result["reversed_top1"])
     assert (cell / "run" / "probe" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what happens where there is no GPU")
+def test_a_grid_for_gpus_is_refused_before_any_work(tmp_path, capsys):
+    assert run(["study", "table1", "--size", "gpu", "--output", str(tmp_path / "study")]) == 2
+    assert "--size cpu" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
 
 
 def test_choosing_rows_and_budget():

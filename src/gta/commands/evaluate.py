@@ -70,7 +70,7 @@ def evaluate_checkpoint(options: EvaluateArguments) -> dict[str, Any]:
 
     checkpoint = read_checkpoint(options.checkpoint)
     clip = _protocol(clip_protocol(checkpoint), options)
-    root = options.data or _trained_on(options.checkpoint)
+    root = options.data or trained_on(options.checkpoint)
     videos = open_videos(root, options.split, layout=options.layout, classes=checkpoint.classes)
     device = choose_device(options.device)
     model = build_model(checkpoint).to(device)
@@ -128,7 +128,7 @@ def _protocol(clip: ClipConfig, options: EvaluateArguments) -> ClipConfig:
     return replace(clip, **changes)
 
 
-def _trained_on(checkpoint: Path) -> Path:
+def trained_on(checkpoint: Path) -> Path:
     """The data set of the run that wrote the checkpoint, from config.json beside it."""
     from gta.engine.run_folder import CONFIG, read_config
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from gta.commands.arguments import parse_arguments
+from gta.commands.evaluate import trained_on
 from gta.errors import OptionError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Path]":
 
     checkpoint = read_checkpoint(options.checkpoint)
     clip = clip_protocol(checkpoint)
-    root = options.data or _trained_on(options.checkpoint)
+    root = options.data or trained_on(options.checkpoint)
     videos = open_videos(root, options.split, layout=options.layout, classes=checkpoint.classes)
     device = choose_device(options.device)
     model = build_model(checkpoint).to(device)
@@ -106,16 +107,6 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Path]":
             on_batch=lambda count: progress.advance(task, count),
         )
     return result, root
-
-
-def _trained_on(checkpoint: Path) -> Path:
-    """The data set of the run that wrote the checkpoint, from config.json beside it."""
-    from gta.engine.run_folder import CONFIG, read_config
-
-    root = read_config(checkpoint.parent).get("data", {}).get("root") if (checkpoint.parent / CONFIG).exists() else None
-    if root is None:
-        raise OptionError(f"{checkpoint}: no {CONFIG} beside it that names the data: give the data set's folder")
-    return Path(root)
 
 
 def _write(result: "ProbeResult", root: Path, options: ProbeArguments, folder: Path) -> None:

@@ -9,10 +9,8 @@ import json
 import os
 import platform
 import resource
-import signal
 import statistics
 import sys
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +31,7 @@ from gta.models.flops import count_flops
 from gta.models.registry import create_model
 from gta.studies.frame_store import FrameStore
 from gta.studies.grids import Budget, Row, grid_from_json
+from gta.studies.lifeline import end_with_input
 from gta.studies.orders import ORDERED, REVERSED
 from gta.studies.probe import ProbeResult, probe
 from gta.studies.results import RESULT, CellResult, result_to_json
@@ -235,17 +234,6 @@ def describe_machine(num_threads: int) -> str:
 # ---- the process ----------------------------------------------------------------------------------------------------
 
 
-def _end_with_parent() -> None:
-    """Ask this process to stop (with a checkpoint) when the study that started it ends: its end of the pipe closes."""
-
-    def wait() -> None:
-        while os.read(0, 4096):  # not sys.stdin: its lock, held here, would stop the interpreter from ending
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def main(folder: Path) -> None:
     """Do the cell that `folder/cell.json` describes."""
     values = json.loads((folder / SPECIFICATION).read_text(encoding="utf-8"))
@@ -266,5 +254,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _end_with_parent()
+    end_with_input()
     main(Path(sys.argv[1]))

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from gta.data.listing import VideoList, open_videos
 from gta.data.synthetic.build import synthesize
 from gta.data.synthetic.classes import ACTION_BY_NAME, permutation_invariant_ceiling
 from gta.data.synthetic.layouts import MANIFEST
-from gta.errors import DataError
+from gta.errors import DataError, OptionError
 from gta.studies.findings import Study
 from gta.studies.frame_store import build_store
 from gta.studies.grids import Budget, Grid, grid_to_json
@@ -53,10 +54,13 @@ def run_study(
         The Markdown report's path; CSV files, HTML page and plots lie beside it.
 
     Raises:
+        OptionError: the grid needs a GPU and there is none.
         RunFolderError: the folder holds something else, or a cell failed (after the others were finished).
         DataError: the data set is missing or has no training or held-out videos.
     """
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    if train and grid.budget.accelerator == "gpu" and not torch.cuda.is_available():
+        raise OptionError(f"the grid {grid.name} is meant for a GPU, and PyTorch finds none here: use --size cpu")
     with sole_user(folder):
         claim_folder(folder, grid, data)
         root = folder / VIDEOS if data is None else data
