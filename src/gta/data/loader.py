@@ -1,6 +1,7 @@
 """Batches of clips from worker processes: deterministic, resumable in the middle of an epoch, exact over ranks."""
 
 import math
+import signal
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -81,7 +82,12 @@ def collate(samples: list[Sample], *, sample_shape: tuple[int, ...]) -> Batch:
 
 
 def _start_worker(_: int) -> None:
-    """One thread per worker: they scale by number, and do not fight for cores."""
+    """One thread per worker: they scale by number, and do not fight for cores.
+
+    Ctrl-C and SIGUSR1 reach every process of a group; the main process decides what they mean, workers go on.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     torch.set_num_threads(1)
     av.logging.set_level(None)
 
