@@ -15,12 +15,7 @@ _WARNINGS = (
     ".*srun.*command is available on your system but is not used.*",  # not every run on a cluster is a SLURM job
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",  # Lightning's use of PyTorch's tree utilities
 )
-_LOGGERS = (
-    "lightning.pytorch.utilities.rank_zero",
-    "lightning.fabric.utilities.rank_zero",
-    "lightning.pytorch",
-    "lightning.fabric",
-)
+_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 
 class _Noise(logging.Filter):
@@ -35,6 +30,6 @@ def quieten_lightning() -> None:
     for message in _WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        if not any(isinstance(entry, _Noise) for entry in logger.filters):
-            logger.addFilter(_Noise())
+        for handler in logging.getLogger(name).handlers:  # a logger's own filter would not see its children's records
+            if not any(isinstance(entry, _Noise) for entry in handler.filters):
+                handler.addFilter(_Noise())
