@@ -77,3 +77,10 @@ def test_python_blocks_run(workplace, monkeypatch):
     assert namespace["logits"].shape[0] == 16  # the timm network sees single frames
     assert namespace["out"].shape == (2, 512, 8, 14, 14)
     assert len(namespace["prediction"].labels) == 3
+
+
+def test_the_paper_table_is_what_the_command_prints(capsys):
+    from gta.cli import run
+
+    assert run(["paper", "--markdown"]) == 0
+    assert capsys.readouterr().out.strip() in README
