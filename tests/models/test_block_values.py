@@ -85,5 +85,5 @@ def test_constant_regions_equal_their_equations():
     assert_close(values_and_gradients(block, x, weights, direction), want, 1e-10)
     with torch.no_grad():
         assert_close([block(x)], want[:1], 1e-10)
-    with pytest.raises(ValueError, match="3x2.*2x3"):
+    with pytest.raises(ValueError, match=r"3x2.*2x3"):
         block(x.transpose(3, 4))

@@ -33,8 +33,11 @@ class AttendedBlock(nn.Module):
         """Apply the host, then the attention."""
         features = self.host(features)
         if features.ndim == 5:
-            return self.attention(features)
-        return fold_frames(self.attention(unfold_frames(features, self.num_frames)))
+            out = self.attention(features)
+        else:
+            out = fold_frames(self.attention(unfold_frames(features, self.num_frames)))
+        # A host that works in channels-first memory goes on in it, so that its own numbers stay the same to the last bit.
+        return out.contiguous() if features.is_contiguous() else out
 
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; returns the names of the parameters that were resized."""

@@ -96,7 +96,7 @@ class SlowFastBackbone(nn.Module):
             fast = self.fast.get_submodule(stage)(fast)
             if stage in _FUSED:
                 slow = self.laterals[stage](slow, fast)
-        return torch.cat([slow, F.avg_pool3d(fast, (self.alpha, 1, 1))], dim=1)
+        return torch.cat([slow, fast.unflatten(2, (-1, self.alpha)).mean(dim=3)], dim=1)
 
     def pool(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C"]:
         """Average over frames and positions."""

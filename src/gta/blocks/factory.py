@@ -34,7 +34,7 @@ class Composition(nn.Module):
         for part in self.children():
             fresh = features is not given  # made by an earlier part, so that it may be overwritten
             overwrite = fresh and isinstance(part, GlobalTemporalAttention)
-            features = part.overwrite(features) if overwrite else part(features)
+            features = part.overwrite(features) if overwrite else part(features)  # type: ignore[operator]
         return features
 
     def resize(self, num_frames: int) -> list[str]:

@@ -36,16 +36,16 @@ class VideoClassifier(nn.Module):
         self.loaded: LoadReport | None = None  # what became of pretrained weights
         initialise_weights(nn.ModuleDict({"head": self.head}))
 
-    def forward(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B K"]:
-        """Logits of normalised clips.
+    def forward(self, clip: Tensor) -> Float[Tensor, "B K"]:
+        """Logits (B, K) of normalised clips (B, 3, T, H, W).
 
         Raises:
             ValueError: the clip has another shape than the model was built for.
         """
         return self.forward_head(self.forward_features(clip))
 
-    def forward_features(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B C t h w"]:
-        """The backbone's features of normalised clips."""
+    def forward_features(self, clip: Tensor) -> Float[Tensor, "B C t h w"]:
+        """The backbone's features of normalised clips (B, 3, T, H, W)."""
         self._check(clip)
         return self.backbone(clip)
 

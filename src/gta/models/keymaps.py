@@ -194,8 +194,8 @@ KEY_MAPS: tuple[KeyMap, ...] = (
         (r"^blocks\.1\.res_blocks\.", r"^blocks\.5\.proj\."),
         _pytorchvideo_c2d((1, 2, 3, 4), 5),
     ),
-    KeyMap("ImageNet ResNet", "c2d", (r"^conv1\.", r"^layer4\."), _IMAGE_TO_C2D),
     KeyMap("ImageNet ResNet", "framewise", (r"^conv1\.", r"^layer4\."), _IMAGE_RULES),
+    KeyMap("ImageNet ResNet", "c2d", (r"^conv1\.", r"^layer4\."), _IMAGE_TO_C2D),
     KeyMap(
         "timm network",
         "framewise",

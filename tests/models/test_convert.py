@@ -1,0 +1,235 @@
+"""Weights of other code bases give the same outputs here as in a restatement of their own networks."""
+
+import collections
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from models_support import randomise
+from source_networks import Caffe2Names, PySlowFastNames, PytorchvideoNames, Weights, image_resnet, video_resnet
+
+import gta
+from gta.cli import run
+from gta.errors import CheckpointError
+from gta.models.pretrained import save_weights
+from gta.models.weight_files import read_weights
+
+TSM_PLACES = ((2, 0), (2, 2), (3, 0), (3, 2), (3, 4))
+PYSLOWFAST_PLACES = ((3, 1), (3, 3), (4, 1), (4, 3), (4, 5))
+
+
+def clip_of(frames, size=32):
+    return torch.randn(1, 3, frames, size, size, generator=torch.Generator().manual_seed(7))
+
+
+def fold(clip):
+    return clip.transpose(1, 2).flatten(0, 1)
+
+
+def write_caffe2(path, weights):
+    """As Caffe2 wrote them: arrays in a dict under `blobs`, with optimiser state beside them."""
+    blobs = {key: tensor.numpy() for key, tensor in weights.items()}
+    blobs |= {"conv1_w_momentum": np.zeros(3, "f4"), "lr": np.float32(0.1), "model_iter": np.zeros(1, "i8")}
+    path.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
+
+
+def check(tmp_path, source, clip, want, capsys, *, name, options=()):
+    """Convert through the command line, load the result, compare logits; returns the model."""
+    dest = tmp_path / "converted.safetensors"
+    assert run(["convert", str(source), str(dest), "--num-frames", str(clip.shape[2]), *options]) == 0
+    report = capsys.readouterr().out
+    assert "weights used" in report
+    assert "left out" not in report
+    arguments = read_weights(dest).description["model"]
+    assert arguments["name"] == name
+    model = gta.create_model(**arguments, pretrained=str(dest)).eval()
+    assert not model.loaded.unexpected
+    assert not model.loaded.missing
+    with torch.no_grad():
+        got = model(clip)
+    assert (got - want).norm() <= 1e-4 * want.norm()
+    return model
+
+
+def test_torchvision_resnet(tmp_path, capsys):
+    weights, clip = Weights(), clip_of(2)
+    want = image_resnet(weights, fold(clip), 50, num_frames=2)
+    weights["bn1.num_batches_tracked"] = torch.tensor(3)
+    torch.save(dict(weights), tmp_path / "resnet50.pth")
+    check(tmp_path, tmp_path / "resnet50.pth", clip, want, capsys, name="r2d50")
+    # The same weights as C2D, whose 2D kernels become 3D ones of length 1.
+    model = gta.create_model("c2d50", num_classes=5, num_frames=2, pretrained=str(tmp_path / "resnet50.pth")).eval()
+    with torch.no_grad():
+        assert (model(clip) - want).norm() <= 1e-4 * want.norm()
+
+
+def test_tsm_with_non_local_blocks(tmp_path, capsys):
+    weights, clip = Weights(1), clip_of(4)
+    want = image_resnet(
+        weights, fold(clip), 50, prefix="module.base_model.", fc="module.new_fc", num_frames=4, shift=True,
+        nonlocal_at=TSM_PLACES,
+    )  # fmt: skip
+    content = {
+        "epoch": 3,
+        "arch": "resnet50",
+        "state_dict": collections.OrderedDict(weights),
+        "best_prec1": np.float64(9),
+    }
+    torch.save(content, tmp_path / "tsm.pth")
+    check(tmp_path, tmp_path / "tsm.pth", clip, want, capsys, name="tsm50_nl")
+
+
+def test_tsm_resnet101_shifts_every_second_block(tmp_path, capsys):
+    weights, clip = Weights(2), clip_of(2)
+    want = image_resnet(
+        weights, fold(clip), 101, prefix="module.base_model.", fc="module.new_fc", num_frames=2, shift=True
+    )
+    torch.save({"state_dict": dict(weights)}, tmp_path / "tsm101.pth")
+    check(tmp_path, tmp_path / "tsm101.pth", clip, want, capsys, name="tsm101")
+
+
+@pytest.mark.parametrize("family", ["pyslowfast", "caffe2"])
+@pytest.mark.parametrize("kind", ["slowfast_nl", "c2d_nl"])
+def test_pyslowfast_and_caffe2(tmp_path, capsys, family, kind):
+    weights, clip = Weights(3), clip_of(8)
+    names = PySlowFastNames() if family == "pyslowfast" else Caffe2Names()
+    places = PYSLOWFAST_PLACES if kind.endswith("_nl") else ()
+    slowfast = kind.startswith("slowfast")
+    want = video_resnet(
+        weights, clip, 50, names, pathways=2 if slowfast else 1, kernel=5, pool=not slowfast, nonlocal_at=places
+    )
+    source = tmp_path / ("model.pyth" if family == "pyslowfast" else "model.pkl")
+    if family == "pyslowfast":
+        torch.save({"epoch": 1, "model_state": dict(weights), "cfg": "MODEL:\n  ARCH: c2d\n"}, source)
+    else:
+        write_caffe2(source, weights)
+    name = ("slowfast50_8x8" if slowfast else "c2d50") + ("_nl" if places else "")
+    model = check(tmp_path, source, clip, want, capsys, name=name)
+    if slowfast:
+        assert model.arguments["fusion_kernel"] == 5
+    else:
+        assert model.arguments["temporal_pool"] is True
+
+
+def test_pyslowfast_c2d_without_temporal_pool(tmp_path, capsys):
+    weights, clip = Weights(4), clip_of(2)
+    want = video_resnet(weights, clip, 50, PySlowFastNames())
+    torch.save({"model_state": dict(weights), "cfg": "MODEL:\n  ARCH: c2d_nopool\n"}, tmp_path / "c2d.pyth")
+    check(tmp_path, tmp_path / "c2d.pyth", clip, want, capsys, name="c2d50")
+    torch.save({"model_state": dict(weights)}, tmp_path / "bare.pyth")  # nothing tells, so the user does
+    (tmp_path / "converted.safetensors").unlink()
+    check(tmp_path, tmp_path / "bare.pyth", clip, want, capsys, name="c2d50", options=["--temporal-pool", "False"])
+
+
+@pytest.mark.parametrize(("depth", "kernel", "temporal"), [(50, 7, 6), (101, 5, 23)])
+def test_pytorchvideo_slowfast(tmp_path, capsys, depth, kernel, temporal):
+    weights, clip = Weights(5), clip_of(8)
+    want = video_resnet(weights, clip, depth, PytorchvideoNames(2), pathways=2, kernel=kernel, temporal=temporal)
+    torch.save({"model_state": dict(weights)}, tmp_path / "hub.pyth")
+    model = check(tmp_path, tmp_path / "hub.pyth", clip, want, capsys, name=f"slowfast{depth}_8x8")
+    assert model.arguments["temporal_blocks"] == temporal
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_pytorchvideo_c2d(tmp_path, capsys, pooled):
+    weights, clip = Weights(6), clip_of(4)
+    want = video_resnet(weights, clip, 50, PytorchvideoNames(1, pooled), pool=pooled)
+    torch.save(dict(weights), tmp_path / "hub.pyth")
+    check(tmp_path, tmp_path / "hub.pyth", clip, want, capsys, name="c2d50")
+
+
+def tiny_file(tmp_path, name="tiny", **options):
+    model = randomise(gta.create_model(name, num_classes=4, **options)).eval()
+    path = tmp_path / f"{name}.safetensors"
+    save_weights(model, path)
+    return model, path
+
+
+def test_backbone_weights_go_into_a_model_with_attention(tmp_path):
+    plain, path = tiny_file(tmp_path, "tiny_tsm")
+    model = gta.create_model("tiny_tsm_gta", num_classes=4, pretrained=str(path)).eval()
+    assert all(".attention." in key for key in model.loaded.missing)
+    clip = clip_of(8)
+    with torch.no_grad():
+        assert torch.equal(model(clip), plain(clip))  # fresh blocks are the identity
+
+
+def test_another_number_of_classes_leaves_the_head_out(tmp_path):
+    _, path = tiny_file(tmp_path)
+    model = gta.create_model("tiny", num_classes=9, pretrained=str(path))
+    assert set(model.loaded.unexpected) == {"head.weight", "head.bias"}
+    assert set(model.loaded.missing) == {"head.weight", "head.bias"}
+
+
+def test_another_number_of_frames_resizes_the_matrices(tmp_path):
+    eight, path = tiny_file(tmp_path, "tiny_gta")
+    sixteen = gta.create_model("tiny_gta", num_classes=4, num_frames=16, pretrained=str(path)).eval()
+    assert len(sixteen.loaded.resized) == 2
+    assert all("8 -> 16 frames" in line for line in sixteen.loaded.resized)
+    rows = [key for key in eight.state_dict() if key.endswith("mixing")]
+    for key in rows:
+        old, new = eight.state_dict()[key].sum(dim=-1), sixteen.state_dict()[key].sum(dim=-1)
+        assert torch.allclose(new, torch.nn.functional.interpolate(old, size=16, mode="linear"), atol=1e-5)
+    assert eight.resize(16) == [line.split(" ")[0] for line in sixteen.loaded.resized]
+    with torch.no_grad():
+        assert torch.equal(eight(clip_of(16)), sixteen(clip_of(16)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("backbone.network.layer2.0.conv1.weight"), "1 weights of the backbone are missing"),
+        (lambda state: state.update({"backbone.network.extra": torch.zeros(1)}), "backbone.network.extra"),
+        (lambda state: state.update({"backbone.network.bn1.weight": torch.zeros(7)}), r"bn1.weight has shape \(7,\)"),
+    ],
+)
+def test_a_backbone_is_loaded_whole_or_not_at_all(tmp_path, change, message):
+    state = dict(gta.create_model("tiny", num_classes=4).state_dict())
+    change(state)
+    torch.save(state, tmp_path / "broken.pth")
+    with pytest.raises(CheckpointError, match=message):
+        gta.create_model("tiny", num_classes=4, pretrained=str(tmp_path / "broken.pth"))
+
+
+def test_attention_without_a_place_is_refused(tmp_path):
+    _, path = tiny_file(tmp_path, "tiny_gta")
+    with pytest.raises(CheckpointError, match="name a model with such attention"):
+        gta.create_model("tiny", num_classes=4, pretrained=str(path))
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("this must not run",))
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
+def test_files_that_would_run_code_are_refused(tmp_path, capsys, suffix):
+    path = tmp_path / f"evil{suffix}"
+    content = {"blobs": {"conv1_w": np.zeros(3, "f4"), "evil": Evil()}}
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save({"state_dict": {"conv1.weight": torch.zeros(1), "evil": Evil()}}, path)
+    assert run(["convert", str(path), str(tmp_path / "out.safetensors")]) == 2
+    printed = capsys.readouterr()
+    assert "this must not run" not in printed.out
+    assert path.name in printed.err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth", ".safetensors"])
+def test_files_that_hold_no_weights_are_refused(tmp_path, capsys, suffix):
+    path = tmp_path / f"text{suffix}"
+    assert run(["convert", str(path), str(tmp_path / "out.safetensors")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    path.write_text("no weights at all")
+    assert run(["convert", str(path), str(tmp_path / "out.safetensors")]) == 2
+    assert path.name in capsys.readouterr().err
+
+
+def test_dest_is_not_replaced_unasked(tmp_path, capsys):
+    (tmp_path / "there.safetensors").write_text("mine")
+    assert run(["convert", str(tmp_path / "x.pth"), str(tmp_path / "there.safetensors")]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(["convert", str(tmp_path / "x.pth"), str(tmp_path / "there.bin")]) == 2

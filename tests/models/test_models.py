@@ -1,0 +1,210 @@
+"""Contracts of every model: shapes, gradients, saving, errors, the permutation theorem; and the paper's tables."""
+
+import json
+import math
+
+import pytest
+import torch
+from models_support import randomise
+
+import gta
+from gta.backbones.insertion import AttendedBlock
+from gta.cli import run
+from gta.models.paper import PAPER_ROWS, measure_row
+
+TINY = gta.list_models("tiny*")
+FRAMES = 8
+
+
+def clip_of(batch=1, frames=FRAMES, size=32, seed=5):
+    return torch.randn(batch, 3, frames, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def make(name, **options):
+    return gta.create_model(name, num_classes=5, num_frames=FRAMES, **options)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_contract_of_every_model(name):
+    torch.manual_seed(0)
+    model = randomise(make(name, dropout=0.0))
+    clip = clip_of(2)
+    features = model.forward_features(clip)
+    assert features.ndim == 5
+    assert features.shape[0] == 2
+    logits = model.forward_head(features)
+    assert logits.shape == (2, 5)
+    logits.square().sum().backward()
+    silent = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
+    # Adding a constant to every key or every region's logit changes nothing; a sum over a batch norm's input neither.
+    excused = (".output.linear.bias", "qkv.bias", "values.bias")
+    assert [key for key in silent if not key.endswith(excused)] == []
+    assert model.no_weight_decay() == {key for key, _ in model.named_parameters() if key.endswith("mixing")}
+    assert json.loads(json.dumps(model.arguments)) == model.arguments
+    again = gta.create_model(**model.arguments)
+    again.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        want = model.eval()(clip)
+        assert torch.equal(again.eval()(clip), want)
+        cast = again.bfloat16()(clip.bfloat16())
+    assert cast.dtype == torch.bfloat16
+    assert (cast.float() - want).norm() < 0.1 * want.norm()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_shuffled_frames_leave_the_logits_of_models_without_order_unchanged(name):
+    torch.manual_seed(1)
+    model = randomise(make(name).double().eval())
+    clip = clip_of().double()
+    backbone = next(b for b in ("tiny_slowfast", "tiny_tsm", "tiny_c2d", "tiny") if name.startswith(b))
+    block = name.removeprefix(backbone).removeprefix("_")
+    order_free = backbone in ("tiny", "tiny_c2d") and block in ("", "sa", "nl", "ta", "dnl", "sa_ta")
+    with torch.no_grad():
+        want = model(clip)
+        for other in (clip.flip(2), clip[:, :, torch.randperm(FRAMES)]):
+            change = (model(other) - want).norm() / want.norm()
+            assert change < 1e-12 if order_free else change > 1e-6, change
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_fresh_attention_leaves_the_host_unchanged_bit_for_bit(name):
+    model = make(name).eval()
+    clip = clip_of()
+    with torch.no_grad():
+        want = model(clip)
+        count = gta.remove_attention(model)
+        assert torch.equal(model(clip), want)
+    assert (count > 0) == any(name.endswith(word) for word in ("nl", "sa", "ta", "tape"))
+    assert not any(isinstance(module, AttendedBlock) for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["tiny_gta", "tiny_tape", "tiny_tsm_gta", "tiny_slowfast_gta", "tiny_c2d_dnl"])
+def test_resized_model_reads_other_clips(name):
+    model = make(name).eval()
+    model.resize(12)
+    assert model(clip_of(frames=12)).shape == (1, 5)
+    assert model.arguments["num_frames"] == 12
+    gta.create_model(**model.arguments).load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match=r"8 frames.*12"):
+        model(clip_of())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: make("tiny_gta")(clip_of(frames=4)), r"4 frames.*8"),
+        (lambda: make("tiny")(clip_of(size=16)), r"16x16 pixels.*32x32"),
+        (lambda: make("tiny")(torch.zeros(1, 8, 3, 32, 32)), r"\(B, 3, T, H, W\).*\(1, 8, 3, 32, 32\)"),
+        (lambda: gta.create_model("tiny_slowfast", num_frames=10), r"10.*multiple of alpha, 4"),
+        (lambda: gta.create_model("tiny", num_frames=0), "num_frames is 0"),
+        (lambda: gta.create_model("tiny", dropout=1.0), "dropout is 1.0"),
+        (lambda: gta.create_model("tiny", at={"res3": 1}), "tiny_gta"),
+        (lambda: gta.create_model("tiny_gta", at={"res3": 2}), "2 attention blocks.*1 blocks"),
+        (lambda: gta.create_model("tiny_gta", at={"res3": [4]}), "no block 4"),
+        (lambda: gta.create_model("nosuchnet_gta"), "'nosuchnet'"),
+        (lambda: gta.create_model("vit_tiny_patch16_224"), "vit_tiny_patch16_224"),
+        (lambda: gta.create_model("tiny", temporal_pool=True), "temporal_pool does not apply"),
+        (lambda: gta.create_model("tiny_slowfast", temporal_pool=True), "it knows fusion_kernel, temporal_blocks"),
+        (lambda: gta.create_model("tiny_c2d", pretrained="imagenet"), "no 'imagenet' weights"),
+    ],
+)
+def test_what_does_not_fit_is_said(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("name", ["resnet18_gta", "resnext26ts_gta", "regnety_002_gta", "convnext_atto_gta",
+                                  "efficientnet_b0_gta", "mobilenetv3_small_050_nl", "resnet18"])  # fmt: skip
+def test_any_timm_cnn_by_name(name):
+    model = gta.create_model(name, num_classes=3, num_frames=2).eval()
+    with torch.no_grad():
+        assert model(clip_of(frames=2)).shape == (1, 3)
+    attended = [key for key, module in model.named_modules() if isinstance(module, AttendedBlock)]
+    assert bool(attended) == ("_" in name)
+
+
+def test_default_places_are_the_papers():
+    with torch.device("meta"):
+        flat, deep = gta.create_model("r2d50_gta"), gta.create_model("slowfast50_16x8_gta")
+    where = {m: [k for k, v in m.named_modules() if isinstance(v, AttendedBlock)] for m in (flat, deep)}
+    assert where[flat] == [f"backbone.network.layer{i}" for i in ("2.0", "2.2", "3.0", "3.2", "3.4")]
+    assert where[deep] == [f"backbone.slow.res{i}" for i in ("3.1", "3.3", "4.1", "4.3", "4.5")]
+    assert flat.get_submodule(where[flat][0]).attention.sa.pool == "after"
+    assert deep.get_submodule(where[deep][0]).attention.sa.pool == "before"
+
+
+@pytest.mark.parametrize("row", PAPER_ROWS, ids=lambda row: row.model)
+def test_gflops_and_parameters_are_the_papers(row):
+    measured = measure_row(row)
+    golden = {  # exact multiply-adds and parameters, so that no change passes unnoticed
+        "r2d50": (32.697, 23.865), "r2d50_nl": (61.098, 31.223), "r2d50_dnl": (49.931, 31.235),
+        "r2d50_gta": (50.205, 31.288), "slowfast50_16x8": (131.416, 34.046), "slowfast50_16x8_nl": (239.864, 41.404),
+        "slowfast50_16x8_dnl": (169.098, 41.416), "slowfast50_16x8_gta": (170.172, 41.530),
+        "c2d50_nl": (76.530, 31.686), "c2d50_gta": (61.846, 31.751), "slowfast101_8x8_nl": (140.334, 61.133),
+        "slowfast101_8x8_gta": (125.650, 61.198),
+    }[row.model]  # fmt: skip
+    assert measured.gflops == pytest.approx(golden[0], abs=6e-4)
+    assert measured.parameters == pytest.approx(golden[1], abs=6e-4)
+    if row.table == 1:
+        allowed = 0.3 if row.model == "slowfast50_16x8_gta" else 0.15
+        assert abs(measured.gflops_difference) <= allowed
+        assert abs(measured.parameters_difference or math.inf) <= 0.15
+    elif row.model.startswith("c2d"):
+        assert abs(measured.gflops_difference) <= 1.0
+
+
+def test_other_counts_that_are_known():
+    def gflops(name, frames, **options):
+        with torch.device("meta"):
+            model = gta.create_model(name, num_classes=400, **options)
+        return gta.count_flops(model, (1, 3, frames, 256, 256)) / 1e9
+
+    assert gflops("slowfast50_8x8", 32) == pytest.approx(65.7, abs=0.05)
+    assert gflops("slowfast101_8x8", 32) == pytest.approx(106, abs=1)
+    assert gflops("slowfast101_8x8", 32, temporal_blocks=23) == pytest.approx(126, abs=1)
+
+
+def test_counting_leaves_the_model_as_it_was():
+    model = make("tiny_gta")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert gta.count_flops(model, (3, 8, 64, 64)) == gta.count_flops(model.eval(), (1, 3, 8, 64, 64))
+    model.train()
+    model.dropout.eval()
+    gta.count_flops(model, (3, 8, 64, 64))
+    assert model.training
+    assert not model.dropout.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_whole_model_can_be_exported():
+    model = randomise(make("tiny_gta")).eval()
+    clip = clip_of()
+    exported = torch.export.export(model, (clip,)).module()
+    assert torch.allclose(exported(clip), model(clip), atol=1e-5)
+
+
+def test_models_command(capsys):
+    assert run(["models", "tiny*gta", "--json", "--count"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["name"] for row in rows} == set(gta.list_models("tiny*gta"))
+    assert all(row["gflops"] > 0 and row["parameters"] > 0 for row in rows)
+    assert run(["models", "r2d50*"]) == 0
+    assert "r2d50_gta" in capsys.readouterr().out.split()
+    assert run(["models", "nothing*"]) == 2
+    assert "'nothing*'" in capsys.readouterr().err
+
+
+def test_paper_command(capsys, monkeypatch):
+    monkeypatch.setattr("gta.models.paper.PAPER_ROWS", PAPER_ROWS[:2] + PAPER_ROWS[-1:])
+    assert run(["paper", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[0]["gflops_paper"] == 32.7
+    assert rows[0]["gflops_ours"] == pytest.approx(32.697, abs=6e-4)
+    assert run(["paper", "--markdown"]) == 0
+    markdown = capsys.readouterr().out
+    assert "| 1 | R2D-50 + NL | 8x224x224 | 61.1 | 61.10 |" in markdown
+    assert run(["paper"]) == 0
+    shown = capsys.readouterr().out
+    assert "R2D-50 + NL" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert run(["paper", "--json", "--markdown"]) == 2
