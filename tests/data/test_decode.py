@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video_files import FORMATS, decode_sequentially, encode, pictures
 
-from gta.data import video as video_module
 from gta.data.decode import open_video, probe_video, read_video
 from gta.data.packets import NO_TIMESTAMP, PacketIndex, Run, plan_runs
 from gta.data.video import VideoFile
@@ -60,21 +59,19 @@ def test_each_frame_alone_and_all_together(videos, name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_known_index_changes_nothing(videos, name, monkeypatch):
+def test_a_known_index_changes_nothing(videos, name):
     path = videos[name]
     with VideoFile(path) as video:
         index = video.index
-    monkeypatch.setattr(video_module, "_SEEK_BYTES", 0)  # seek also in these small files
     for indices in ([25, 3, 14], [29], [0, 1, 2], [8, 17]):
         with VideoFile(path, index=index) as video:
             assert_exact(video.read(indices), path, indices)
             assert_exact(video.read(indices[:1]), path, indices[:1])
 
 
-def test_seeking_is_used_where_it_works(videos, monkeypatch):
+def test_seeking_is_used_where_it_works(videos):
     with VideoFile(videos["h264_short"]) as video:
         index = video.index
-    monkeypatch.setattr(video_module, "_SEEK_BYTES", 0)
     with VideoFile(videos["h264_short"], index=index) as video:
         video.read([20])
         assert video._packets is None  # the packets were never all read

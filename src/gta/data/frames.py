@@ -3,13 +3,14 @@
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from gta.data.pictures import Fit, stack_frames
 from gta.errors import VideoError
 from gta.types import VideoInfo
 
@@ -18,8 +19,6 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURES_PER_SECOND = 12.0
 
 _NUMBER = re.compile(r"(\d+)\D*$")
-
-Fit = Callable[[torch.Tensor], torch.Tensor]
 
 
 def frame_number(name: str) -> int | None:
@@ -103,7 +102,7 @@ class FrameFolder:
                 raise VideoError(self.path, f"the picture changes from {before} to {now} at {self.names[index]}")
             size = picture.shape
             pictures[index] = picture if fit is None else fit(picture)
-        return torch.stack([pictures[index].permute(1, 2, 0) for index in indices]).permute(0, 3, 1, 2)
+        return stack_frames([pictures[index] for index in indices])
 
     def _list(self) -> list[str]:
         try:

@@ -6,8 +6,9 @@ checked against what comes out, and any doubt sends the file to sequential decod
 """
 
 import contextlib
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from gta.data.packets import NO_TIMESTAMP, PacketIndex, Run, plan_runs
+from gta.data.pictures import Fit, stack_frames
 from gta.errors import VideoError
 from gta.types import VideoInfo
 
@@ -32,19 +34,20 @@ MAX_PIXELS = 64_000_000
 # Codecs in which the decoder can leave out frames that no other frame refers to. VP9 ignores the request and AV1 loses
 # other frames, so they are not asked.
 _SKIPPING_CODECS = {"h264", "hevc"}
-# From this size on it is cheaper to seek to the keyframes of a known index than to read all packets again.
-_SEEK_BYTES = 4_000_000
 # Seeking may land on an earlier keyframe; this many packets are passed over at most to get to the right one.
 _SEEK_SLACK_PACKETS = 600
 # A file may end this much before the duration in its header without counting as truncated.
 _TRUNCATION_SECONDS = 0.5
 
-Fit = Callable[[torch.Tensor], torch.Tensor]
+# Converters keep tables between frames of the same size; making them anew for every file would cost more than the
+# frames. They must not be shared by threads.
+_THREAD = threading.local()
 
 
-def stack_frames(frames: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack T pictures (C, H, W) to (T, C, H, W) with the channels last in memory, the layout that resizes fastest."""
-    return torch.stack([frame.permute(1, 2, 0) for frame in frames]).permute(0, 3, 1, 2)
+def _reformatter() -> VideoReformatter:
+    if not hasattr(_THREAD, "reformatter"):
+        _THREAD.reformatter = VideoReformatter()
+    return _THREAD.reformatter
 
 
 class _Deadline:
@@ -80,7 +83,6 @@ class VideoFile:
     ) -> None:
         self.path = Path(path)
         self._limit = time_limit_seconds
-        self._reformatter = VideoReformatter()
         self._packets: list[av.Packet] | None = None
         self._frame_size: tuple[int, int] | None = None
         self._rotation = 0
@@ -345,8 +347,8 @@ class VideoFile:
         return frames
 
     def _packets_of(self, run: Run) -> list[av.Packet] | None:
-        """The packets of a run: those held in memory, or, in a large file whose index is known, read by seeking."""
-        if self._packets is None and self.path.stat().st_size >= _SEEK_BYTES:
+        """The packets of a run: those held in memory, or, in a file whose index is known, read by seeking."""
+        if self._packets is None:
             found = self._seek_packets(self.index.timestamps[run.first_packet : run.last_packet + 1])
             if found is not None:
                 return found
@@ -401,8 +403,9 @@ class VideoFile:
         if frame.is_corrupt:
             raise VideoError(self.path, f"frame {number} is damaged")
         with self._explained(f"frame {number} cannot be converted to RGB"):
-            rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            rgb = _reformatter().reformat(frame, format="rgb24", threads=1).to_ndarray()
         self._rotation = frame.rotation % 360
-        turned = np.rot90(rgb, self._rotation // 90) if self._rotation else rgb
-        picture = torch.from_numpy(np.ascontiguousarray(turned)).permute(2, 0, 1)
+        if self._rotation:
+            rgb = np.ascontiguousarray(np.rot90(rgb, self._rotation // 90))
+        picture = torch.from_numpy(rgb).permute(2, 0, 1)  # still the decoder's memory: stacking makes the one copy
         return picture if fit is None else fit(picture)
