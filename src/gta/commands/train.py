@@ -117,10 +117,16 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
     """
     if config.data.root is None:
         raise OptionError("no data: give the data set's folder with --data.root")
+    from gta.data.listing import open_videos
+
+    # Before the imports below, which take seconds: a wrong folder should be told at once.
+    data, clip = config.data, config.data.clip
+    training = open_videos(config.data.root, "train", layout=data.layout, fold=data.fold)
+    validation = open_videos(config.data.root, "val", layout=data.layout, classes=training.classes, fold=data.fold)
+
     import torch
 
     from gta.data.dataset import VideoDataset
-    from gta.data.listing import open_videos
     from gta.data.loader import build_loader
     from gta.data.skipped import SkippedVideos
     from gta.data.transforms import Normalize
@@ -135,9 +141,6 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
         check_run_folder(config.run.folder, resume=resume)
         if (config.run.folder / "config.json").exists():
             check_same_config(read_config(config.run.folder), plain)
-    data, clip = config.data, config.data.clip
-    training = open_videos(config.data.root, "train", layout=data.layout, fold=data.fold)
-    validation = open_videos(config.data.root, "val", layout=data.layout, classes=training.classes, fold=data.fold)
     torch.manual_seed(config.run.seed)
     model = build_model(config.model, num_classes=len(training.classes))
     on_gpu = config.run.accelerator != "cpu" and torch.cuda.is_available()
