@@ -128,7 +128,7 @@ class TrainingView:
         clip = crop_and_resize(frames, self.crop, self._clip.crop_size)
         if self.flipped:
             clip = clip.flip(-1)
-        return clip.transpose(0, 1).contiguous()
+        return clip.transpose(0, 1)  # a view: stacking to a batch makes the one copy
 
 
 class EvaluationViews:

@@ -36,6 +36,8 @@ MAX_PIXELS = 64_000_000
 _SKIPPING_CODECS = {"h264", "hevc"}
 # Seeking may land on an earlier keyframe; this many packets are passed over at most to get to the right one.
 _SEEK_SLACK_PACKETS = 600
+# Looking at the clock for every packet would take as long as reading it.
+_PACKETS_PER_CHECK = 256
 # A file may end this much before the duration in its header without counting as truncated.
 _TRUNCATION_SECONDS = 0.5
 
@@ -243,16 +245,21 @@ class VideoFile:
         """Read all packets, keep those of the video, and check that the file is whole."""
         deadline = _Deadline(self.path, self._limit)
         packets: list[av.Packet] = []
-        end_seconds = 0.0
+        ends: dict[int, int] = {}  # per stream, in its own time base: fractions would cost more than the reading
+        video = self._stream.index
         with self._explained("it is damaged"):
-            for packet in self._container.demux():
-                deadline.check()
-                if packet.size == 0 or packet.time_base is None:
+            for number, packet in enumerate(self._container.demux()):
+                if number % _PACKETS_PER_CHECK == 0:
+                    deadline.check()
+                if packet.size == 0:
                     continue
-                if packet.pts is not None:
-                    end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                if packet.stream_index == self._stream.index:
+                stream, pts = packet.stream_index, packet.pts
+                if pts is not None:
+                    ends[stream] = max(ends.get(stream, 0), pts + (packet.duration or 0))
+                if stream == video:
                     packets.append(packet)
+        bases = {stream.index: stream.time_base or Fraction(0) for stream in self._container.streams}
+        end_seconds = max((float(end * bases[stream]) for stream, end in ends.items()), default=0.0)
         if not packets:
             raise VideoError(self.path, "it holds no frames")
         self._check_whole(len(packets), end_seconds)
