@@ -36,7 +36,7 @@ class AttendedBlock(nn.Module):
             out = self.attention(features)
         else:
             out = fold_frames(self.attention(unfold_frames(features, self.num_frames)))
-        # A host that works in channels-first memory goes on in it, so that its own numbers stay the same to the last bit.
+        # A host that works in channels-first memory goes on in it, so that its own numbers stay the same.
         return out.contiguous() if features.is_contiguous() else out
 
     def resize(self, num_frames: int) -> list[str]:

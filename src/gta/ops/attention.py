@@ -42,9 +42,21 @@ def pool_positions(frames: Float[Tensor, "N S C"], height: int, width: int) -> F
         height: rows of a frame.
         width: columns of a frame.
     """
-    images = frames.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # a view in channels-last memory
     kernel = [min(2, height), min(2, width)]
+    if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return _largest_of_four(frames.unflatten(1, (height, width)), *kernel).flatten(1, 2)
+    images = frames.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # a view in channels-last memory
     return F.max_pool2d(images, kernel).permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _largest_of_four(images: Float[Tensor, "N H W C"], rows: int, columns: int) -> Float[Tensor, "N h w C"]:
+    """Max-pooling without the indices that a backward pass needs; reads slices of a wider tensor without a copy."""
+    height, width = images.shape[1] // rows, images.shape[2] // columns
+    if rows == 2:
+        images = torch.maximum(images[:, 0 : 2 * height : 2], images[:, 1 : 2 * height : 2])
+    if columns == 2:
+        images = torch.maximum(images[:, :, 0 : 2 * width : 2], images[:, :, 1 : 2 * width : 2])
+    return images
 
 
 def attention_weights(

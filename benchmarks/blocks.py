@@ -1,0 +1,340 @@
+"""Speed and memory of the SA + GTA block against the naive block, the field's non-local block and the floor.
+
+One interleaved run: every contender is timed in turn, round after round, so that a slower or faster minute of the
+machine meets all of them; medians and ratios are reported. On CPUs one thread is used and the thread's CPU time is
+taken, which other processes disturb less than wall time.
+
+    python benchmarks/blocks.py            # prints the tables
+    python benchmarks/blocks.py --write    # also writes docs/results/blocks.md and blocks.png
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gta.blocks import create_block
+from gta.models.flops import count_flops
+
+SHAPES = {"first": (512, 8, 28, 28), "second": (1024, 8, 14, 14)}  # C, T, H, W
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+class FieldNonLocal(nn.Module):
+    """The non-local block as the field's code writes it: four convolutions and a materialised softmax."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = channels // 2
+        self.theta, self.phi, self.g = (nn.Conv3d(channels, inner, 1) for _ in range(3))
+        self.out, self.norm = nn.Conv3d(inner, channels, 1), nn.BatchNorm3d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend among all positions of all frames."""
+        query = self.theta(x).flatten(2).transpose(1, 2)
+        key = F.max_pool3d(self.phi(x), (1, 2, 2)).flatten(2)
+        value = F.max_pool3d(self.g(x), (1, 2, 2)).flatten(2).transpose(1, 2)
+        weights = F.softmax(query @ key * query.shape[2] ** -0.5, dim=-1)
+        y = (weights @ value).transpose(1, 2).contiguous().view(x.shape[0], -1, *x.shape[2:])
+        return x + self.norm(self.out(y))
+
+
+class NaiveGTA(nn.Module):
+    """SA and GTA written straight from the equations: separate convolutions, permutes, loops over groups and heads."""
+
+    def __init__(self, channels: int, num_frames: int, groups: int = 8, regions: int = 8) -> None:
+        super().__init__()
+        inner = channels // 4
+        self.groups = groups
+        self.theta, self.phi, self.g = (nn.Conv3d(channels, inner, 1) for _ in range(3))
+        self.out, self.norm = nn.Conv3d(inner, channels, 1), nn.BatchNorm3d(channels)
+        self.pixel, self.region = nn.Conv3d(channels, inner, 1), nn.Conv3d(channels, inner, 1)
+        self.assign = nn.Conv3d(channels, regions, 1)
+        self.pixel_out, self.region_out = nn.Conv3d(inner, channels, 1), nn.Conv3d(inner, channels, 1)
+        self.pixel_norm, self.region_norm = nn.BatchNorm3d(channels), nn.BatchNorm3d(channels)
+        self.mixing = nn.Parameter(torch.randn(groups, groups, num_frames, num_frames) * (groups * num_frames) ** -0.5)
+
+    def spatial(self, x: Tensor) -> Tensor:
+        """Attention inside each frame."""
+        batch, _, frames, height, width = x.shape
+
+        def rows(v: Tensor) -> Tensor:
+            return v.permute(0, 2, 3, 4, 1).reshape(batch * frames, -1, v.shape[1])
+
+        key, value = (F.max_pool3d(conv(x), (1, 2, 2)) for conv in (self.phi, self.g))
+        query, key, value = rows(self.theta(x)), rows(key), rows(value)
+        weights = F.softmax(query @ key.transpose(1, 2) * query.shape[2] ** -0.5, dim=-1)
+        y = (weights @ value).view(batch, frames, height, width, -1).permute(0, 4, 1, 2, 3).contiguous()
+        return x + self.norm(self.out(y))
+
+    def mix(self, value: Tensor) -> Tensor:
+        """Eqs. 6-7 with loops, on (B, T, S, D)."""
+        parts = value.chunk(self.groups, dim=3)
+        heads = [
+            sum(torch.einsum("tu,busc->btsc", self.mixing[g, k], parts[g]) for g in range(self.groups))
+            for k in range(self.groups)
+        ]
+        return torch.cat(heads, dim=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """SA, then X + pixel GTA + region GTA."""
+        x = self.spatial(x)
+
+        def rows(v: Tensor) -> Tensor:
+            return v.flatten(3).permute(0, 2, 3, 1).contiguous()
+
+        def images(v: Tensor) -> Tensor:
+            return v.permute(0, 3, 1, 2).reshape(x.shape[0], -1, *x.shape[2:]).contiguous()
+
+        pixel = images(self.mix(rows(self.pixel(x))))
+        assignment = F.softmax(rows(self.assign(x)), dim=3)
+        pooled = assignment.transpose(2, 3) @ rows(self.region(x)) / assignment.sum(dim=2).unsqueeze(-1)
+        region = images(assignment @ self.mix(pooled))
+        return x + self.pixel_norm(self.pixel_out(pixel)) + self.region_norm(self.region_out(region))
+
+
+def contenders(channels: int, num_frames: int) -> dict[str, nn.Module]:
+    """The blocks that are compared."""
+    return {
+        "ours": create_block("gta", channels=channels, num_frames=num_frames),
+        "naive": NaiveGTA(channels, num_frames),
+        "non-local": FieldNonLocal(channels),
+    }
+
+
+def features(shape: tuple[int, ...], batch: int, device: str, dtype: torch.dtype) -> Tensor:
+    """Random features, channels-last in memory as our backbones make them."""
+    x = torch.randn(batch, *shape, device=device, dtype=dtype)
+    return x.contiguous(memory_format=torch.channels_last_3d)
+
+
+def in_best_format(name: str, x: Tensor) -> Tensor:
+    """The features in the memory format that the contender's code is written for."""
+    return x if name == "ours" else x.contiguous()
+
+
+def timed(function: Callable[[], object], device: str) -> float:
+    """Seconds of one call."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        function()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+    start = time.thread_time()
+    function()
+    return time.thread_time() - start
+
+
+def interleave(tasks: dict[str, Callable[[], object]], device: str, rounds: int) -> dict[str, float]:
+    """Median seconds of each task; the tasks take turns."""
+    for task in tasks.values():
+        task()
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            seconds[name].append(timed(task, device))
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def run_inference(block: nn.Module, x: Tensor) -> Callable[[], object]:
+    """A forward pass in evaluation, without gradients."""
+    block.eval()
+
+    def task() -> object:
+        with torch.no_grad():
+            return block(x)
+
+    return task
+
+
+def run_training(block: nn.Module, x: Tensor) -> Callable[[], object]:
+    """A forward and a backward pass in training."""
+    block.train()
+    given = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    gradient = torch.randn_like(x)
+
+    def task() -> object:
+        return torch.autograd.grad(block(given), [given, *block.parameters()], gradient)
+
+    return task
+
+
+def matrix_product(x: Tensor) -> tuple[Callable[[], object], int]:
+    """A large matrix product in x's dtype, shaped like the block's own, and its multiply-adds."""
+    rows, channels = x.numel() // x.shape[1], x.shape[1]
+    left = torch.randn(rows, channels, device=x.device, dtype=x.dtype)
+    right = torch.randn(channels, channels, device=x.device, dtype=x.dtype)
+    out = torch.empty_like(left)
+    return (lambda: torch.mm(left, right, out=out)), rows * channels**2
+
+
+def compare(
+    shape: tuple[int, ...], batch: int, device: str, dtype: torch.dtype, training: bool, rounds: int
+) -> dict[str, float]:
+    """Median seconds of every contender and of the floor: our multiply-adds over the matrix-product rate."""
+    x = features(shape, batch, device, dtype)
+    make = run_training if training else run_inference
+    blocks = {name: block.to(device, dtype) for name, block in contenders(shape[0], shape[1]).items()}
+    product, size = matrix_product(x)
+    tasks = {name: make(block, in_best_format(name, x)) for name, block in blocks.items()}
+    seconds = interleave(tasks | {"mm": product}, device, rounds)
+    passes = 3 if training else 1  # a backward pass multiplies twice as much as a forward pass
+    seconds["floor"] = passes * count_flops(blocks["ours"], x.shape) * seconds.pop("mm") / size
+    return seconds
+
+
+def peak_memory(name: str, where: str, training: bool) -> float:
+    """MB that one pass needs beyond its input and the weights, measured in a process of its own (CPU)."""
+    command = [sys.executable, __file__, "--peak", name, where, "train" if training else "infer"]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def measure_peak(name: str, where: str, mode: str) -> None:
+    """In the child process: print how far the highest resident memory rose during one pass."""
+    torch.set_num_threads(1)
+    make = run_training if mode == "train" else run_inference
+    channels, frames, *_ = SHAPES[where]
+    block = contenders(channels, frames)[name]
+    make(block, features((channels, frames, 4, 4), 1, "cpu", torch.float32))()  # load every kernel
+    task = make(block, in_best_format(name, features(SHAPES[where], 1, "cpu", torch.float32)))
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest resident memory so far
+    before = _resident("VmRSS")
+    kept = task()
+    print((_resident("VmHWM") - before) / 1024)
+    del kept
+
+
+def _resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def peak_memory_gpu(shape: tuple[int, ...], batch: int, training: bool) -> dict[str, float]:
+    """MB beyond what is there before the pass, on the GPU."""
+    make = run_training if training else run_inference
+    x = features(shape, batch, "cuda", torch.float32)
+    peaks = {}
+    for name, block in contenders(shape[0], shape[1]).items():
+        task = make(block.cuda(), in_best_format(name, x))
+        task()
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        task()
+        peaks[name] = (torch.cuda.max_memory_allocated() - before) / 2**20
+    return peaks
+
+
+def time_over_frames(device: str, rounds: int) -> dict[str, dict[int, float]]:
+    """Median seconds of an inference by number of frames."""
+    curves: dict[str, dict[int, float]] = {"ours": {}, "non-local": {}}
+    for frames in (8, 16, 32, 64):
+        x = features((256, frames, 14, 14), 1, device, torch.float32)
+        blocks = {"ours": create_block("gta", channels=256, num_frames=frames), "non-local": FieldNonLocal(256)}
+        tasks = {name: run_inference(block.to(device), in_best_format(name, x)) for name, block in blocks.items()}
+        for name, seconds in interleave(tasks, device, rounds).items():
+            curves[name][frames] = seconds
+    return curves
+
+
+def plot(curves: dict[str, dict[int, float]], path: Path) -> None:
+    """Time against frames, on logarithmic axes: slope 1 is linear, slope 2 quadratic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    labels = {"ours": "SA + GTA (this package)", "non-local": "non-local, materialised softmax"}
+    for name, curve in curves.items():
+        axes.plot(list(curve), [1e3 * seconds for seconds in curve.values()], "o-", label=labels[name])
+    frames = list(curves["ours"])
+    start = 1e3 * curves["ours"][frames[0]]
+    axes.plot(frames, [start * f / frames[0] for f in frames], "k:", label="linear")
+    axes.set(xscale="log", yscale="log", xlabel="frames T", ylabel="ms per clip", xticks=frames, xticklabels=frames)
+    axes.minorticks_off()
+    axes.legend()
+    axes.set_title("Inference, 256 channels, 14 x 14 positions", fontsize=10)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def report(rounds: int) -> tuple[str, dict[str, dict[int, float]]]:
+    """Everything as Markdown, and the curves over T."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    lines = [
+        _machine(device),
+        "",
+        "| shape | dtype | pass | ours (ms) | naive / ours | non-local / ours | ours / floor |",
+    ]
+    lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: |")
+    batch = 8 if device == "cuda" else 1
+    for where, shape in SHAPES.items():
+        for dtype in (torch.float32, torch.bfloat16):
+            for training in (False, True):
+                seconds = compare(shape, batch, device, dtype, training, rounds)
+                ours = seconds["ours"]
+                ratios = (seconds["naive"] / ours, seconds["non-local"] / ours, ours / seconds["floor"])
+                numbers = " | ".join(f"{ratio:.2f}" for ratio in ratios)
+                kind = "forward + backward" if training else "inference"
+                size = "x".join(map(str, (batch, *shape)))
+                lines.append(f"| {where}: {size} | {str(dtype)[6:]} | {kind} | {1e3 * ours:.1f} | {numbers} |")
+    lines += ["", "| extra peak memory, first shape | ours (MB) | naive (MB) | non-local (MB) | ours / non-local |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: |")
+    for training in (False, True):
+        if device == "cuda":
+            peaks = peak_memory_gpu(SHAPES["first"], batch, training)
+        else:
+            peaks = {name: peak_memory(name, "first", training) for name in ("ours", "naive", "non-local")}
+        numbers = " | ".join(f"{peaks[name]:.1f}" for name in ("ours", "naive", "non-local"))
+        kind = "forward + backward" if training else "inference"
+        lines.append(f"| {kind}, float32 | {numbers} | {peaks['ours'] / peaks['non-local']:.2f} |")
+    curves = time_over_frames(device, rounds)
+    frames = list(curves["ours"])
+    lines += ["", f"| inference, 256 channels, 14x14 (ms) | {' | '.join(f'T = {f}' for f in frames)} | growth |"]
+    lines.append(f"| --- | {' | '.join('---:' for _ in frames)} | ---: |")
+    for name, curve in curves.items():
+        cells = " | ".join(f"{1e3 * seconds:.2f}" for seconds in curve.values())
+        lines.append(f"| {name} | {cells} | {curve[frames[-1]] / curve[frames[0]]:.1f}x for 8x the frames |")
+    return "\n".join(lines), curves
+
+
+def _machine(device: str) -> str:
+    if device == "cuda":
+        return f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, wall time, medians of interleaved rounds."
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "unknown CPU",
+    )
+    return f"{model}, one thread, PyTorch {torch.__version__}, CPU time, medians of interleaved rounds."
+
+
+def main() -> None:
+    """Parse the options and run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7, help="how often every contender is timed")
+    parser.add_argument("--write", action="store_true", help="write docs/results/blocks.md and blocks.png")
+    parser.add_argument("--peak", nargs=3, metavar=("NAME", "SHAPE", "MODE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        measure_peak(*options.peak)
+        return
+    torch.set_num_threads(1)
+    text, curves = report(options.rounds)
+    print(text)
+    if options.write:
+        plot(curves, RESULTS / "blocks.png")
+        goals = "\n\n![Time against the number of frames](blocks.png)\n"
+        (RESULTS / "blocks.md").write_text(f"# Speed and memory of the blocks\n\n{text}{goals}")
+
+
+if __name__ == "__main__":
+    main()
