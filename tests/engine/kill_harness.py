@@ -8,6 +8,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -107,11 +108,16 @@ def kill_and_resume(folder: Path, seed: int) -> dict[str, Any]:
 
 def stop_and_resume(folder: Path, number: int, delay: float) -> dict[str, Any]:
     """Ask a run to stop `delay` seconds after its first checkpoint, then resume it to its end."""
-    child = forked(lambda: run(folder, resume=False))
-    wait_for(folder / "last.ckpt")
-    time.sleep(delay)
-    os.kill(child, number)
-    stopped = wait(child)
+    stopped = 0
+    for _ in range(5):  # on a busy machine a run may be over before the signal comes: then once more
+        shutil.rmtree(folder, ignore_errors=True)
+        child = forked(lambda: run(folder, resume=False))
+        wait_for(folder / "last.ckpt")
+        time.sleep(delay)
+        os.kill(child, number)
+        stopped = wait(child)
+        if stopped:
+            break
     stored = load_file(folder / "last.ckpt")
     finished = wait(forked(lambda: run(folder, resume=True)))
     return {"stopped": stopped, "step": stored["global_step"], "batches": stored["batches_done"], "finished": finished}

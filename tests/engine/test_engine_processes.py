@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import process_program
 import pytest
 import torch
 
@@ -14,24 +15,24 @@ from gta.engine.checkpoint import read_checkpoint
 PROGRAM = Path(__file__).with_name("process_program.py")
 
 
-def start(folder: Path, devices: int, batch_size: int) -> list[dict[str, str]]:
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(folder), str(devices), str(batch_size)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert f"x {devices} process(es)" in done.stderr
+def metrics(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_two_processes_give_the_metrics_and_weights_of_one_with_the_same_global_batch(tmp_path: Path) -> None:
-    one = start(tmp_path / "one", 1, 8)
-    two = start(tmp_path / "two", 2, 4)
+    process_program.main(tmp_path / "one", 1, 8)
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), str(tmp_path / "two"), "2", "4"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "global batch 8 = 4 clips x 2 process(es)" in done.stderr
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert len(one) == len(two) == 2
     for row, other in zip(one, two, strict=True):
         assert row["step"] == other["step"]
