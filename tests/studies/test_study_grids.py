@@ -48,7 +48,7 @@ def test_grid_of_ones_own():
         {"rows": [{"key": "a", "label": "A", "model": "tiny"}, {"key": "b", "label": "B", "model": "tiny_gta"}]},
         source="mine.json",
     )
-    assert (grid.name, grid.reference, grid.budget) == ("mine", "a", Budget())
+    assert (grid.name, grid.references, grid.budget) == ("mine", ("a",), Budget())
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,13 @@ def test_unknown_names():
 
 def test_reference_must_be_a_row():
     with pytest.raises(OptionError, match="reference"):
-        Grid("g", "t", "q", (Row("a", "A", "tiny"),), reference="b")
+        Grid("g", "t", "q", (Row("a", "A", "tiny"),), references=("b",))
+
+
+def test_rows_are_compared_under_their_own_heading():
+    grid = create_grid("table1")
+    compared = {row.key: grid.reference(row).key for row in grid.rows}
+    assert compared["2d-nl"] == "2d-gta"
+    assert compared["slowfast"] == "slowfast-gta"
+    grid = create_grid("table3")
+    assert {grid.reference(row).key for row in grid.rows} == {"gta"}

@@ -18,7 +18,7 @@ ROWS = (
     Row("nl", "+ NL", "tiny_nl", part="2D", paper_ssv1=31.2, paper_ssv2=50.7),
     Row("gta", "+ GTA", "tiny_gta", part="2D", paper_ssv1=50.6, paper_ssv2=63.5),
 )
-GRID = Grid("demo", "A table", "Does it help?", ROWS, reference="gta", budget=Budget())
+GRID = Grid("demo", "A table", "Does it help?", ROWS, references=("gta",), budget=Budget())
 
 
 @pytest.fixture
@@ -62,6 +62,13 @@ def test_findings_follow_from_the_numbers(study):
     assert "backbone alone / + NL" in text
 
 
+def test_differences_within_the_noise_are_marked(result):
+    tops = {"flat": (0.40, 0.50, 0.60), "nl": (0.45, 0.44, 0.45), "gta": (0.80, 0.81, 0.82)}
+    cells = [result(row, seed, top1=top) for row, values in tops.items() for seed, top in enumerate(values)]
+    text = "\n".join(findings(Study(GRID, collect(GRID, cells), (0, 1, 2), None, "", "")))
+    assert "backbone alone / + NL (not told apart by these seeds)" in text
+
+
 def test_a_blind_model_above_the_ceiling_is_not_hidden(result):
     cells = [result("flat", 0, top1=0.58), result("gta", 0, top1=0.5, order_effect=0.5)]
     text = "\n".join(findings(Study(GRID, collect(GRID, cells), (0,), 0.5625, "", "")))
@@ -100,7 +107,7 @@ def test_csv(study):
 
 def test_html_stands_alone_and_escapes(result):
     rows = (Row("a", "<b>&", "tiny"), ROWS[2])
-    grid = Grid("demo", "T < 3", "?", rows, reference="a")
+    grid = Grid("demo", "T < 3", "?", rows, references=("a",))
     study = Study(grid, collect(grid, [result("a", 0), result("gta", 0)]), (0,), None, "", "")
     page = html_page(study, {"data:image/png;base64,xx": "plot"})
     assert "&lt;b&gt;&amp;" in page

@@ -12,10 +12,12 @@ from gta.errors import RunFolderError
 from gta.studies.grids import Budget, Grid, Row
 from gta.studies.progress import progress_table, shown
 from gta.studies.results import RESULT, result_to_json
-from gta.studies.runner import claim_folder, failure, plan_cells, run_cells, sole_user, states
+from gta.studies.runner import check_folder, claim_folder, failure, plan_cells, run_cells, sole_user, states
 from gta.studies.specification import LOG
 
-GRID = Grid("g", "G", "?", (Row("a", "A", "tiny"), Row("b", "B", "tiny_gta")), reference="a", budget=Budget(epochs=3))
+GRID = Grid(
+    "g", "G", "?", (Row("a", "A", "tiny"), Row("b", "B", "tiny_gta")), references=("a",), budget=Budget(epochs=3)
+)
 
 
 def starter(result, script="", *, fail=(), seconds=0.0):
@@ -76,17 +78,32 @@ def test_interrupting_stops_the_processes_by_closing_their_input(result, tmp_pat
 def test_folder_of_another_study_is_refused(tmp_path):
     claim_folder(tmp_path / "s", GRID, None)
     claim_folder(tmp_path / "s", GRID, None)
-    other = Grid("g", "G", "?", GRID.rows, reference="a", budget=Budget(epochs=4))
-    with pytest.raises(RunFolderError, match="another budget"):
+    other = Grid("g", "G", "?", GRID.rows, references=("a",), budget=Budget(epochs=4))
+    with pytest.raises(RunFolderError, match=r"another budget \(epochs differs\)"):
         claim_folder(tmp_path / "s", other, None)
-    with pytest.raises(RunFolderError, match="another rows"):
-        claim_folder(tmp_path / "s", Grid("g", "G", "?", GRID.rows[:1], "a", Budget(epochs=3)), None)
+    with pytest.raises(RunFolderError, match="other rows"):
+        claim_folder(tmp_path / "s", Grid("g", "G", "?", GRID.rows[:1], ("a",), Budget(epochs=3)), None)
     with pytest.raises(RunFolderError, match="other videos"):
         claim_folder(tmp_path / "s", GRID, tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(RunFolderError, match="holds no study"):
         claim_folder(tmp_path / "full", GRID, None)
+
+
+def test_options_that_came_later_count_with_their_defaults(tmp_path):
+    claim_folder(tmp_path / "s", GRID, None)
+    path = tmp_path / "s" / "study.json"
+    stored = json.loads(path.read_text())
+    del stored["grid"]["budget"]["optim"]["label_smoothing"]
+    path.write_text(json.dumps(stored))
+    check_folder(tmp_path / "s", GRID, None)
+
+
+def test_a_report_needs_a_study(tmp_path):
+    with pytest.raises(RunFolderError, match="not the folder of a study"):
+        check_folder(tmp_path / "none", GRID, None)
+    assert not (tmp_path / "none").exists()
 
 
 def test_only_one_study_at_a_time(tmp_path):

@@ -116,4 +116,9 @@ def choose_grid(options: StudyArguments) -> Grid:
     unknown = [key for key in options.rows if key not in keys]
     if unknown:
         raise OptionError(f"--rows: '{unknown[0]}' is not a row of {grid.name}: choose from {', '.join(keys)}")
-    return replace(grid, rows=tuple(row for row in grid.rows if row.key in {*options.rows, grid.reference}))
+    kept = {*options.rows, grid.references[0]}
+    return replace(
+        grid,
+        rows=tuple(row for row in grid.rows if row.key in kept),
+        references=tuple(key for key in grid.references if key in kept),
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gta.studies.grids import Grid
 from gta.studies.results import CellResult, RowResult
-from gta.studies.statistics import ranks
+from gta.studies.statistics import Summary, paired_gap, ranks
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def _order_findings(results: Sequence[RowResult], part: str) -> list[str]:
     lines = [f"{where}order by mean top-1: {', '.join(f'{names[key]} ({100 * means[key]:.1f})' for key in order)}."]
     paper = {result.row.key: value for result in results if (value := result.row.paper_ssv1) is not None}
     shared = [key for key in means if key in paper]
+    runs = {result.row.key: {cell.seed: cell.top1 for cell in result.cells} for result in results}
     differing = [
-        f"{names[first]} / {names[second]}"
+        f"{names[first]} / {names[second]}{_doubt(paired_gap(runs[first], runs[second]))}"
         for i, first in enumerate(shared)
         for second in shared[i + 1 :]
         if (means[first] - means[second]) * (paper[first] - paper[second]) < 0
@@ -88,6 +89,12 @@ def _order_findings(results: Sequence[RowResult], part: str) -> list[str]:
             + (f"; the others: {', '.join(differing)}." if differing else ".")
         )
     return lines
+
+
+def _doubt(gap: Summary | None) -> str:
+    """A remark if the seeds do not tell which of two rows is better."""
+    half = None if gap is None else gap.half_width
+    return "" if gap is None or half is None or abs(gap.mean) > half else " (not told apart by these seeds)"
 
 
 def _name(result: RowResult) -> str:

@@ -88,8 +88,8 @@ class Grid:
     """What the table asks, in a sentence or two."""
     rows: tuple[Row, ...]
     """The lines of the table, in order."""
-    reference: str
-    """Key of the row that all others are compared with."""
+    references: tuple[str, ...]
+    """Keys of the rows that others are compared with: each row with the one under its own heading, else the first."""
     budget: Budget = field(default_factory=Budget)
     """What every cell gets."""
 
@@ -103,12 +103,18 @@ class Grid:
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
             raise OptionError(f"grid {self.name!r} has more than one row {doubled[0]!r}")
-        if self.reference not in keys:
-            raise OptionError(f"grid {self.name!r}: the reference {self.reference!r} is not one of its rows")
+        strangers = [key for key in self.references if key not in keys]
+        if strangers or not self.references:
+            raise OptionError(f"grid {self.name!r}: the reference {''.join(strangers[:1])!r} is not one of its rows")
 
     def row(self, key: str) -> Row:
         """The row with this key."""
         return next(row for row in self.rows if row.key == key)
+
+    def reference(self, row: Row) -> Row:
+        """The row that `row` is compared with."""
+        candidates = [self.row(key) for key in self.references]
+        return next((other for other in candidates if other.part == row.part), candidates[0])
 
 
 # ---- the paper's tables ---------------------------------------------------------------------------------------------
@@ -199,25 +205,25 @@ _TABLES = {
         _table1,
         "Table 1: attention blocks in 2D and SlowFast networks",
         "Does global temporal attention help a network that cannot see the order of frames, and one that already can?",
-        "2d-gta",
+        ("2d-gta", "slowfast-gta"),
     ),
     "table2": (
         _table2,
         "Table 2: where the blocks are inserted",
         "In which stages do the blocks help, and does more than one place help more?",
-        "res3-res4",
+        ("res3-res4",),
     ),
     "table3": (
         _table3,
         "Table 3: the parts of the block",
         "Which part of the block brings the understanding of time: attention over space, over time, or learned mixing?",
-        "gta",
+        ("gta",),
     ),
     "table4": (
         _table4,
         "Table 4: the number of groups",
         "Do several groups with their own T x T matrices do better than one?",
-        "g8",
+        ("g8",),
     ),
 }
 
@@ -242,8 +248,8 @@ def create_grid(name: str, size: Size = "cpu") -> Grid:
         raise OptionError(f"'{name}' is not a grid: choose from {', '.join(_TABLES)}, or give a grid file (.json)")
     if size not in SIZES:
         raise OptionError(f"--size is '{size}': choose from {', '.join(SIZES)}")
-    rows, title, question, reference = _TABLES[name]
-    return Grid(name, title, question, rows(size), reference, _budget(size))
+    rows, title, question, references = _TABLES[name]
+    return Grid(name, title, question, rows(size), references, _budget(size))
 
 
 def _clip(crop_size: int) -> ClipConfig:
@@ -292,7 +298,7 @@ def grid_to_json(grid: Grid) -> dict[str, Any]:
         "name": grid.name,
         "title": grid.title,
         "question": grid.question,
-        "reference": grid.reference,
+        "reference": list(grid.references),
         "rows": [
             {
                 item.name: dict(value) if isinstance(value, Mapping) else value
@@ -313,21 +319,21 @@ def grid_from_json(values: Any, *, source: str | Path = "grid") -> Grid:
     """
     if not isinstance(values, dict) or not isinstance(values.get("rows"), list):
         raise OptionError(f"{source}: a grid needs a name and a list of rows (docs/study.md shows one)")
-    known = {item.name for item in fields(Grid)}
+    known = {"reference", *(item.name for item in fields(Grid))} - {"references"}
     unknown = sorted(set(values) - known)
     if unknown:
         raise OptionError(f"{source}: a grid has no field {unknown[0]!r}")
     try:
         rows = tuple(config_from_json(Row, row) for row in values["rows"])
         budget = config_from_json(Budget, values.get("budget", {}))
-        first = rows[0].key if rows else ""
+        reference = values.get("reference") or [row.key for row in rows[:1]]
         name = str(values.get("name") or Path(source).stem)
         return Grid(
             name,
             str(values.get("title") or name),
             str(values.get("question") or ""),
             rows,
-            str(values.get("reference") or first),
+            (reference,) if isinstance(reference, str) else tuple(str(key) for key in reference),
             budget,
         )
     except OptionError as error:

@@ -108,7 +108,7 @@ def rows_csv(study: Study) -> str:
 
 
 def _head(study: Study) -> list[str]:
-    head = ["model", "top-1 %", "direction %", "sees order", f"gap to {study.grid.row(study.grid.reference).label}"]
+    head = ["model", "top-1 %", "direction %", "sees order", f"gap to {study.grid.row(study.grid.references[0]).label}"]
     head += ["played backwards %", "parameters", "GFLOPs", "clips/s", "memory MiB"]
     if any(result.row.paper_ssv1 is not None for result in study.rows):
         head.append("paper, SSv1 %")

@@ -102,7 +102,7 @@ class RowResult:
     row: Row
     cells: tuple[CellResult, ...]
     gap: Summary | None
-    """Top-1 of the row minus that of the grid's reference, seed by seed; None for the reference itself."""
+    """Top-1 of the row minus that of its reference, seed by seed; None for the reference itself."""
 
     def summary(self, quantity: str) -> Summary | None:
         """Mean and deviation of a numeric field over the seeds; None if no seed has it."""
@@ -125,11 +125,11 @@ def collect(grid: Grid, results: Iterable[CellResult]) -> tuple[RowResult, ...]:
     by_row: dict[str, dict[int, CellResult]] = {row.key: {} for row in grid.rows}
     for result in results:
         by_row[result.row][result.seed] = result
-    reference = {seed: cell.top1 for seed, cell in by_row[grid.reference].items()}
+    top1 = {key: {seed: cell.top1 for seed, cell in cells.items()} for key, cells in by_row.items()}
     table = []
     for row in grid.rows:
         cells = by_row[row.key]
-        top1 = {seed: cell.top1 for seed, cell in cells.items()}
-        gap = None if row.key == grid.reference else paired_gap(top1, reference)
+        reference = grid.reference(row)
+        gap = None if row is reference else paired_gap(top1[row.key], top1[reference.key])
         table.append(RowResult(row, tuple(cells[seed] for seed in sorted(cells)), gap))
     return tuple(table)

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from gta.errors import RunFolderError
 from gta.files import write_json
-from gta.studies.grids import Grid, Row, grid_to_json
+from gta.studies.grids import Budget, Grid, Row, grid_from_json, grid_to_json
 from gta.studies.results import CellResult, read_result
 from gta.studies.specification import LOG, RUN
 
@@ -85,25 +85,40 @@ def claim_folder(folder: Path, grid: Grid, data: Path | None) -> None:
     Raises:
         RunFolderError: it holds something else, or the same grid with another budget or other videos.
     """
-    content = {"format": _FORMAT, "data": None if data is None else str(data.resolve()), "grid": grid_to_json(grid)}
     path = folder / STUDY
     if path.exists():
-        stored = read_study(folder)
-        for name in ("budget", "rows", "name"):
-            if stored["grid"].get(name) != json.loads(json.dumps(content["grid"][name])):
-                raise RunFolderError(
-                    f"{folder}: holds a study with another {name}: repeat the command that made it, "
-                    "or choose another --output"
-                )
-        if stored.get("data") != content["data"]:
-            raise RunFolderError(
-                f"{folder}: holds a study of other videos ({stored.get('data')}): choose another --output"
-            )
+        check_folder(folder, grid, data)
         return
     if folder.exists() and (not folder.is_dir() or any(entry.name != _LOCK for entry in folder.iterdir())):
         raise RunFolderError(f"{folder}: exists and holds no study ({STUDY}): choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, content)
+    write_json(path, {"format": _FORMAT, "data": _place(data), "grid": grid_to_json(grid)})
+
+
+def check_folder(folder: Path, grid: Grid, data: Path | None) -> None:
+    """Check that the folder holds this very study. Options that it was made without count with their defaults.
+
+    Raises:
+        RunFolderError: it holds none, or one of other rows, another budget or other videos.
+    """
+    stored = read_study(folder)
+    before = grid_from_json(stored["grid"], source=folder / STUDY)
+    advice = "repeat the command that made it, or choose another --output"
+    if before.budget != grid.budget:
+        name = next(item.name for item in fields(Budget) if _differ(before.budget, grid.budget, item.name))
+        raise RunFolderError(f"{folder}: holds a study with another budget ({name} differs): {advice}")
+    if before.rows != grid.rows:
+        raise RunFolderError(f"{folder}: holds a study of other rows: {advice}")
+    if stored.get("data") != _place(data):
+        raise RunFolderError(f"{folder}: holds a study of other videos ({stored.get('data')}): {advice}")
+
+
+def _differ(first: Budget, second: Budget, name: str) -> bool:
+    return getattr(first, name) != getattr(second, name)
+
+
+def _place(data: Path | None) -> str | None:
+    return None if data is None else str(data.resolve())
 
 
 def read_study(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A whole study: videos, cells, report."""
 
+import contextlib
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,16 @@ from gta.studies.grids import Budget, Grid, grid_to_json
 from gta.studies.output import write_study
 from gta.studies.progress import shown
 from gta.studies.results import collect
-from gta.studies.runner import Cell, claim_folder, failure, plan_cells, run_cells, sole_user, start_process
+from gta.studies.runner import (
+    Cell,
+    check_folder,
+    claim_folder,
+    failure,
+    plan_cells,
+    run_cells,
+    sole_user,
+    start_process,
+)
 from gta.studies.specification import specify
 
 VIDEOS = "videos"
@@ -61,8 +71,8 @@ def run_study(
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
     if train and grid.budget.accelerator == "gpu" and not torch.cuda.is_available():
         raise OptionError(f"the grid {grid.name} is meant for a GPU, and PyTorch finds none here: use --size cpu")
-    with sole_user(folder):
-        claim_folder(folder, grid, data)
+    with sole_user(folder) if train else contextlib.nullcontext():  # a report may be written while cells are running
+        (claim_folder if train else check_folder)(folder, grid, data)
         root = folder / VIDEOS if data is None else data
         if data is None and train:
             prepare_videos(grid.budget, root, num_workers=jobs)
