@@ -7,7 +7,6 @@ checked against what comes out, and any doubt sends the file to sequential decod
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,30 +15,23 @@ from types import TracebackType
 import av
 import numpy as np
 import torch
-from av.container import InputContainer
-from av.error import ExitError, FFmpegError
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
-from gta.data.packets import NO_TIMESTAMP, PacketIndex, Run, plan_runs
+from gta.data.container import Deadline, check_size, explained, index_packets, open_container, read_packets
+from gta.data.packets import PacketIndex, Run, plan_runs
 from gta.data.pictures import Fit, stack_frames
 from gta.errors import VideoError
 from gta.types import VideoInfo
 
 # A file that has not given what was asked for after this long is refused: nothing may hang a training run.
 TIME_LIMIT_SECONDS = 60.0
-# Damaged headers can claim any size; a frame above this many pixels (twice 8K) is not believed.
-MAX_PIXELS = 64_000_000
 # Codecs in which the decoder can leave out frames that no other frame refers to. VP9 ignores the request and AV1 loses
 # other frames, so they are not asked.
 _SKIPPING_CODECS = {"h264", "hevc"}
 # Seeking may land on an earlier keyframe; this many packets are passed over at most to get to the right one.
 _SEEK_SLACK_PACKETS = 600
-# Looking at the clock for every packet would take as long as reading it.
-_PACKETS_PER_CHECK = 256
-# A file may end this much before the duration in its header without counting as truncated.
-_TRUNCATION_SECONDS = 0.5
 
 # Converters keep tables between frames of the same size; making them anew for every file would cost more than the
 # frames. They must not be shared by threads.
@@ -50,22 +42,6 @@ def _reformatter() -> VideoReformatter:
     if not hasattr(_THREAD, "reformatter"):
         _THREAD.reformatter = VideoReformatter()
     return _THREAD.reformatter
-
-
-class _Deadline:
-    """The moment by which a file must have answered."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self.path, self.seconds = path, seconds
-        self.end = time.monotonic() + seconds
-
-    def check(self) -> None:
-        if time.monotonic() > self.end:
-            raise _too_slow(self.path, self.seconds)
-
-
-def _too_slow(path: Path, seconds: float) -> VideoError:
-    return VideoError(path, f"reading it took longer than {seconds:g} s; it is probably damaged")
 
 
 class VideoFile:
@@ -88,9 +64,8 @@ class VideoFile:
         self._packets: list[av.Packet] | None = None
         self._frame_size: tuple[int, int] | None = None
         self._rotation = 0
-        self._container = self._open()
+        self._container, self._stream = open_container(self.path, time_limit_seconds)
         try:
-            self._stream = self._video_stream(self._container)
             self.index = self._demux() if index is None else index
             if not self.index.is_one_to_one and self.index.counted_frames is None:
                 self.index = self._count()
@@ -201,95 +176,20 @@ class VideoFile:
             frames = self._read_sequentially(wanted, fit)
         return stack_frames([frames[index] for index in indices])
 
-    def _open(self) -> InputContainer:
-        if not self.path.exists():
-            raise VideoError(self.path, "no such file")
-        if self.path.is_dir():
-            raise VideoError(self.path, "this is a folder, not a video file")
-        if self.path.stat().st_size == 0:
-            raise VideoError(self.path, "the file is empty (0 bytes)")
-        with self._explained("it cannot be opened as a video"):
-            return av.open(str(self.path), metadata_errors="replace", timeout=self._limit)
-
-    def _video_stream(self, container: InputContainer) -> VideoStream:
-        if not container.streams.video:
-            kinds = ", ".join(sorted({stream.type for stream in container.streams}))
-            raise VideoError(self.path, f"it has no video stream{f', only {kinds}' if kinds else ''}")
-        stream = container.streams.video[0]
-        context = stream.codec_context
-        if context is None or stream.type != "video":
-            raise VideoError(self.path, "its video codec is not known")
-        self._check_size(context.width, context.height)
-        context.thread_type = "NONE"
-        context.thread_count = 1
-        return stream
-
-    def _check_size(self, width: int, height: int) -> None:
-        if width * height > MAX_PIXELS:
-            raise VideoError(self.path, f"its header claims frames of {width}x{height} pixels, which is not believable")
-
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        """Turn the decoder library's errors into a VideoError that names the file."""
-        try:
-            yield
-        except ExitError as error:  # FFmpeg was interrupted: the time was up
-            raise _too_slow(self.path, self._limit) from error
-        except FFmpegError as error:
-            reason = (error.strerror or type(error).__name__).rstrip(".")
-            raise VideoError(self.path, f"{what} ({reason[:1].lower()}{reason[1:]})") from error
-        except (MemoryError, OverflowError) as error:
-            raise VideoError(self.path, f"{what} ({type(error).__name__})") from error
-
     def _demux(self) -> PacketIndex:
-        """Read all packets, keep those of the video, and check that the file is whole."""
-        deadline = _Deadline(self.path, self._limit)
-        packets: list[av.Packet] = []
-        ends: dict[int, int] = {}  # per stream, in its own time base: fractions would cost more than the reading
-        video = self._stream.index
-        with self._explained("it is damaged"):
-            for number, packet in enumerate(self._container.demux()):
-                if number % _PACKETS_PER_CHECK == 0:
-                    deadline.check()
-                if packet.size == 0:
-                    continue
-                stream, pts = packet.stream_index, packet.pts
-                if pts is not None:
-                    ends[stream] = max(ends.get(stream, 0), pts + (packet.duration or 0))
-                if stream == video:
-                    packets.append(packet)
-        bases = {stream.index: stream.time_base or Fraction(0) for stream in self._container.streams}
-        end_seconds = max((float(end * bases[stream]) for stream, end in ends.items()), default=0.0)
-        if not packets:
-            raise VideoError(self.path, "it holds no frames")
-        self._check_whole(len(packets), end_seconds)
-        self._packets = packets
-        count = len(packets)
-        return PacketIndex(
-            timestamps=np.fromiter((NO_TIMESTAMP if p.pts is None else p.pts for p in packets), np.int64, count),
-            keyframes=np.fromiter((p.is_keyframe for p in packets), np.bool_, count),
-            discarded=np.fromiter((p.is_discard for p in packets), np.bool_, count),
-        )
+        """Read all packets and keep them."""
+        self._packets = read_packets(self.path, self._container, self._stream, self._limit)
+        return index_packets(self._packets)
 
-    def _check_whole(self, num_packets: int, end_seconds: float) -> None:
-        """Refuse a file whose header promises more than its packets hold."""
-        if "mp4" in self._container.format.name:  # the sample table says exactly how many
-            promised, tolerated = len(self._stream.index_entries), 0
-        else:  # AVI counts dropped frames, too
-            promised, tolerated = self._stream.frames, max(2, self._stream.frames // 50)
-        if promised - num_packets > tolerated:
-            raise VideoError(self.path, f"it is truncated: {num_packets} of {promised} frames are left")
-        duration = (self._container.duration or 0) / av.time_base
-        if "matroska" in self._container.format.name and end_seconds < duration - _TRUNCATION_SECONDS:
-            raise VideoError(self.path, f"it is truncated: it ends after {end_seconds:.1f} s of {duration:.1f} s")
+    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return explained(self.path, what, self._limit)
 
     def _load_packets(self) -> list[av.Packet]:
         """All packets of the video; with a known index they are read only if they are needed after all."""
         if self._packets is None:
             # Opening anew is the one rewind that every format has.
             self._container.close()
-            self._container = self._open()
-            self._stream = self._video_stream(self._container)
+            self._container, self._stream = open_container(self.path, self._limit)
             self._demux()
         return self._packets or []
 
@@ -304,7 +204,7 @@ class VideoFile:
     def _decode_all(self) -> Iterator[VideoFrame]:
         """Decode from the beginning, in the order of presentation: the definition of the frame numbers."""
         packets = self._load_packets()
-        deadline = _Deadline(self.path, self._limit + 0.1 * len(packets))
+        deadline = Deadline(self.path, self._limit + 0.1 * len(packets))
         context = self._stream.codec_context
         context.flush_buffers()
         context.skip_frame = "DEFAULT"
@@ -339,7 +239,7 @@ class VideoFile:
 
     def _read_planned(self, wanted: list[int], fit: Fit | None) -> dict[int, torch.Tensor] | None:
         """Decode only what the wanted frames need; None where a frame did not come out as its packet promised."""
-        deadline = _Deadline(self.path, self._limit + 0.1 * len(self.index.order))
+        deadline = Deadline(self.path, self._limit + 0.1 * len(self.index.order))
         frames: dict[int, torch.Tensor] = {}
         for run in plan_runs(self.index, wanted):
             packets = self._packets_of(run)
@@ -367,21 +267,23 @@ class VideoFile:
     def _seek_packets(self, timestamps: np.ndarray) -> list[av.Packet] | None:
         """Seek to the keyframe with the first timestamp and read on; None where other packets turn up."""
         found: list[av.Packet] = []
-        with self._explained("it is damaged"):
+        try:
             self._container.seek(int(timestamps[0]), stream=self._stream)
             for number, packet in enumerate(self._container.demux(self._stream)):
                 if packet.size == 0 or number > len(timestamps) + _SEEK_SLACK_PACKETS:
-                    return None
+                    break
                 if packet.pts == timestamps[len(found)]:
                     found.append(packet)
                 elif found:
-                    return None
+                    break
                 if len(found) == len(timestamps):
                     return found
+        except FFmpegError:  # some formats cannot seek; reading all packets will tell whether the file is damaged
+            return None
         return None
 
     def _decode_run(
-        self, run: Run, packets: list[av.Packet], fit: Fit | None, deadline: _Deadline
+        self, run: Run, packets: list[av.Packet], fit: Fit | None, deadline: Deadline
     ) -> dict[int, torch.Tensor]:
         context = self._stream.codec_context
         context.flush_buffers()
@@ -402,7 +304,7 @@ class VideoFile:
         """One decoded frame as uint8 (C, H, W) in red, green, blue, turned upright."""
         size = (frame.width, frame.height)
         if self._frame_size is None:
-            self._check_size(*size)
+            check_size(self.path, *size)
             self._frame_size = size
         elif size != self._frame_size:
             before = "x".join(map(str, self._frame_size))

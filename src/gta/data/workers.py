@@ -1,6 +1,7 @@
 """Doing something to every file in parallel processes, such that no file can bring the whole down."""
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,6 +19,7 @@ _QUEUE_PER_WORKER = 4
 
 
 def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends its workers
     torch.set_num_threads(1)
     av.logging.set_level(None)
 
