@@ -62,7 +62,7 @@ def test_evaluate_needs_nothing_but_the_checkpoint_and_agrees_with_training(
     checkpoint = str(trained / "best.ckpt")
     assert run(["evaluate", checkpoint, "--num-workers=0", f"--scores={scores}", "--device=cpu"]) == 0
     assert "direction accuracy" in capsys.readouterr().out
-    evaluated = json.loads((trained / "evaluation.json").read_text())
+    evaluated = json.loads((trained / "evaluation_val.json").read_text())
     training = json.loads((trained / "results.json").read_text())["best"]
     for name in ("top1", "top5", "direction_accuracy", "num_videos", "confusion"):
         assert evaluated[name] == training[name], name

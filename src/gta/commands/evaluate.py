@@ -38,7 +38,7 @@ class EvaluateArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
-    """JSON file for the results; evaluation.json beside the checkpoint if not given."""
+    """JSON file for the results; evaluation_<split>.json beside the checkpoint if not given."""
     scores: Path | None = None
     """Also write every video's scores to this .npz file (paths, labels, scores, classes)."""
 
@@ -110,7 +110,7 @@ def evaluate_checkpoint(options: EvaluateArguments) -> dict[str, Any]:
 
 
 def _output(options: EvaluateArguments) -> Path:
-    return options.output or options.checkpoint.parent / "evaluation.json"
+    return options.output or options.checkpoint.parent / f"evaluation_{options.split}.json"
 
 
 def _console() -> Any:
