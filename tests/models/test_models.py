@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from models_support import randomise
 import gta
 from gta.backbones.insertion import AttendedBlock
 from gta.cli import run
-from gta.models.paper import PAPER_ROWS, measure_row
+from gta.models.paper import PAPER_ROWS, as_cells, measure_row
 
 TINY = gta.list_models("tiny*")
 FRAMES = 8
@@ -145,6 +146,8 @@ def test_gflops_and_parameters_are_the_papers(row):
     }[row.model]  # fmt: skip
     assert measured.gflops == pytest.approx(golden[0], abs=6e-4)
     assert measured.parameters == pytest.approx(golden[1], abs=6e-4)
+    documented = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    assert f"| {' | '.join(as_cells(measured))} |" in documented
     if row.table == 1:
         allowed = 0.3 if row.model == "slowfast50_16x8_gta" else 0.15
         assert abs(measured.gflops_difference) <= allowed

@@ -101,11 +101,8 @@ def create_model(
         raise ValueError(f"dropout is {dropout}: it must lie in [0, 1)")
     if at and block is None:
         raise ValueError(f"'at' says where attention goes, but {name!r} has none: name a block, e.g. {name}_gta")
-    options = _options(
-        backbone_name,
-        spec,
-        BackboneOptions(temporal_pool=temporal_pool, fusion_kernel=fusion_kernel, temporal_blocks=temporal_blocks),
-    )
+    asked = BackboneOptions(temporal_pool=temporal_pool, fusion_kernel=fusion_kernel, temporal_blocks=temporal_blocks)
+    options = _options(backbone_name, spec, asked)
     backbone = spec.build(frames, options, image_weights(pretrained, backbone_name, spec))
     places = None
     attention: dict[str, Any] = {
