@@ -27,7 +27,8 @@ SHAPES = {"first": (512, 8, 28, 28), "second": (1024, 8, 14, 14)}  # C, T, H, W
 NOTES = """
 The floor is the multiply-adds of the block's definition over the rate of a large matrix product in the same run and
 dtype (three times as many for a backward pass). The contenders get their features in the memory format that their code
-is written for. Peak memory is how far the resident memory of a fresh process rises during one pass, the output included.
+is written for. Peak memory is how far the resident memory of a fresh process rises during one pass, the output
+included.
 
 In bfloat16 the matrix units of such a CPU are several times faster than in float32, but memory is not: there the block
 waits for reading and writing its features (residual, norm, pooling, softmax), not for multiplications, so that the

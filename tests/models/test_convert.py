@@ -155,6 +155,18 @@ def test_backbone_weights_go_into_a_model_with_attention(tmp_path):
         assert torch.equal(model(clip), plain(clip))  # fresh blocks are the identity
 
 
+def test_checkpoint_of_a_training_run_is_read(tmp_path, capsys):
+    model, _ = tiny_file(tmp_path, "tiny_gta")
+    state = {f"model.{key}": value for key, value in model.state_dict().items()} | {"prepare.mean": torch.zeros(3)}
+    torch.save({"state_dict": state, "gta": {"format": 1, "model": model.arguments}}, tmp_path / "best.ckpt")
+    assert run(["convert", str(tmp_path / "best.ckpt"), str(tmp_path / "out.safetensors")]) == 0
+    assert "tiny_gta, 4 classes" in capsys.readouterr().out
+    for source in ("best.ckpt", "out.safetensors"):
+        again = gta.create_model("tiny_gta", num_classes=4, pretrained=str(tmp_path / source)).eval()
+        with torch.no_grad():
+            assert torch.equal(again(clip_of(8)), model(clip_of(8)))
+
+
 def test_another_number_of_classes_leaves_the_head_out(tmp_path):
     _, path = tiny_file(tmp_path)
     model = gta.create_model("tiny", num_classes=9, pretrained=str(path))
