@@ -4,12 +4,16 @@ import difflib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gta.commands.arguments import parse_arguments
 from gta.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, config_from_json, config_to_json
 from gta.errors import OptionError
 from gta.recipes import RECIPES, SUMMARIES
+
+if TYPE_CHECKING:
+    from gta.data.listing import VideoList
+    from gta.engine.launch import Process
 
 _USAGE = """usage: gta train RECIPE [OPTIONS]
        gta train RUN_FOLDER --resume [OPTIONS]
@@ -126,8 +130,6 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
 
     import torch
 
-    from gta.data.dataset import VideoDataset
-    from gta.data.loader import build_loader
     from gta.data.skipped import SkippedVideos
     from gta.data.transforms import Normalize
     from gta.engine.checkpoint import describe
@@ -143,22 +145,11 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
             check_same_config(read_config(config.run.folder), plain)
     torch.manual_seed(config.run.seed)
     model = build_model(config.model, num_classes=len(training.classes))
-    on_gpu = config.run.accelerator != "cpu" and torch.cuda.is_available()
-    shared = {
-        "batch_size": data.batch_size,
-        "num_workers": data.num_workers,
-        "rank": process.rank,
-        "world_size": process.world_size,
-        "pin_memory": on_gpu,
-        "seed": config.run.seed,
-    }
-    train_set = VideoDataset(training, clip, training=True, seed=config.run.seed)
+    train_loader, val_loader = _loaders(config, training, validation, process)
     result = fit(
         model,
-        build_loader(
-            train_set, shuffle=True, drop_last=len(training) >= data.batch_size * process.world_size, **shared
-        ),
-        build_loader(VideoDataset(validation, clip, training=False), shuffle=False, **shared),
+        train_loader,
+        val_loader,
         prepare=Normalize(clip.mean, clip.std),
         optim=config.optim,
         run=config.run,
@@ -179,6 +170,33 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
         live=live,
     )
     return result if process.rank == 0 else None
+
+
+def _loaders(
+    config: TrainConfig, training: "VideoList", validation: "VideoList", process: "Process"
+) -> tuple[Any, Any]:
+    """The loaders of this process's part of both splits."""
+    import torch
+
+    from gta.data.dataset import VideoDataset
+    from gta.data.loader import build_loader
+
+    data = config.data
+    shared = {
+        "batch_size": data.batch_size,
+        "num_workers": data.num_workers,
+        "rank": process.rank,
+        "world_size": process.world_size,
+        "pin_memory": config.run.accelerator != "cpu" and torch.cuda.is_available(),
+        "seed": config.run.seed,
+    }
+    train_set = VideoDataset(training, data.clip, training=True, seed=config.run.seed)
+    # A last batch of a few clips would disturb BatchNorm; a data set smaller than one batch has no other.
+    drop_last = len(training) >= data.batch_size * process.world_size
+    return (
+        build_loader(train_set, shuffle=True, drop_last=drop_last, **shared),
+        build_loader(VideoDataset(validation, data.clip, training=False), shuffle=False, **shared),
+    )
 
 
 def build_model(config: ModelConfig, *, num_classes: int) -> Any:
