@@ -315,6 +315,8 @@ class VideoFile:
             rgb = _reformatter().reformat(frame, format="rgb24", threads=1).to_ndarray()
         self._rotation = frame.rotation % 360
         if self._rotation:
-            rgb = np.ascontiguousarray(np.rot90(rgb, self._rotation // 90))
-        picture = torch.from_numpy(rgb).permute(2, 0, 1)  # still the decoder's memory: stacking makes the one copy
+            rgb = np.rot90(rgb, self._rotation // 90)
+        if fit is not None or self._rotation:
+            rgb = np.ascontiguousarray(rgb)  # the decoder leaves gaps between rows, over which resizing stumbles
+        picture = torch.from_numpy(rgb).permute(2, 0, 1)  # else the decoder's memory: stacking makes the one copy
         return picture if fit is None else fit(picture)
