@@ -19,6 +19,7 @@ def demo(tmp_path_factory):
 def test_results_have_the_promised_keys_and_the_ceiling(demo):
     results = json.loads((demo / "results.json").read_text())
     assert results["ceiling"] == 9 / 16
+    assert results["ceiling_sampling_error"] == pytest.approx((9 / 16 * 7 / 16 / results["num_test_videos"]) ** 0.5)
     assert list(results["models"]) == ["tiny", "tiny_gta"]
     for figures in results["models"].values():
         for key in ("top1", "top5", "direction_accuracy"):
@@ -34,7 +35,7 @@ def test_report_is_whole_and_names_both_models(demo):
         "Confusion matrices",
         "M of network.layer2.0",
         "freshly rendered",
-        "gta predict",
+        " predict ",
     ):
         assert words in page
     assert page.count("data:image/png") == 1 + 2 + 2 + 5
@@ -53,6 +54,23 @@ def test_again_in_the_same_folder_gives_the_same_numbers(demo):
     assert run(["demo", "--folder", str(demo), *SMALL]) == 0
     assert (demo / "results.json").read_text() == before
     assert (demo / "videos").stat().st_mtime == stamp  # used again, not rendered again
+
+
+def test_other_settings_in_the_same_folder_leave_the_results_alone(demo, capsys):
+    before = (demo / "results.json").read_text()
+    assert run(["demo", "--folder", str(demo), *SMALL, "--seed", "1"]) == 2
+    assert "seed" in capsys.readouterr().err
+    assert (demo / "results.json").read_text() == before
+    assert (demo / "tiny_gta" / "best.ckpt").exists()
+
+
+def test_an_interrupted_demo_goes_on(demo):
+    before = (demo / "results.json").read_text()
+    (demo / "results.json").unlink()
+    stamp = (demo / "tiny_gta" / "best.ckpt").stat().st_mtime
+    assert run(["demo", "--folder", str(demo), *SMALL]) == 0
+    assert (demo / "results.json").read_text() == before
+    assert (demo / "tiny_gta" / "best.ckpt").stat().st_mtime == stamp  # finished before, not trained again
 
 
 def test_a_folder_of_somebody_else_is_refused_and_kept(tmp_path, capsys):

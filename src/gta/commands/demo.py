@@ -1,6 +1,10 @@
 """`gta demo`: from nothing to trained, compared, explained models, on freshly rendered videos."""
 
+import csv
+import math
+import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +14,7 @@ from gta.commands.arguments import parse_arguments
 from gta.errors import OptionError, RunFolderError
 
 if TYPE_CHECKING:
+    from gta.config import TrainConfig
     from gta.viz.report import Example, ModelResult
 
 RESULTS = "results.json"
@@ -30,7 +35,7 @@ class DemoArguments:
     """Render videos, train a 2D model and GTA on them with one budget, compare them on held-out videos, explain."""
 
     folder: Path = Path("runs/demo")
-    """Where everything goes; an earlier demo's results there are replaced, its videos used again."""
+    """Where everything goes. A demo that was interrupted there goes on; a finished one's results are replaced."""
     models: tuple[str, ...] = ("tiny", "tiny_gta")
     """Models to compare (see `gta models`)."""
     num_videos: int = 1280
@@ -67,15 +72,10 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
     from gta.data.synthetic import synthesize
     from gta.data.synthetic.classes import CLASSES, permutation_invariant_ceiling
     from gta.files import write_json, write_text
-    from gta.models.registry import create_model
     from gta.viz.report import render_report
 
-    for model in options.models:  # a wrong name should not cost the time of rendering
-        try:
-            create_model(model, num_classes=len(CLASSES))
-        except ValueError as error:
-            raise OptionError(f"--models: {error}") from error
-    _claim(options)
+    _check_models(options, num_classes=len(CLASSES))
+    _claim(options.folder)
     videos = options.folder / "videos"
     _step("1/4", f"rendering {options.num_videos} videos of {len(CLASSES)} classes into {videos}")
     summary = synthesize(
@@ -88,36 +88,62 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
         num_workers=options.num_workers,
         progress=True,
     )
+    _clear_finished(options)  # only now, when nothing speaks against starting
     ceiling = permutation_invariant_ceiling(CLASSES)
+    error = math.sqrt(ceiling * (1 - ceiling) / summary.num_test)
     models = []
     for position, name in enumerate(options.models, start=1):
         _step("2/4", f"training {name} ({position} of {len(options.models)}), {options.max_epochs} epochs")
-        models.append(_train_and_test(name, videos, options))
+        models.append(_train_and_test(name, options))
     _step("3/4", "predicting freshly rendered videos")
     examples = _predict_fresh(options)
     commands = _next_commands(options, videos)
     _step("4/4", f"writing {options.folder / REPORT}")
-    results = _results(models, ceiling, options)
+    results = _results(models, ceiling, error, summary.num_test, options)
     write_json(options.folder / RESULTS, results)
     write_text(
         options.folder / REPORT,
         render_report(
             title="Global Temporal Attention: order matters",
-            summary=_summary(summary.num_train, summary.num_test, len(CLASSES), ceiling, options),
+            summary=_summary(summary.num_train, summary.num_test, len(CLASSES), ceiling, error, options),
             models=models,
+            ceiling=(ceiling, error),
             classes=CLASSES,
             examples=examples,
             commands=commands,
             panels=PANELS,
         ),
     )
-    _print_results(models, ceiling, options, commands)
+    _print_results(models, ceiling, error, options, commands)
     return results
 
 
-def _claim(options: DemoArguments) -> None:
-    """Make the folder the demo's own, and clear what an earlier demo left there besides its videos."""
-    folder = options.folder
+def _configuration(model: str, options: DemoArguments) -> "TrainConfig":
+    from gta.recipes.demo import demo
+
+    return demo(
+        model=model,
+        videos=options.folder / "videos",
+        folder=options.folder / model,
+        max_epochs=options.max_epochs,
+        seed=options.seed,
+        num_workers=options.num_workers,
+    )
+
+
+def _check_models(options: DemoArguments, *, num_classes: int) -> None:
+    """Build each model once: a wrong name should not cost the time of rendering."""
+    from gta.commands.train import build_model
+
+    for model in options.models:
+        try:
+            build_model(_configuration(model, options).model, num_classes=num_classes)
+        except OptionError as error:
+            raise OptionError(f"--models {model}: {error}") from error
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder the demo's own; what an earlier demo left there stays."""
     if folder.exists():
         if not folder.is_dir():
             raise RunFolderError(f"{folder}: a file is in the way: choose another --folder")
@@ -125,14 +151,20 @@ def _claim(options: DemoArguments) -> None:
             raise RunFolderError(f"{folder}: this folder holds something else than a demo: choose another --folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
-    for name in (RESULTS, REPORT):
-        (folder / name).unlink(missing_ok=True)
+
+
+def _clear_finished(options: DemoArguments) -> None:
+    """Remove the results of a finished demo; the runs of an interrupted one stay and go on."""
+    if not (options.folder / RESULTS).exists():
+        return
     for model in options.models:
-        if (folder / model).exists():
-            shutil.rmtree(folder / model)
+        if (options.folder / model).exists():
+            shutil.rmtree(options.folder / model)
+    (options.folder / REPORT).unlink(missing_ok=True)
+    (options.folder / RESULTS).unlink()  # last: as long as it is there, the runs are known to be finished ones
 
 
-def _train_and_test(name: str, videos: Path, options: DemoArguments) -> "ModelResult":
+def _train_and_test(name: str, options: DemoArguments) -> "ModelResult":
     """Train one model and measure its best epoch on the test videos, which had no part in choosing it."""
     import numpy as np
 
@@ -141,20 +173,15 @@ def _train_and_test(name: str, videos: Path, options: DemoArguments) -> "ModelRe
     from gta.engine.checkpoint import read_checkpoint
     from gta.models.flops import count_flops
     from gta.predictor import build_model, clip_protocol
-    from gta.recipes.demo import demo
     from gta.viz.report import ModelResult
 
-    config = demo(
-        model=name,
-        videos=videos,
-        folder=options.folder / name,
-        max_epochs=options.max_epochs,
-        seed=options.seed,
-        num_workers=options.num_workers,
-    )
-    fitted = train(config)
+    fitted = train(_configuration(name, options), resume=True)
     arguments = EvaluateArguments(
-        checkpoint=fitted.best_checkpoint, split="test", num_workers=options.num_workers, device="cpu"
+        checkpoint=fitted.best_checkpoint,
+        data=options.folder / "videos",
+        split="test",
+        num_workers=options.num_workers,
+        device="cpu",
     )
     measured = evaluate_checkpoint(arguments)
     checkpoint = read_checkpoint(fitted.best_checkpoint)
@@ -167,7 +194,7 @@ def _train_and_test(name: str, videos: Path, options: DemoArguments) -> "ModelRe
         direction_accuracy=measured["direction_accuracy"],
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         gflops=count_flops(model, (1, 3, clip.num_frames, clip.crop_size, clip.crop_size)) / 1e9,
-        train_seconds=fitted.seconds,
+        train_seconds=_training_seconds(fitted.folder),
         confusion=np.array(measured["confusion"]["rows_true_columns_predicted"]),
         curves={key: [float("nan") if row[key] is None else row[key] for row in fitted.rows] for key in PANELS},
         mixing={
@@ -176,6 +203,13 @@ def _train_and_test(name: str, videos: Path, options: DemoArguments) -> "ModelRe
             if parameter_name.endswith(".mixing")
         },
     )
+
+
+def _training_seconds(folder: Path) -> float:
+    """Seconds of all epochs with their validations, also those before an interruption."""
+    with (folder / "timing.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return sum(float(row[column] or 0) for row in rows for column in ("seconds", "validation_seconds"))
 
 
 def _predict_fresh(options: DemoArguments) -> "list[Example]":
@@ -205,11 +239,15 @@ def _predict_fresh(options: DemoArguments) -> "list[Example]":
     return examples
 
 
-def _results(models: "Sequence[ModelResult]", ceiling: float, options: DemoArguments) -> dict[str, Any]:
+def _results(
+    models: "Sequence[ModelResult]", ceiling: float, error: float, num_test: int, options: DemoArguments
+) -> dict[str, Any]:
     from gta.engine.checkpoint import library_versions
 
     return {
         "ceiling": ceiling,
+        "ceiling_sampling_error": error,
+        "num_test_videos": num_test,
         "models": {
             model.name: {
                 "top1": model.top1,
@@ -227,25 +265,30 @@ def _results(models: "Sequence[ModelResult]", ceiling: float, options: DemoArgum
     }
 
 
-def _summary(num_train: int, num_test: int, num_classes: int, ceiling: float, options: DemoArguments) -> list[str]:
+def _summary(
+    num_train: int, num_test: int, num_classes: int, ceiling: float, error: float, options: DemoArguments
+) -> list[str]:
     return [
         f"Every model was trained with the same budget ({options.max_epochs} epochs, seed {options.seed}) on "
         f"{num_train} synthetic videos of {num_classes} classes and tested on {num_test} others. Seven pairs of "
         "classes are each other's time reversal, such as opening and closing.",
         f"The ceiling of {100 * ceiling:.1f} % top-1 is computed from the classes: a model whose answer does not "
         "depend on the order of the frames - a 2D network that averages over frames, or self-attention among them - "
-        "can at best tell the pair and has to guess the direction. A figure a little above it is chance on a finite "
-        "number of videos.",
+        "can at best tell the pair and has to guess the direction. On this many test videos its measured top-1 would "
+        f"scatter by {100 * error:.1f} points (one standard deviation) around that.",
     ]
 
 
 def _next_commands(options: DemoArguments, videos: Path) -> list[str]:
+    program = "gta" if shutil.which("gta") else sys.argv[0]  # the environment may not be activated
     best = options.folder / options.models[-1] / "best.ckpt"
-    return [
-        f"gta predict {best} {options.folder / 'fresh' / '0.mp4'} --topk 3",
-        f"gta evaluate {best} {videos} --split test",
-        f"gta train synthetic --data.root {videos} --model.name tiny_dnl --run.folder runs/tiny_dnl",
+    other = options.folder / "tiny_dnl"
+    commands = [
+        [program, "predict", best, options.folder / "fresh" / "0.mp4", "--topk", "3"],
+        [program, "evaluate", best, videos, "--split", "test"],
+        [program, "train", "synthetic", "--data.root", videos, "--model.name", "tiny_dnl", "--run.folder", other],
     ]
+    return [shlex.join(map(str, command)) for command in commands]
 
 
 def _step(number: str, text: str) -> None:
@@ -253,7 +296,7 @@ def _step(number: str, text: str) -> None:
 
 
 def _print_results(
-    models: "Sequence[ModelResult]", ceiling: float, options: DemoArguments, commands: Sequence[str]
+    models: "Sequence[ModelResult]", ceiling: float, error: float, options: DemoArguments, commands: Sequence[str]
 ) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -276,7 +319,10 @@ def _print_results(
     console = Console()
     console.print()
     console.print(table)
-    print(f"Ceiling of any model that ignores the order of frames: {100 * ceiling:.1f} % top-1.")
+    print(
+        f"Ceiling of any model that ignores the order of frames: {100 * ceiling:.1f} % top-1 "
+        f"(measured: +- {100 * error:.1f})."
+    )
     print(f"\nReport:  {options.folder / REPORT}\nNumbers: {options.folder / RESULTS}\n\nNext, for example:")
     for command in commands:
         print(f"  {command}")

@@ -24,8 +24,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; background: #fff; m
 h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 table { border-collapse: collapse; margin: .8rem 0 } th, td { padding: .35rem .8rem; border-bottom: 1px solid #ddd }
 th { text-align: left; font-weight: 600 } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-img { max-width: 100%; height: auto } .pair { display: flex; flex-wrap: wrap; gap: 1rem } .pair figure { flex: 1 1 480px;
-       min-width: 0; max-width: 760px }
+img { max-width: 100%; height: auto } .pair { display: flex; flex-wrap: wrap; gap: 1rem }
+.pair figure { flex: 1 1 480px; min-width: 0; max-width: 760px }
 .note { color: #555 } .good { color: #00693e } .bad { color: #b00020 } code { background: #f3f4f6; padding: 0 .25rem }
 pre { background: #f3f4f6; padding: .8rem; overflow-x: auto } figure { margin: 1rem 0 } figcaption { font-size: .9rem }
 """
@@ -71,7 +71,7 @@ def _image(png: bytes, caption: str) -> str:
     return f'<figure><img alt="{text}" src="{data_uri(png)}"><figcaption class="note">{text}</figcaption></figure>'
 
 
-def _result_table(models: Sequence[ModelResult]) -> str:
+def _result_table(models: Sequence[ModelResult], ceiling: tuple[float, float] | None) -> str:
     head = ["model", "top-1", "top-5", "direction", "parameters", "GFLOPs", "training"]
     cells = [f"<th{'' if i == 0 else ' class=n'}>{text}</th>" for i, text in enumerate(head)]
     rows = [f"<tr>{''.join(cells)}</tr>"]
@@ -86,6 +86,10 @@ def _result_table(models: Sequence[ModelResult]) -> str:
         ]
         numbers = "".join(f"<td class=n>{value}</td>" for value in values)
         rows.append(f"<tr><td><code>{html.escape(model.name)}</code></td>{numbers}</tr>")
+    if ceiling is not None:
+        figure = f"{_percent(ceiling[0])} &plusmn; {100 * ceiling[1]:.1f}"
+        cells = f"<td>ceiling without order</td><td class=n>{figure}</td><td></td><td class=n>50.0 %</td>"
+        rows.append(f'<tr class="note">{cells}<td colspan=3></td></tr>')
     return f"<table>{''.join(rows)}</table>"
 
 
@@ -112,6 +116,7 @@ def render_report(
     examples: Sequence[Example],
     commands: Sequence[str],
     panels: Mapping[str, str],
+    ceiling: tuple[float, float] | None = None,
 ) -> str:
     """Return the whole report as HTML.
 
@@ -123,6 +128,7 @@ def render_report(
         examples: videos with predictions.
         commands: next commands to try, shown as they are to be typed.
         panels: quantity of `ModelResult.curves` -> title of its panel.
+        ceiling: best top-1 of a model that ignores the order of frames, and its sampling error, for a row of the table.
     """
     confusions = "".join(
         _image(png_bytes(confusion_figure(model.confusion, classes, model.name)), f"Confusion matrix of {model.name}")
@@ -138,7 +144,7 @@ def render_report(
         f"<h1>{html.escape(title)}</h1>",
         *(f"<p>{html.escape(paragraph)}</p>" for paragraph in summary),
         "<h2>Results on held-out videos</h2>",
-        _result_table(models),
+        _result_table(models, ceiling),
         '<p class="note">Direction: how often the true class scores above its own time reversal, over the classes '
         "that have one. Guessing gives 50 %.</p>",
         "<h2>Training</h2>",
