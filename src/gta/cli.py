@@ -1,6 +1,7 @@
 """The `gta` command: finds the subcommand, imports only that one, and turns errors into one line and an exit code.
 
-Exit codes: 0 success, 1 a defect of ours (with a traceback), 2 a user's mistake (one line on stderr), 130 interrupted.
+Exit codes: 0 success, 1 a defect of ours (with a traceback), 2 a user's mistake (one line on stderr), 130 interrupted,
+128 + the signal's number for a training run that a signal stopped.
 Nothing here may import PyTorch: `gta --help` and a mistyped command must answer at once.
 """
 
@@ -86,10 +87,11 @@ def run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         print(f"gta: {_unknown(name)}", file=sys.stderr)
         return 2
+    code = 2
     try:
         importlib.import_module(f"gta.commands.{name}").main(rest)
     except GtaError as error:
-        message = " ".join(str(error).split())
+        message, code = " ".join(str(error).split()), error.exit_code
     except OSError as error:
         known = describe_os_error(error)
         if known is None:
@@ -101,7 +103,7 @@ def run(arguments: list[str]) -> int:
     else:
         return 0
     print(f"gta {name}: {message}", file=sys.stderr)
-    return 2
+    return code
 
 
 def main() -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 class GtaError(Exception):
     """Base class of every mistake that the user, not the programmer, can mend; the text is one clear line."""
 
+    exit_code = 2
+    """What the command line exits with."""
+
 
 class OptionError(GtaError):
     """A command-line option or a configuration field is unknown, missing or has a value that does not fit."""

@@ -1,6 +1,7 @@
 """The command line's entrance: quick, without PyTorch, with one clear line and the right exit code."""
 
 import errno
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 
 from gta import cli
 from gta.commands.arguments import parse_arguments
+from gta.engine.stopping import TrainingInterrupted
 from gta.errors import GtaError, OptionError
 
 # Runs a command line in a fresh process and says on the last line of stdout which heavy modules it imported.
@@ -97,6 +99,16 @@ def test_disk_errors_are_the_users_to_mend(monkeypatch, capsys, code, words):
     message = capsys.readouterr().err
     assert words in message
     assert "/some/file" in message
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_a_signal_stopped_exits_as_shells_have_it_from_any_command(monkeypatch, capsys, number):
+    def action(_):
+        raise TrainingInterrupted(number, "checkpoint written")
+
+    _with_command(monkeypatch, action)
+    assert cli.run(["fake"]) == 128 + number
+    assert capsys.readouterr().err == f"gta fake: stopped by {number.name}: checkpoint written\n"
 
 
 def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):

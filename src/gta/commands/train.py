@@ -1,7 +1,6 @@
 """`gta train`: train a model from a recipe, or continue a run."""
 
 import difflib
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,13 +67,7 @@ def main(arguments: list[str]) -> None:
 
         fast_dev_run(config)
         return
-    from gta.engine.stopping import TrainingInterrupted
-
-    try:
-        result = train(config, resume=options.resume)
-    except TrainingInterrupted as stop:
-        print(f"gta train: {stop}", file=sys.stderr)
-        raise SystemExit(128 + stop.number) from stop
+    result = train(config, resume=options.resume)
     if result is not None:
         _print_result(result)
 

@@ -12,11 +12,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class TrainingInterrupted(GtaError):  # noqa: N818 - it is no error: the run did what the signal asked for
-    """A signal stopped the run; `number` is the signal's."""
+    """A signal stopped the run; `number` is the signal's, and the command exits with 128 + number as shells have it."""
 
     def __init__(self, number: int, what: str) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}: {what}")
         self.number = number
+        self.exit_code = 128 + number
 
 
 class Stopper:
