@@ -88,21 +88,20 @@ class ClipConfig:
     """What is averaged over the views of a video."""
 
     def __post_init__(self) -> None:
-        _require(self.num_frames >= 1, "num_frames", self.num_frames, "at least one frame is needed")
-        _require(self.frame_stride >= 1, "frame_stride", self.frame_stride, "it must be 1 or more")
-        _require(self.crop_size >= 1, "crop_size", self.crop_size, "it must be 1 or more pixels")
-        _require(
-            self.test_crop_size is None or self.test_crop_size >= 1,
-            "test_crop_size",
-            self.test_crop_size,
-            "it must be 1 or more pixels",
-        )
+        def require(condition: bool, name: str, rule: str) -> None:
+            _require(condition, f"--data.clip.{name.replace('_', '-')}", getattr(self, name), rule)
+
+        require(self.num_frames >= 1, "num_frames", "at least one frame is needed")
+        for name in ("frame_stride", "test_clips"):
+            require(getattr(self, name) >= 1, name, "it must be 1 or more")
+        for name in ("resize", "crop_size", "test_resize", "test_crop_size"):
+            size = getattr(self, name)
+            sizes = size if isinstance(size, tuple) else (1 if size is None else size,)
+            require(all(pixels >= 1 for pixels in sizes), name, "it must be 1 or more pixels")
         low, high = self.train_short_side or (1, 1)
-        _require(
-            1 <= low <= high, "train_short_side", self.train_short_side, "it must be a range of pixels, smaller first"
-        )
-        _require(self.test_clips >= 1, "test_clips", self.test_clips, "it must be 1 or more")
-        _require(self.test_crops in (1, 3), "test_crops", self.test_crops, "it must be 1 or 3")
+        require(1 <= low <= high, "train_short_side", "it must be a range of pixels, smaller first")
+        require(all(deviation > 0 for deviation in self.std), "std", "values are divided by it, so it must be above 0")
+        require(self.test_crops in (1, 3), "test_crops", "it must be 1 or 3")
 
 
 @dataclass(frozen=True)
