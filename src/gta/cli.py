@@ -8,11 +8,13 @@ Nothing here may import PyTorch: `gta --help` and a mistyped command must answer
 import difflib
 import errno
 import importlib
+import io
 import os
 import sys
 
 from gta._version import __version__
 from gta.errors import GtaError
+from gta.files import DISK_ERRORS
 
 # Name -> one line of help. Each name is the module `gta.commands.<name>` with `main(arguments: list[str]) -> None`.
 COMMANDS: dict[str, str] = {
@@ -30,18 +32,8 @@ COMMANDS: dict[str, str] = {
     "paper": "the paper's GFLOPs and parameters beside ours",
 }
 
-# Operating-system errors that the user can mend, with what to do about them.
-_DISK_HINTS = {
-    errno.ENOSPC: "the disk is full: free some space or write elsewhere",
-    errno.EDQUOT: "the disk quota is used up: free some space or write elsewhere",
-    errno.EFBIG: "the file would exceed the size limit of this account: raise it or write elsewhere",
-    errno.EROFS: "the file system is read-only: write elsewhere",
-    errno.EACCES: "permission denied: check the owner and mode, or write elsewhere",
-    errno.EPERM: "operation not permitted: check the owner and mode, or write elsewhere",
-    errno.ENOTDIR: "a part of this path is a file, not a folder",
-    errno.EISDIR: "this is a folder where a file is expected",
-    errno.ENAMETOOLONG: "the name is too long for the file system",
-}
+# These say nothing to the user without the path that they are about.
+_ABOUT_A_PATH = (errno.EEXIST, errno.ENOENT)
 
 
 def _usage() -> str:
@@ -69,10 +61,11 @@ def _unknown(name: str) -> str:
 
 def describe_os_error(error: OSError) -> str | None:
     """The one line for an operating-system error that the user can mend, or None for any other."""
-    hint = _DISK_HINTS.get(error.errno or 0)
-    if hint is None:
+    known = DISK_ERRORS.get(error.errno or 0)
+    if known is None or (error.errno in _ABOUT_A_PATH and not error.filename):
         return None
-    return f"{error.filename}: {hint}" if error.filename else hint
+    where = f"{error.filename}: " if error.filename else ""
+    return where + ": ".join(known)
 
 
 def run(arguments: list[str]) -> int:
@@ -108,6 +101,9 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files that the terminal's encoding cannot show
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

@@ -1,12 +1,34 @@
-"""Writing files so that nothing is lost: to a temporary name beside the target, then renamed (floor 0)."""
+"""Writing files so that nothing is lost: to a temporary name beside the target, then renamed (floor 0).
+
+Names of files need not be valid UTF-8; Python stands surrogates in for the bytes that are not. Text files get the bytes
+back, JSON, which must be UTF-8, gets the escape that its readers turn into the surrogate again.
+"""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+DISK_ERRORS = {
+    errno.ENOSPC: ("the disk is full", "free some space or write elsewhere"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space or write elsewhere"),
+    errno.EFBIG: ("the file would exceed the size limit of this account", "raise it or write elsewhere"),
+    errno.EROFS: ("the file system is read-only", "write elsewhere"),
+    errno.EACCES: ("permission denied", "check the owner and mode, or write elsewhere"),
+    errno.EPERM: ("operation not permitted", "check the owner and mode, or write elsewhere"),
+    errno.ENOTDIR: ("a part of this path is a file, not a folder", "check the path"),
+    errno.EISDIR: ("this is a folder where a file is expected", "check the path"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter one"),
+    errno.EEXIST: ("a file of this name is where a folder is needed", "check the path"),
+    errno.ENOENT: ("there is no such file or folder, and it cannot be made here", "check the path"),
+}
+"""Operating-system errors that the user can mend: number -> (what is wrong, what to do about it)."""
+
+_PROBE_BYTES = 4096  # a full disk may still take an empty file
 
 
 @contextlib.contextmanager
@@ -34,15 +56,31 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def check_writable(path: str | Path) -> None:
+    """Find out before a long computation whether its result can be written to `path`; its folder is made if missing.
+
+    Raises:
+        OSError: what writing would have raised.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(prefix=f".{path.stem}-", suffix=".part", dir=path.parent) as file:
+        file.write(bytes(_PROBE_BYTES))
+        file.flush()
+
+
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
+    """Write `text` as UTF-8, atomically; surrogates that stand for bytes of a file's name become these bytes."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def json_text(value: Any) -> str:
     """`value` as indented JSON. Paths become strings; NaN and infinity are refused (not JSON)."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")  # of surrogates, JSON's own escape
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -14,6 +14,7 @@ from gta import cli
 from gta.commands.arguments import parse_arguments
 from gta.engine.stopping import TrainingInterrupted
 from gta.errors import GtaError, OptionError
+from gta.files import check_writable, write_json
 
 # Runs a command line in a fresh process and says on the last line of stdout which heavy modules it imported.
 _PROBE = """
@@ -88,7 +89,14 @@ def test_a_users_mistake_is_one_line_even_when_the_text_has_several(monkeypatch,
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "permission")]
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "permission"),
+        (errno.EEXIST, "where a folder is needed"),
+        (errno.ENOENT, "no such file or folder"),
+    ],
 )
 def test_disk_errors_are_the_users_to_mend(monkeypatch, capsys, code, words):
     def action(_):
@@ -99,6 +107,35 @@ def test_disk_errors_are_the_users_to_mend(monkeypatch, capsys, code, words):
     message = capsys.readouterr().err
     assert words in message
     assert "/some/file" in message
+
+
+def test_a_missing_file_without_a_name_is_a_defect_of_ours(monkeypatch):
+    def action(_):
+        raise OSError(errno.ENOENT, "whatever")
+
+    _with_command(monkeypatch, action)
+    with pytest.raises(FileNotFoundError):
+        cli.run(["fake"])
+
+
+@pytest.mark.parametrize("target", ["FILE/o.json", "FILE/deep/o.json", "/proc/nothing/o.json"])
+def test_places_where_nothing_can_be_written_are_one_line(monkeypatch, capsys, tmp_path, target):
+    (tmp_path / "file").touch()
+    path = target.replace("FILE", str(tmp_path / "file"))
+    for action in (lambda _: write_json(path, {}), lambda _: check_writable(path)):
+        _with_command(monkeypatch, action)
+        assert cli.run(["fake"]) == 2
+        assert capsys.readouterr().err.startswith(f"gta fake: {path.partition('/deep')[0].removesuffix('/o.json')}")
+
+
+def test_names_that_are_not_utf_8_can_be_printed():
+    program = (
+        "import sys, types; from gta import cli; cli.COMMANDS['fake'] = ''; "
+        "module = types.SimpleNamespace(main=lambda _: print('caf\\udce9.mp4')); "
+        "sys.modules['gta.commands.fake'] = module; sys.argv = ['gta', 'fake']; cli.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (0, "caf\\udce9.mp4\n"), result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])

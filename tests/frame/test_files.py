@@ -1,11 +1,12 @@
 """Files appear whole or not at all."""
 
 import json
+import os
 import stat
 
 import pytest
 
-from gta.files import atomic_path, write_json, write_text
+from gta.files import atomic_path, check_writable, write_json, write_text
 
 
 def test_the_old_file_survives_an_error_and_no_scrap_stays(tmp_path):
@@ -43,3 +44,21 @@ def test_json_keeps_non_ascii_and_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "b.json", {"loss": float("nan")})
     assert not (tmp_path / "b.json").exists()
+
+
+def test_names_that_are_not_utf_8_survive(tmp_path):
+    name = os.fsdecode(b"caf\xe9.mp4")
+    write_text(tmp_path / "a.txt", name)
+    assert (tmp_path / "a.txt").read_bytes() == b"caf\xe9.mp4"
+    write_json(tmp_path / "a.json", {"path": name})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"path": name}
+
+
+def test_whether_a_place_can_be_written_is_known_without_leaving_a_trace(tmp_path):
+    check_writable(tmp_path / "new" / "a.json")
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(IsADirectoryError):
+        check_writable(tmp_path / "new")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        check_writable(tmp_path / "file" / "a.json")
