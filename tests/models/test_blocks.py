@@ -110,6 +110,48 @@ def test_inference_in_parts_gives_the_same_as_in_one(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["", "output", "output.linear", "qkv", "values"])
+def test_hooks_see_every_call_and_keep_what_they_saw(name, place):
+    block = randomise(create_block(name, channels=16, num_frames=4)).eval()
+    x, seen = channels_last(features(3, 16, 4, 5, 4)), []
+    for part in [block, *block.children()]:
+        if place in dict(part.named_modules()):
+            part.get_submodule(place).register_forward_hook(lambda module, args, out: seen.append(out))
+    want = block(x).detach()
+    expected = [out.detach().clone() for out in seen]
+    seen.clear()
+    with torch.no_grad():
+        assert torch.allclose(block(x), want, atol=1e-5)
+    assert len(seen) == len(expected)
+    assert all(torch.allclose(got, out, atol=1e-5) for got, out in zip(seen, expected, strict=True))
+
+
+class Adapted(nn.Linear):
+    """A linear layer that does more than its weights say, as adapters for fine-tuning do."""
+
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+@pytest.mark.parametrize("place", ["sa.qkv", "sa.output.linear", "gta.values", "gta.output.linear"])
+def test_replaced_layers_count_without_gradients_too(place):
+    block = randomise(create_block("gta", channels=16, num_frames=4)).eval()
+    layer = block.get_submodule(place)
+    block.set_submodule(place, Adapted(layer.in_features, layer.out_features))
+    x = features(2, 16, 4, 5, 4)
+    with torch.no_grad():
+        got = block(x)
+    assert torch.allclose(got, block(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_clips_give_no_clips(name):
+    block = create_block(name, channels=16, num_frames=4).eval()
+    with torch.no_grad():
+        assert block(features(0, 16, 4, 5, 4)).shape == (0, 16, 4, 5, 4)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_block_computes_in_bfloat16(name):
     block = randomise(create_block(name, channels=16, num_frames=4)).eval()
     x = features(2, 16, 4, 4, 4)
@@ -219,6 +261,10 @@ def test_tokens_round_trip():
     [
         (lambda: create_block("gta", channels=20, num_groups=8), r"20 channels.*8 groups"),
         (lambda: create_block("pixel_gta", channels=32, inner_channels=12), r"12 inner channels.*8 groups"),
+        (lambda: create_block("gta", channels=16, num_groups=0), "num_groups is 0"),
+        (lambda: create_block("gta", channels=16, num_heads=0), "num_heads is 0"),
+        (lambda: create_block("region_gta", channels=16, num_regions=0), "num_regions is 0"),
+        (lambda: create_block("gta", channels=16, num_frames=0), "num_frames is 0"),
         (lambda: create_block("nope", channels=16), "'nope' is not a block"),
         (lambda: create_block("sa+nope", channels=16), "'nope' is not a block"),
         (lambda: create_block("gta", channels=16, regions="constant"), "region_size"),

@@ -66,6 +66,18 @@ def test_own_module_by_dotted_names():
     assert attended(network) == ["encoder.0", "encoder.1"]
 
 
+def test_a_block_inside_another_attended_one_takes_part():
+    network = Own().eval()
+    gta.insert_attention(network, at=["encoder", "encoder.1"], num_frames=4)
+    assert attended(network) == ["encoder", "encoder.host.1"]
+    clip, calls = torch.randn(1, 3, 4, 6, 6), []
+    network.encoder.host[1].attention.register_forward_hook(lambda *_: calls.append(1))
+    network(clip)
+    assert calls == [1]
+    assert gta.remove_attention(network) == 2
+    assert list(network.state_dict()) == list(Own().state_dict())
+
+
 def test_inserted_blocks_follow_dtype_device_and_mode():
     network = torchvision.models.resnet18().double().eval()
     gta.insert_attention(network, at={"res3": 1}, num_frames=2)

@@ -88,6 +88,9 @@ def test_resized_model_reads_other_clips(name):
     gta.create_model(**model.arguments).load_state_dict(model.state_dict())
     with pytest.raises(ValueError, match=r"8 frames.*12"):
         model(clip_of())
+    with pytest.raises(ValueError, match="num_frames is 0"):
+        model.resize(0)
+    assert model(clip_of(frames=12)).shape == (1, 5)
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,8 @@ def insert_attention(
         )
         for name, host in hosts.items()
     }
-    for name, attention in built.items():
-        host = hosts[name]
+    for name in sorted(built, key=lambda name: -name.count(".")):  # inner places first, while their names still hold
+        host, attention = hosts[name], built[name]
         like = next(host.parameters(), None)
         if like is not None:
             attention.to(device=like.device, dtype=like.dtype)

@@ -140,10 +140,8 @@ class C2DBackbone(nn.Module):
         self, num_frames: int, *, depths: Sequence[int] = (3, 4, 6, 3), width: int = 64, temporal_pool: bool = False
     ) -> None:
         super().__init__()
-        if temporal_pool and num_frames < 2:
-            raise ValueError(f"num_frames is {num_frames}: a temporal pool after res2 needs at least 2")
-        self.num_frames = num_frames
         self.temporal_pool = temporal_pool
+        self.resize(num_frames)
         self.pathway = Pathway(depths, width=width, stem_kernel=1, kernels=(1, 1, 1, 1))
         self.num_features = self.pathway.num_features
         initialise_weights(self)
@@ -171,5 +169,7 @@ class C2DBackbone(nn.Module):
 
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; nothing that is learned depends on it."""
+        if self.temporal_pool and num_frames < 2:
+            raise ValueError(f"num_frames is {num_frames}: a temporal pool after res2 needs at least 2")
         self.num_frames = num_frames
         return []

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.blocks.initialise import initialise_weights
-from gta.blocks.projection import Norm, OutputProjection, add_product, frames_at_a_time
+from gta.blocks.projection import Norm, OutputProjection, add_product, frames_at_a_time, is_plain
 from gta.ops.attention import attention_weights, pool_positions, softmax_attention
 from gta.ops.encoding import sinusoidal_encoding
 from gta.ops.layout import from_tokens, to_tokens
@@ -142,7 +142,7 @@ class SpatialAttention(_PooledAttention):
         check_channels(features, self.channels)
         height, width = features.shape[3:]
         frames = to_tokens(features).flatten(0, 1)
-        if self.output.folds(features):
+        if self.output.folds(features) and is_plain(self.qkv):
             out = self._infer(frames, height, width)
             return from_tokens(out.unflatten(0, (features.shape[0], features.shape[2])), height, width)
         query, key, value = self._project_frames(frames, height, width)

@@ -1,11 +1,12 @@
 """Blocks by name, alone or composed with "+" as in the paper's Table 3."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.blocks.attention import NonLocal, Pool, SpatialAttention, TemporalAttention
 from gta.blocks.gta import GlobalTemporalAttention, Regions
-from gta.blocks.projection import Norm
+from gta.blocks.projection import Norm, is_watched
 
 # What each name stands for: one after another, the modules that `_create_part` builds.
 COMPOSITIONS: dict[str, tuple[str, ...]] = {
@@ -32,10 +33,14 @@ class Composition(nn.Module):
         """Apply the parts in order."""
         given = features
         for part in self.children():
-            fresh = features is not given  # made by an earlier part, so that it may be overwritten
+            # Made by an earlier part, and seen by nobody else: it may be overwritten.
+            fresh = features is not given and not torch.compiler.is_compiling() and not self._watched()
             overwrite = fresh and isinstance(part, GlobalTemporalAttention)
             features = part.overwrite(features) if overwrite else part(features)  # type: ignore[operator]
         return features
+
+    def _watched(self) -> bool:
+        return any(map(is_watched, self.modules()))
 
     def resize(self, num_frames: int) -> list[str]:
         """Resize every part; returns the names of the parameters that were resized."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from gta.blocks.attention import check_channels, check_frames
 from gta.blocks.gta_inference import infer
 from gta.blocks.initialise import initialise_weights
-from gta.blocks.projection import Norm, OutputProjection
+from gta.blocks.projection import Norm, OutputProjection, is_plain
 from gta.ops.layout import from_tokens, to_tokens
-from gta.ops.mixing import mix_frames, pool_regions, resize_mixing, spread_regions
+from gta.ops.mixing import mix_frames, pool_regions, resize_assignment, resize_mixing, spread_regions
 
 Regions = Literal["predicted", "constant"]
 
@@ -46,7 +46,8 @@ class GlobalTemporalAttention(nn.Module):
         zero_init: let the block start as the identity.
 
     Raises:
-        ValueError: the channels, or the inner ones, do not divide into the groups, or constant regions lack their size.
+        ValueError: a number is below 1, the channels, or the inner ones, do not divide into the groups, or constant
+            regions lack their size.
     """
 
     def __init__(
@@ -66,9 +67,13 @@ class GlobalTemporalAttention(nn.Module):
         zero_init: bool = True,
     ) -> None:
         super().__init__()
-        heads = num_heads or num_groups
+        heads = num_groups if num_heads is None else num_heads
         if not (pixel or region):
             raise ValueError("global temporal attention needs pixels, regions or both")
+        counts = {"num_frames": num_frames, "num_groups": num_groups, "num_heads": heads, "num_regions": num_regions}
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{name} is {count}: it must be at least 1")
         if channels % num_groups:
             raise ValueError(f"{channels} channels do not divide into {num_groups} groups")
         inner = inner_channels or -(-channels // (4 * num_groups)) * num_groups
@@ -105,7 +110,7 @@ class GlobalTemporalAttention(nn.Module):
         check_channels(features, self.channels)
         check_frames(features, self.num_frames)
         tokens = to_tokens(features)
-        if self.output.folds(features):
+        if self._infers(features):
             out = torch.empty_like(tokens, memory_format=torch.contiguous_format)
             return from_tokens(infer(self, tokens, self._constant(features), out), *features.shape[3:])
         parts = list(self.values(tokens).split(self.widths, dim=3))
@@ -122,11 +127,14 @@ class GlobalTemporalAttention(nn.Module):
     def overwrite(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """As `forward`, but the result may take the place of `features`; for features that nobody else needs."""
         tokens = to_tokens(features)
-        if not self.output.folds(features) or not tokens.is_contiguous():
+        if not self._infers(features) or not tokens.is_contiguous():
             return self(features)
         check_channels(features, self.channels)
         check_frames(features, self.num_frames)
         return from_tokens(infer(self, tokens, self._constant(features), tokens), *features.shape[3:])
+
+    def _infers(self, features: Tensor) -> bool:
+        return self.output.folds(features) and is_plain(self.values)
 
     def _constant(self, features: Tensor) -> Tensor | None:
         """The learned constant assignment (T, S, R), or None if it is predicted."""
@@ -167,9 +175,8 @@ class GlobalTemporalAttention(nn.Module):
         self.mixing = nn.Parameter(resize_mixing(self.mixing.detach(), num_frames), self.mixing.requires_grad)
         _spare_from_decay(self.mixing)
         if self.assignment is not None:
-            frames_last = self.assignment.detach().permute(1, 2, 0)  # (S, R, T)
-            longer = F.interpolate(frames_last, size=num_frames, mode="linear", align_corners=False)
-            self.assignment = nn.Parameter(longer.permute(2, 0, 1).contiguous(), self.assignment.requires_grad)
+            resized_assignment = resize_assignment(self.assignment.detach(), num_frames)
+            self.assignment = nn.Parameter(resized_assignment, self.assignment.requires_grad)
             resized.append("assignment")
         self.num_frames = num_frames
         return resized

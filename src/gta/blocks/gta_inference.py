@@ -34,7 +34,7 @@ def infer(
         constant: the region assignment if it is a learned constant.
         out: contiguous memory for the result.
     """
-    step = frames_at_a_time(tokens[0])
+    step = frames_at_a_time(tokens.flatten(0, 1))
     clips = max(1, step // tokens.shape[1])
     for some, result in zip(tokens.split(clips), out.split(clips), strict=True):
         _infer_clips(block, some, constant, result, step)

@@ -17,6 +17,18 @@ def frames_at_a_time(frames: Tensor) -> int:
     return max(1, _POSITIONS_AT_A_TIME[frames.device.type] // frames.shape[1])
 
 
+def is_watched(module: nn.Module) -> bool:
+    """Whether a hook sees the module's calls, its own or one of all modules."""
+    hooks = torch.nn.modules.module
+    everywhere = hooks._global_forward_hooks or hooks._global_forward_pre_hooks
+    return bool(module._forward_hooks or module._forward_pre_hooks or everywhere)
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a layer does nothing but what its weights say: unwatched, and not replaced (by an adapter, say)."""
+    return type(layer) in (nn.Linear, nn.BatchNorm1d, OutputProjection) and not is_watched(layer)
+
+
 class OutputProjection(nn.Module):
     """`x + norm(inner W + b)`: with gamma 0 a fresh block is the identity.
 
@@ -43,14 +55,15 @@ class OutputProjection(nn.Module):
     def folds(self, features: Tensor) -> bool:
         """Whether the norm can be folded into the projection, and results written in place: no gradients, no tracing.
 
-        Autocast is left alone, since it does not reach operations that write into given memory.
+        Autocast is left alone, since it does not reach operations that write into given memory; so are layers that
+        somebody watches or has replaced, since only their weights would be read.
         """
         kind = features.device.type
         return (
             not torch.compiler.is_compiling()
             and not torch.is_grad_enabled()
             and not self.norm.training
-            and isinstance(self.norm, nn.BatchNorm1d)
+            and all(map(is_plain, (self, self.linear, self.norm)))
             and kind in _POSITIONS_AT_A_TIME
             and not torch.is_autocast_enabled(kind)
         )

@@ -64,6 +64,8 @@ class VideoClassifier(nn.Module):
         Raises:
             ValueError: the backbone cannot read so many frames.
         """
+        if num_frames < 1:
+            raise ValueError(f"num_frames is {num_frames}: at least one frame is needed")
         self.backbone.resize(num_frames)  # type: ignore[operator]
         inner_frames = int(self.backbone.attention_frames(num_frames))  # type: ignore[operator]
         resized = resize_attention(self, inner_frames)

@@ -8,6 +8,7 @@ from gta.ops.mixing import (
     mix_frames,
     mixing_matrix,
     pool_regions,
+    resize_assignment,
     resize_mixing,
     spread_regions,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "mixing_matrix",
     "pool_positions",
     "pool_regions",
+    "resize_assignment",
     "resize_mixing",
     "sinusoidal_encoding",
     "softmax_attention",

@@ -83,6 +83,13 @@ def _spread(short: int, long: int, device: torch.device) -> tuple[Tensor, Tensor
     return interpolate, average
 
 
+def resize_assignment(assignment: Float[Tensor, "T S R"], num_frames: int) -> Float[Tensor, "U S R"]:
+    """Interpolate constant regions (before their softmax) linearly to another number of frames."""
+    frames_last = assignment.permute(1, 2, 0)  # (S, R, T)
+    longer = F.interpolate(frames_last, size=num_frames, mode="linear", align_corners=False)
+    return longer.permute(2, 0, 1).contiguous()
+
+
 def resize_mixing(weight: Float[Tensor, "G N_h T T"], num_frames: int) -> Float[Tensor, "G N_h U U"]:
     """Interpolate the T x T matrices to another number of frames, keeping each row's sum.
 
