@@ -12,7 +12,7 @@ from source_networks import Caffe2Names, PySlowFastNames, PytorchvideoNames, Wei
 import gta
 from gta.cli import run
 from gta.errors import CheckpointError
-from gta.models.pretrained import save_weights
+from gta.models.pretrained import is_file_name, save_weights
 from gta.models.weight_files import read_weights
 
 TSM_PLACES = ((2, 0), (2, 2), (3, 0), (3, 2), (3, 4))
@@ -78,6 +78,12 @@ def test_tsm_with_non_local_blocks(tmp_path, capsys):
     }
     torch.save(content, tmp_path / "tsm.pth")
     check(tmp_path, tmp_path / "tsm.pth", clip, want, capsys, name="tsm50_nl")
+    # A model that the user names is described by the weights too.
+    (tmp_path / "converted.safetensors").unlink()
+    check(tmp_path, tmp_path / "tsm.pth", clip, want, capsys, name="tsm50_nl", options=["--model", "tsm50_nl"])
+    other = gta.create_model("tsm50_nl", num_classes=5, num_frames=4, pretrained=str(tmp_path / "tsm.pth"))
+    assert other.loaded.differing == ("scaled is True, there False",)
+    assert "scaled is True" in other.loaded.summary()
 
 
 def test_tsm_resnet101_shifts_every_second_block(tmp_path, capsys):
@@ -119,6 +125,8 @@ def test_pyslowfast_c2d_without_temporal_pool(tmp_path, capsys):
     check(tmp_path, tmp_path / "c2d.pyth", clip, want, capsys, name="c2d50")
     torch.save({"model_state": dict(weights)}, tmp_path / "bare.pyth")  # nothing tells, so the user does
     (tmp_path / "converted.safetensors").unlink()
+    other = gta.create_model("c2d50", num_classes=5, num_frames=2, pretrained=str(tmp_path / "bare.pyth"))
+    assert other.loaded.differing == ("temporal_pool is False, there True",)
     check(tmp_path, tmp_path / "bare.pyth", clip, want, capsys, name="c2d50", options=["--temporal-pool", "False"])
 
 
@@ -186,6 +194,24 @@ def test_another_number_of_frames_resizes_the_matrices(tmp_path):
     assert eight.resize(16) == [line.split(" ")[0] for line in sixteen.loaded.resized]
     with torch.no_grad():
         assert torch.equal(eight(clip_of(16)), sixteen(clip_of(16)))
+
+
+def test_another_number_of_frames_resizes_constant_regions(tmp_path):
+    constant = {"regions": "constant", "region_size": (4, 4)}
+    eight, path = tiny_file(tmp_path, "tiny_gta", at={"res3": 1}, **constant)
+    sixteen = gta.create_model(
+        "tiny_gta", num_classes=4, num_frames=16, at={"res3": 1}, pretrained=str(path), **constant
+    ).eval()
+    assert {line.split(" ")[0].rpartition(".")[2] for line in sixteen.loaded.resized} == {"mixing", "assignment"}
+    eight.resize(16)
+    with torch.no_grad():
+        assert torch.equal(eight(clip_of(16)), sixteen(clip_of(16)))
+
+
+def test_a_folder_does_not_stand_for_weights(tmp_path, monkeypatch):
+    (tmp_path / "imagenet").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not is_file_name("imagenet")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from gta.commands.arguments import parse_arguments
 from gta.errors import CheckpointError, OptionError
+
+if TYPE_CHECKING:
+    from gta.models.keymaps import KeyMap
+    from gta.models.weight_files import WeightFile
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def main(arguments: list[str]) -> None:
 
 def convert(options: ConvertArguments) -> str:
     """Convert; returns the report."""
-    from gta.models.conversion import describe_source, find_key_map
+    from gta.models.conversion import find_key_map
     from gta.models.pretrained import load_file, save_weights
     from gta.models.registry import create_model
     from gta.models.weight_files import read_weights
@@ -55,7 +59,7 @@ def convert(options: ConvertArguments) -> str:
     if source.description:
         arguments: dict[str, Any] = dict(source.description.get("model", {}))
     elif key_map is not None:
-        arguments = describe_source(source.tensors, key_map, source.config) if options.model is None else {}
+        arguments = _describe(source, key_map, options.model)
         arguments.setdefault("num_classes", _count_classes(source.tensors))
     else:
         raise CheckpointError(f"{options.source}: its keys are of no known layout, e.g. {min(source.tensors)}")
@@ -70,6 +74,8 @@ def convert(options: ConvertArguments) -> str:
         model = create_model(**{name: value for name, value in arguments.items() if value is not None})
     except ValueError as error:
         raise OptionError(str(error)) from None
+    except TypeError as error:  # a description from a file may lack or hold anything
+        raise CheckpointError(f"{options.source}: it does not describe a model of this version ({error})") from None
     report = load_file(model, source)
     save_weights(
         model,
@@ -80,6 +86,27 @@ def convert(options: ConvertArguments) -> str:
         },
     )
     return f"{report.summary()}\n{options.dest}: {arguments['name']}, {model.num_classes} classes"
+
+
+def _describe(source: "WeightFile", key_map: "KeyMap", model: str | None) -> dict[str, Any]:
+    """Arguments of the source's network; with the user's model in place of the recognised one."""
+    from gta.models.catalog import BACKBONES
+    from gta.models.conversion import describe_source
+    from gta.models.registry import split_name
+
+    try:
+        arguments = describe_source(source.tensors, key_map, source.config)
+    except CheckpointError:
+        if model is None:
+            raise
+        return {}
+    if model is not None:
+        backbone, block = split_name(model)
+        known = BACKBONES[backbone].options if backbone in BACKBONES else {}
+        foreign = {"temporal_pool", "fusion_kernel", "temporal_blocks"}.difference(known)
+        for name in foreign | (set() if block else {"at", "scaled"}):
+            arguments.pop(name, None)
+    return arguments
 
 
 def _count_classes(tensors: dict[str, Any]) -> int | None:

@@ -12,7 +12,8 @@ from gta.backbones.resnet3d import C2DBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.errors import CheckpointError
 from gta.models.keymaps import KEY_MAPS, KeyMap
-from gta.ops.mixing import resize_mixing
+from gta.models.weight_files import WeightFile
+from gta.ops.mixing import resize_assignment, resize_mixing
 
 _COUNTERS = re.compile(r"\.num_batches_tracked$")  # how often a norm was updated; older files lack it
 
@@ -26,7 +27,8 @@ class LoadReport:
         used: keys of the model that got weights.
         missing: keys of the model that the file has nothing for; they keep their starting values.
         unexpected: keys of the file that were left out, since the model has no place for them.
-        resized: keys of the model whose T x T matrices were interpolated, with both numbers of frames.
+        resized: keys of the model that were interpolated to its number of frames, with both numbers of frames.
+        differing: arguments with which the source's network computes something else from the same weights.
     """
 
     source: str
@@ -34,6 +36,7 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     resized: tuple[str, ...] = field(default=())
+    differing: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """One line with the numbers, more with what was not taken over."""
@@ -42,6 +45,7 @@ class LoadReport:
             ("kept their starting values", self.missing),
             ("left out", self.unexpected),
             ("resized", self.resized),
+            ("different from the source's network", self.differing),
         ):
             if keys:
                 shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
@@ -153,6 +157,9 @@ def _fit(key: str, tensor: Tensor, like: Tensor) -> tuple[Tensor | None, str]:
     if key.rpartition(".")[2] == "mixing" and tensor.ndim == 4 and tensor.shape[:2] == like.shape[:2]:
         old, new = tensor.shape[-1], like.shape[-1]
         return resize_mixing(tensor.float(), new).to(like.dtype), f"{key} ({old} -> {new} frames)"
+    if key.rpartition(".")[2] == "assignment" and tensor.ndim == 3 and tensor.shape[1:] == like.shape[1:]:
+        old, new = tensor.shape[0], like.shape[0]
+        return resize_assignment(tensor.float(), new).to(like.dtype), f"{key} ({old} -> {new} frames)"
     if tensor.numel() == like.numel() and _without_ones(tensor) == _without_ones(like):
         return tensor.reshape(like.shape), ""  # a 1x1x1 convolution is a matrix, a 2D kernel a 3D one of length 1
     return None, ""
@@ -186,12 +193,10 @@ def describe_source(tensors: Mapping[str, Tensor], key_map: KeyMap, config: str 
     if key_map.target == "framewise":
         shifted = any(".conv1.net." in key for key in tensors)
         name = f"{'tsm' if shifted else 'r2d'}{depth}"
-        if key_map.name == "TSM":
-            arguments["scaled"] = False  # that code does not divide the similarities by sqrt(D)
     elif key_map.target == "c2d":
         name = f"c2d{depth}"
-        pooled = key_map.name in ("PySlowFast C2D", "Caffe2 C2D", "pytorchvideo C2D") and "nopool" not in config
-        arguments["temporal_pool"] = pooled
+        if key_map.name != "ImageNet ResNet":  # which knows no time
+            arguments["temporal_pool"] = "without temporal pool" not in key_map.name and "nopool" not in config
     else:
         name = f"slowfast{depth}_8x8"
         arguments["fusion_kernel"] = int(renamed["backbone.laterals.stem.conv.weight"].shape[2])
@@ -204,7 +209,22 @@ def describe_source(tensors: Mapping[str, Tensor], key_map: KeyMap, config: str 
     places = {stage: indices for stage, indices in places.items() if indices}
     if places:
         name, arguments["at"] = f"{name}_nl", places
+        if key_map.name == "TSM":
+            arguments["scaled"] = False  # that code does not divide the similarities by sqrt(D)
     return {"name": name, **arguments}
+
+
+def find_differences(arguments: Mapping[str, Any], source: WeightFile, key_map: KeyMap) -> tuple[str, ...]:
+    """What a model with these arguments computes otherwise than the source's network, although the weights fit."""
+    try:
+        described = describe_source(source.tensors, key_map, source.config)
+    except CheckpointError:
+        return ()  # of a network that is not recognised nothing is known
+    return tuple(
+        f"{name} is {arguments[name]}, there {described[name]}"
+        for name in ("scaled", "temporal_pool")
+        if name in described and name in arguments and arguments[name] != described[name]
+    )
 
 
 def _indices(tensors: Mapping[str, Tensor], pattern: str, keep: Any = None) -> set[int]:

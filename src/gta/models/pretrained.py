@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from gta.errors import CheckpointError
 from gta.files import atomic_path
 from gta.models.catalog import BackboneSpec
 from gta.models.classifier import VideoClassifier
-from gta.models.conversion import LoadReport, backbone_kind, find_key_map, load_weights, rename
+from gta.models.conversion import LoadReport, backbone_kind, find_differences, find_key_map, load_weights, rename
 from gta.models.weight_files import METADATA_KEY, WeightFile, read_weights
 
 _SUFFIXES = (".safetensors", ".pth", ".pyth", ".pt", ".ckpt", ".pkl", ".bin")
@@ -17,7 +18,7 @@ _SUFFIXES = (".safetensors", ".pth", ".pyth", ".pt", ".ckpt", ".pkl", ".bin")
 
 def is_file_name(pretrained: str) -> bool:
     """Whether `pretrained` means a file, not an ImageNet tag."""
-    return "/" in pretrained or pretrained.endswith(_SUFFIXES) or Path(pretrained).exists()
+    return "/" in pretrained or pretrained.endswith(_SUFFIXES) or Path(pretrained).is_file()
 
 
 def image_weights(pretrained: str | None, name: str, spec: BackboneSpec) -> str | None:
@@ -53,7 +54,8 @@ def load_file(model: VideoClassifier, source: WeightFile) -> LoadReport:
         other = find_key_map(source.tensors)
         what = f"{other.name} weights, which do not fit" if other else "weights of an unknown layout for"
         raise CheckpointError(f"{source.path}: it holds {what} the model {model.arguments['name']!r}")
-    return load_weights(model, rename(source.tensors, key_map), source=f"{source.path} ({key_map.name})")
+    report = load_weights(model, rename(source.tensors, key_map), source=f"{source.path} ({key_map.name})")
+    return replace(report, differing=find_differences(model.arguments, source, key_map))
 
 
 def save_weights(model: VideoClassifier, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:

@@ -49,7 +49,10 @@ def read_weights(path: str | Path) -> WeightFile:
         if isinstance(weights.get(wrapper), Mapping):
             weights = weights[wrapper]
             break
-    tensors = {str(name): _tensor(value) for name, value in weights.items() if _is_array(value)}
+    try:
+        tensors = {str(name): _tensor(value) for name, value in weights.items() if _is_array(value)}
+    except TypeError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     if not tensors:
         raise CheckpointError(f"{path}: no weights were found in it")
     own = dict(description) if isinstance(description, Mapping) else {}
@@ -68,7 +71,7 @@ def _read_safetensors(path: Path) -> WeightFile:
         description = json.loads(metadata.get(METADATA_KEY, "{}"))
     except (SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path}: it is no readable safetensors file ({error})") from None
-    return WeightFile(path, tensors, description)
+    return WeightFile(path, tensors, description if isinstance(description, dict) else {})
 
 
 def _read_torch(path: Path) -> Any:
@@ -84,7 +87,7 @@ def _read_torch(path: Path) -> Any:
         raise CheckpointError(
             f"{path}: it holds more than weights in plain containers, or is damaged ({reason})"
         ) from None
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError, UnicodeDecodeError) as error:
+    except Exception as error:  # torch.load raises whatever its parsers meet in a foreign or damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: it is no readable file of weights ({reason})") from None
 
@@ -116,7 +119,7 @@ def _read_caffe2(path: Path) -> Any:
         return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: it is refused, since {error}; only arrays are read from pickles") from None
-    except (EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except Exception as error:  # unpickling raises whatever damaged instructions lead to
         raise CheckpointError(f"{path}: it is no readable pickle of arrays ({type(error).__name__})") from None
 
 
@@ -125,4 +128,8 @@ def _is_array(value: object) -> bool:
 
 
 def _tensor(value: Tensor | np.ndarray) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.from_numpy(np.ascontiguousarray(value))
+    return (
+        value
+        if isinstance(value, Tensor)
+        else torch.from_numpy(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("=")))
+    )
