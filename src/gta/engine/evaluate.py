@@ -225,6 +225,8 @@ def video_scores(
 ) -> Tensor:
     """Class probabilities of each video, averaged over its views.
 
+    The views go through the model B clips at a time, so that many views do not need more memory than one does.
+
     Args:
         model: (B, 3, T, H, W) -> (B, K).
         clip: uint8 (B, 3, T, H, W) or, with V views of each video, (B, V, 3, T, H, W).
@@ -237,10 +239,12 @@ def video_scores(
     """
     views = clip.unsqueeze(1) if clip.ndim == 5 else clip
     num_videos, num_views = views.shape[:2]
-    images = prepare(views.flatten(0, 1)).contiguous(memory_format=torch.channels_last_3d)
-    with autocast(clip.device, precision):
-        logits = model(images)
-    logits = logits.float().unflatten(0, (num_videos, num_views))
+    parts: list[Tensor] = []
+    for clips in views.flatten(0, 1).split(num_videos):
+        images = prepare(clips).contiguous(memory_format=torch.channels_last_3d)
+        with autocast(clip.device, precision):
+            parts.append(model(images).float())
+    logits = torch.cat(parts).unflatten(0, (num_videos, num_views))
     if averaging == "softmax":
         return logits.softmax(dim=-1).mean(dim=1)
     return logits.mean(dim=1).softmax(dim=-1)
