@@ -91,10 +91,11 @@ def test_views_are_averaged_as_asked(averaging) -> None:
 
     class Fixed(torch.nn.Module):
         def forward(self, clip: torch.Tensor) -> torch.Tensor:
-            assert clip.shape == (2, 3, 4, 8, 8)
-            return logits.flatten(0, 1)
+            assert clip.shape == (1, 3, 4, 8, 8)
+            return logits[:, int(clip.mean() + 1)]  # the scale makes -1 of 0, and 0 of 128
 
     clip = torch.zeros(1, 2, 3, 4, 8, 8, dtype=torch.uint8)
+    clip[:, 1] = 128
     found = video_scores(Fixed(), clip, prepare=fakes.Scale(), averaging=averaging)
     expected = logits.softmax(-1).mean(1) if averaging == "softmax" else logits.mean(1).softmax(-1)
     torch.testing.assert_close(found, expected)
@@ -119,6 +120,24 @@ def test_evaluation_reads_every_video_restores_the_mode_and_lists_the_skipped(tm
         assert set(stored) == {"paths", "labels", "scores", "classes"}
         assert stored["paths"][3] == "3.mp4"
         assert tuple(stored["classes"]) == fakes.CLASSES
+
+
+@pytest.mark.parametrize("averaging", ["softmax", "logits"])
+def test_many_views_go_through_the_model_in_pieces_with_the_same_numbers(averaging) -> None:
+    model, sizes = fakes.model().eval(), []
+    model.register_forward_hook(lambda module, inputs, logits: sizes.append(len(logits)))
+    clip = torch.randint(0, 256, (3, 5, 3, 4, 8, 8), dtype=torch.uint8)
+    with torch.no_grad():
+        found = video_scores(model, clip, prepare=fakes.Scale(), averaging=averaging)
+        assert sizes == [3] * 5
+        logits = model(fakes.Scale()(clip.flatten(0, 1))).unflatten(0, (3, 5))
+    expected = logits.softmax(-1).mean(1) if averaging == "softmax" else logits.mean(1).softmax(-1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_one_class_is_measured_too() -> None:
+    result = measure(scores_of([[1.0], [1.0]], [0, 0]), classes=("left",))
+    assert (result.top1, result.top5, result.confusion.tolist()) == (1.0, 1.0, [[2]])
 
 
 def test_the_batch_size_does_not_change_the_scores() -> None:
