@@ -2,14 +2,17 @@ import json
 from typing import Any
 
 import engine_fakes as fakes
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gta.engine.checkpoint import load_file, read_checkpoint
-from gta.engine.evaluate import evaluate
+from gta.engine.conductor import Conductor
+from gta.engine.evaluate import Scores, evaluate, measure
 from gta.engine.fit import FitResult, fit
 from gta.engine.module import DivergedError, step_seed
+from gta.engine.stopping import Stopper
 from gta.errors import DataError, OptionError, RunFolderError
 
 
@@ -124,6 +127,26 @@ def test_early_stopping(tmp_path) -> None:
     result = train(tmp_path / "run", max_epochs=30, patience=2, optim={"lr": 1e-9})
     assert result.stopped_early
     assert len(result.rows) == 3  # the first is the best, the two after it bring no gain
+
+
+def test_of_equal_top1_the_lower_loss_is_the_best_and_brings_no_gain(tmp_path) -> None:
+    conductor = Conductor(
+        run=fakes.run(tmp_path, patience=3),
+        folder=None,
+        checkpoints=tmp_path,
+        display=None,
+        stopper=Stopper(),
+        validate=None,
+    )
+    labels = np.array([0, 1], dtype=np.int64)
+    judged = []
+    for epoch, sure in enumerate((0.6, 0.7, 0.65, 0.8), start=1):
+        scores = np.array([[sure, 1 - sure], [1 - sure, sure]], dtype=np.float32)
+        result = measure(Scores(index=labels, labels=labels, scores=scores, skipped=()), classes=("left", "right"))
+        judged.append(conductor._judge(result, epoch))
+    assert judged == [True, True, False, True]
+    assert conductor.state.best_epoch == 4
+    assert conductor.state.stopped_early  # three validations without a better top-1
 
 
 def test_validation_every_other_epoch_and_always_at_the_end(tmp_path) -> None:

@@ -220,19 +220,20 @@ class Conductor(pl.Callback):
             raise _ValidationCutOff
 
     def _judge(self, result: EvaluationResult | None, epoch: int) -> bool:
-        """Remember the best validation; returns whether this is it."""
+        """Remember the best validation (of equal top-1 the one of lower loss); returns whether this is it."""
         if result is None:
             return False
-        if result.top1 > self.state.best_top1:
+        gained = result.top1 > self.state.best_top1
+        tied = result.top1 == self.state.best_top1
+        is_best = gained or (tied and result.loss < self.state.best_result.get("loss", math.inf))
+        if is_best:
             self.state.best_top1 = result.top1
             self.state.best_epoch = epoch
             self.state.best_result = result.to_json()
-            self.state.validations_without_gain = 0
-            return True
-        self.state.validations_without_gain += 1
-        patience = self.run.patience
+        self.state.validations_without_gain = 0 if gained else self.state.validations_without_gain + 1
+        patience = self.run.patience  # counts top-1 only: a falling loss alone must not prolong the run
         self.state.stopped_early = patience is not None and self.state.validations_without_gain >= patience
-        return False
+        return is_best
 
     def _record(
         self,
