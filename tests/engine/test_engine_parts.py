@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from gta.config import OptimConfig, TrainConfig, config_to_json
 from gta.engine.augment import mix_batch, rand_augment, soft_targets
 from gta.engine.averaging import AveragedWeights
 from gta.engine.memory import checkpoint_activations, to_channels_last
@@ -120,5 +121,9 @@ def test_channels_last_keeps_the_numbers() -> None:
 def test_another_configuration_cannot_be_resumed() -> None:
     stored = {"optim": {"lr": 0.1}, "run": {"folder": "a", "max_epochs": 3}}
     check_same_config(stored, {"optim": {"lr": 0.1}, "run": {"folder": "b", "max_epochs": 9}})
+    newer = config_to_json(TrainConfig(optim=OptimConfig(lr=0.1)))
+    check_same_config(stored, newer)  # begun before the other options existed
+    with pytest.raises(OptionError, match=r"--data\.batch-size is 7.*started with 32"):
+        check_same_config(stored, {**newer, "data": {**newer["data"], "batch_size": 7}})
     with pytest.raises(OptionError, match=r"--optim\.lr is 0\.2.*started with 0\.1"):
         check_same_config(stored, {"optim": {"lr": 0.2}, "run": stored["run"]})

@@ -2,7 +2,7 @@
 
 config.json    the resolved configuration            versions.json  versions and devices
 metrics.csv    one row per epoch, the same for the same seed         timing.csv  seconds, clips/s, memory per epoch
-best.ckpt      the best validation top-1              last.ckpt      where `--resume` continues
+best.ckpt      the best validation top-1 (then loss)  last.ckpt      where `--resume` continues
 skipped.csv    videos that could not be read          results.json   the best epoch's full evaluation
 events.out.*   TensorBoard curves, if it is installed
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from gta.config import TrainConfig, config_from_json, config_to_json
 from gta.engine.checkpoint import library_versions
 from gta.engine.writing import clear_failures
 from gta.errors import OptionError, RunFolderError
@@ -79,10 +80,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 def check_same_config(stored: dict[str, Any], present: dict[str, Any]) -> None:
     """Refuse to resume a run under another configuration (fields that do not change the results may differ).
 
+    An option that is newer than the stored configuration counts there with its default.
+
     Raises:
         OptionError: the text names the first field that differs, and both values.
     """
-    before, now = _flat(stored), _flat(present)
+    before, now = (_flat(config_to_json(config_from_json(TrainConfig, values))) for values in (stored, present))
     for name in sorted(before.keys() | now.keys()):
         if name not in _FREE_FIELDS and before.get(name) != now.get(name):
             option = "--" + name.replace("_", "-")
