@@ -23,13 +23,16 @@ def softmax(scores):
 
 
 def finish(x, inner, w, prefix, training):
-    """`x + BN(linear(inner))` for inner[b][t][h][w], a vector each."""
+    """`x + norm(linear(inner))` for inner[b][t][h][w], a vector each; without running statistics a LayerNorm."""
     batch, channels, frames, height, width = x.shape
     places = [(b, t, i, j) for b in range(batch) for t in range(frames) for i in range(height) for j in range(width)]
     projected = {
         p: linear(inner[p], w[f"{prefix}output.linear.weight"], w[f"{prefix}output.linear.bias"]) for p in places
     }
-    if training:
+    layer = f"{prefix}output.norm.running_mean" not in w
+    if layer:
+        mean = variance = None
+    elif training:
         mean = sum(projected.values()) / len(places)
         variance = sum((v - mean) ** 2 for v in projected.values()) / len(places)
     else:
@@ -38,6 +41,9 @@ def finish(x, inner, w, prefix, training):
     out = torch.zeros_like(x)
     rows = []
     for p in places:
+        if layer:  # over the channels of each position
+            mean = projected[p].sum() / channels
+            variance = ((projected[p] - mean) ** 2).sum() / channels
         normed = (projected[p] - mean) / torch.sqrt(variance + 1e-5) * gamma + beta
         rows.append(x[p[0], :, p[1], p[2], p[3]] + normed)
     out = torch.stack(rows).reshape(batch, frames, height, width, channels)

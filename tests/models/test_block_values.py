@@ -73,6 +73,21 @@ def test_block_in_training_normalises_over_the_batch(name):
     assert_close(values_and_gradients(block, x, weights, direction), want, 1e-9)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_layer_norm_is_over_the_channels_of_a_position(name, training):
+    torch.manual_seed(3)
+    shape = (2, 8, 3, 3, 2)
+    options = {"channels": 8, "num_frames": 3, "num_groups": 2, "num_regions": 3, "norm": "layer"}
+    block = randomise(create_block(name, **options).double().train(training))
+    weights = weights_of(block)
+    x, direction = torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
+    want = values_and_gradients(lambda v: reference(name, v, weights), x, weights, direction)
+    assert_close(values_and_gradients(block, x, weights, direction), want, 1e-9)
+    with torch.no_grad():
+        assert_close([block(x)], want[:1], 1e-9)
+
+
 def test_constant_regions_equal_their_equations():
     torch.manual_seed(2)
     block = create_block(
