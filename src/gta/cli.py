@@ -99,11 +99,16 @@ def run(arguments: list[str]) -> int:
     return code
 
 
-def main() -> None:
-    """Entry point of the console script."""
+def show_every_name() -> None:
+    """Print what the terminal's encoding cannot show, such as names of files that are not valid UTF-8, as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files that the terminal's encoding cannot show
+            stream.reconfigure(errors="backslashreplace")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    show_every_name()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
