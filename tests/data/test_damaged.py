@@ -21,10 +21,10 @@ from gta.data.frames import FrameFolder
 from gta.data.listing import VideoList, open_videos
 from gta.data.loader import build_loader
 from gta.data.presets import clip_config
-from gta.data.skipped import SkippedVideos
 from gta.data.video import VideoFile
 from gta.data.workers import in_parallel
 from gta.errors import DataError, VideoError
+from gta.skipped import SkippedVideos
 from gta.types import VideoRecord
 
 

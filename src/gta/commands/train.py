@@ -1,13 +1,22 @@
 """`gta train`: train a model from a recipe, or continue a run."""
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gta.commands.arguments import parse_arguments
-from gta.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, config_from_json, config_to_json
-from gta.errors import OptionError
+from gta.config import (
+    ClipConfig,
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    TrainConfig,
+    config_from_json,
+    config_to_json,
+)
+from gta.errors import DataError, OptionError
 from gta.recipes import RECIPES, SUMMARIES
 
 if TYPE_CHECKING:
@@ -91,7 +100,6 @@ def _parse(name: str, rest: list[str]) -> TrainArguments:
 
 def _stored_config(folder: Path) -> TrainConfig:
     import json
-    from dataclasses import replace
 
     path = folder / "config.json"
     try:
@@ -119,18 +127,23 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
     # Before the imports below, which take seconds: a wrong folder should be told at once.
     data, clip = config.data, config.data.clip
     training = open_videos(config.data.root, "train", layout=data.layout, fold=data.fold)
+    if len(training.classes) < 2:
+        raise DataError(
+            f"{data.root}: its only class is {', '.join(training.classes)}: training needs at least two classes"
+        )
     validation = open_videos(config.data.root, "val", layout=data.layout, classes=training.classes, fold=data.fold)
 
     import torch
 
-    from gta.data.skipped import SkippedVideos
     from gta.data.transforms import Normalize
     from gta.engine.checkpoint import describe
     from gta.engine.fit import fit
     from gta.engine.launch import find_process
     from gta.engine.run_folder import check_run_folder, check_same_config, read_config
+    from gta.skipped import SkippedVideos
 
-    plain = config_to_json(config)
+    # So that gta evaluate finds the data from every folder.
+    plain = config_to_json(replace(config, data=replace(data, root=config.data.root.absolute())))
     process = find_process(config.run, config.optim)
     if process.rank == 0:
         check_run_folder(config.run.folder, resume=resume)
@@ -138,6 +151,7 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
             check_same_config(read_config(config.run.folder), plain)
     torch.manual_seed(config.run.seed)
     model = build_model(config.model, num_classes=len(training.classes))
+    _check_crops(clip, config.model.name, int(model.backbone.minimum_size))
     train_loader, val_loader = _loaders(config, training, validation, process)
     result = fit(
         model,
@@ -163,6 +177,13 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
         live=live,
     )
     return result if process.rank == 0 else None
+
+
+def _check_crops(clip: ClipConfig, name: str, minimum: int) -> None:
+    """Refuse clips that are smaller than the model can read, before anything is written."""
+    for option, size in (("crop-size", clip.crop_size), ("test-crop-size", clip.test_crop_size)):
+        if size is not None and size < minimum:
+            raise OptionError(f"--data.clip.{option} is {size}: {name} needs {minimum} pixels or more")
 
 
 def _loaders(

@@ -26,12 +26,12 @@ from gta.data.frames import FrameFolder
 from gta.data.layouts.common import PICTURE_SUFFIXES, SPLIT_NAMES
 from gta.data.listing import Layout, check_root, detect_layout, list_layout
 from gta.data.sampling import tsn_test_indices
-from gta.data.skipped import SkippedVideos
 from gta.data.transforms import resize, resized_size
 from gta.data.video import VideoFile
 from gta.data.workers import in_parallel
 from gta.errors import DataError, VideoError
 from gta.files import atomic_path, write_json
+from gta.skipped import SkippedVideos
 
 SETTINGS_NAME = "prepared.json"
 _LIST_SUFFIXES = frozenset([".csv", ".json", ".jsonl", ".ndjson", ".txt"])

@@ -23,9 +23,10 @@ from gta.engine.memory import checkpoint_activations, to_channels_last
 from gta.engine.module import ClassifierModule
 from gta.engine.optim import scaled_learning_rate
 from gta.engine.progress import Display
-from gta.engine.run_folder import BEST, LAST, RunFolder, check_run_folder
+from gta.engine.run_folder import BEST, LAST, SKIPPED, RunFolder, check_run_folder
 from gta.engine.stopping import Stopper
 from gta.errors import DataError
+from gta.skipped import SkippedVideos
 
 NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 Curves = Callable[[str, float, int], None]
@@ -131,7 +132,7 @@ def fit(
         display=display,
         stopper=Stopper(),
         validate=_validator(val_loader, trainer, description, run, display) if val_loader is not None else None,
-        note_skipped=(note_skipped or folder.note_skipped) if folder else None,
+        note_skipped=(note_skipped or SkippedVideos(run.folder / SKIPPED).add) if folder else None,
     )
     trainer.callbacks.append(conductor)  # pyright: ignore[reportAttributeAccessIssue]
     with conductor.stopper, _curves(run.folder, display, stored) as conductor.curves:
@@ -147,7 +148,7 @@ def fit(
         bad_steps=module.bad_steps,
         stopped_early=conductor.state.stopped_early,
         seconds=time.monotonic() - started,
-        skipped=folder.skipped if folder else {},
+        skipped=SkippedVideos(run.folder / SKIPPED).reasons if folder else {},
     )
     if folder:
         described = {name: description.get(name) for name in ("model", "classes", "clip")}

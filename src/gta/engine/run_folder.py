@@ -151,21 +151,6 @@ class RunFolder:
         self._write("metrics.csv", _csv(self.METRICS, self.rows))
         self._write("timing.csv", _csv(self.TIMING, self._timing))
 
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Unreadable videos so far, from skipped.csv: path -> reason."""
-        return _read_skipped(self.path / SKIPPED)
-
-    def note_skipped(self, skipped: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Add unreadable videos to skipped.csv, each once; returns those that are new."""
-        known = self.skipped
-        new = [(path, reason) for path, reason in dict(skipped).items() if path not in known]
-        if new:
-            known.update(new)
-            rows = [{"path": path, "reason": reason} for path, reason in sorted(known.items())]
-            self._write(SKIPPED, _csv(("path", "reason"), rows))
-        return new
-
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json."""
         self._write(RESULTS, json_text(results))
@@ -200,13 +185,6 @@ def _number(text: str) -> int | float | None:
         return int(text)
     except ValueError:
         return float(text)
-
-
-def _read_skipped(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
 
 def _devices() -> dict[str, Any]:

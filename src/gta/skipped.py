@@ -1,11 +1,12 @@
-"""Keeping account of videos that could not be read: one line each in `skipped.csv`, and a limit."""
+"""Keeping account of videos that could not be read: one line each in `skipped.csv`, and a limit (floor 0)."""
 
 import csv
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
 from gta.errors import DataError
-from gta.files import atomic_path
+from gta.files import write_text
 
 _HEADER = ("path", "reason")
 
@@ -16,16 +17,16 @@ class SkippedVideos:
     Args:
         path: the CSV file to write; entries that it holds from an earlier part of the run are kept.
         num_videos: how many videos the run reads.
-        max_share: a larger share of unreadable videos than this stops the run.
+        max_share: a larger share of unreadable videos than this stops the run; no limit if not given.
     """
 
-    def __init__(self, path: str | Path, *, num_videos: int, max_share: float) -> None:
+    def __init__(self, path: str | Path, *, num_videos: int = 0, max_share: float | None = None) -> None:
         self.path = Path(path)
         self._num_videos = num_videos
         self._max_share = max_share
         self._reasons: dict[str, str] = {}
         if self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
+            with self.path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 rows = csv.reader(file)
                 next(rows, None)
                 self._reasons = {row[0]: row[1] for row in rows if len(row) == 2}
@@ -52,7 +53,7 @@ class SkippedVideos:
             return []
         self._reasons.update(new)
         self._write()
-        if len(self._reasons) > self._max_share * self._num_videos:
+        if self._max_share is not None and len(self._reasons) > self._max_share * self._num_videos:
             raise DataError(
                 f"{len(self._reasons)} of {self._num_videos} videos could not be read, more than the allowed share of "
                 f"{self._max_share:g}; see {self.path}, run gta data check, or raise --data.max-skipped"
@@ -60,7 +61,8 @@ class SkippedVideos:
         return new
 
     def _write(self) -> None:
-        with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(_HEADER)
-            writer.writerows(sorted(self._reasons.items()))
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_HEADER)
+        writer.writerows(sorted(self._reasons.items()))
+        write_text(self.path, text.getvalue())
