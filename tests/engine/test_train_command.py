@@ -1,15 +1,22 @@
 """`gta train`, `evaluate` and `predict` on real video files, through the command line's entrance."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from gta.cli import run
+from gta.cli import run, show_every_name
+from gta.commands.evaluate import Source, find_source
+from gta.config import DataConfig, TrainConfig, config_to_json
 from gta.data.synthetic import CLASSES, synthesize
+from gta.errors import OptionError
+from gta.files import write_json
 
 SMALL = [
     "--data.num-workers=0",
@@ -67,7 +74,61 @@ def test_evaluate_needs_nothing_but_the_checkpoint_and_agrees_with_training(
     for name in ("top1", "top5", "direction_accuracy", "num_videos", "confusion"):
         assert evaluated[name] == training[name], name
     assert evaluated["protocol"]["crop_size"] == 32
+    assert (evaluated["data"], evaluated["fold"]) == (str(videos), 1)
     assert scores.exists()
+
+
+def test_the_data_of_the_run_are_found_with_layout_and_fold_unless_others_are_named(tmp_path: Path) -> None:
+    checkpoint, root = tmp_path / "best.ckpt", tmp_path / "set"
+    with pytest.raises(OptionError, match=r"no config\.json beside it"):
+        find_source(checkpoint, None, None, None)
+    config = TrainConfig(data=DataConfig(root=root, layout="ucf101", fold=2))
+    write_json(tmp_path / "config.json", config_to_json(config))
+    assert find_source(checkpoint, None, None, None) == Source(root, "ucf101", 2)
+    assert find_source(checkpoint, None, None, 3) == Source(root, "ucf101", 3)
+    assert find_source(checkpoint, tmp_path, None, None) == Source(tmp_path, "auto", 1)
+
+
+def test_a_run_started_beside_its_data_is_evaluated_from_elsewhere(videos: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(videos.parent)
+    folder = tmp_path / "run"
+    assert run(["train", "synthetic", f"--data.root={videos.name}", f"--run.folder={folder}", *SMALL]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert run(["evaluate", str(folder / "best.ckpt"), "--num-workers=0"]) == 0
+
+
+def test_the_numbers_are_printed_before_they_are_written(trained: Path, monkeypatch, capsys) -> None:
+    def full(path: Path, value: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left", str(path))
+
+    monkeypatch.setattr("gta.files.write_json", full)
+    assert run(["evaluate", str(trained / "best.ckpt"), "--num-workers=0"]) == 2
+    out, err = capsys.readouterr()
+    assert "direction accuracy" in out
+    assert "written" not in out
+    assert "the disk is full" in err
+
+
+def test_videos_whose_names_are_not_utf_8(videos: Path, trained: Path, tmp_path: Path, capsys) -> None:
+    show_every_name()
+    root = tmp_path / "set"
+    shutil.copytree(videos, root)
+    good, bad = (os.fsdecode(name) for name in (b"caf\xe9.mp4", b"bad \xe9.mp4"))
+    for split in ("train", "val"):
+        first = sorted(root.glob(f"{split}/*/*.mp4"))[0]
+        first.rename(first.with_name(good))
+        first.with_name(bad).write_text("no video")
+    folder = tmp_path / "run"
+    assert run(["train", "synthetic", f"--data.root={root}", f"--run.folder={folder}", *SMALL]) == 0
+    assert (folder / "skipped.csv").read_bytes().count(b"bad \xe9.mp4") == 2
+    assert run(["train", str(folder), "--resume", "--run.max-epochs=2"]) == 0  # reads skipped.csv
+    scores = folder / "scores.npz"
+    assert run(["evaluate", str(folder / "best.ckpt"), "--num-workers=0", f"--scores={scores}"]) == 0
+    skipped = json.loads((folder / "evaluation_val.json").read_text(encoding="utf-8"))["skipped"]
+    assert [Path(entry["path"]).name for entry in skipped] == [bad]
+    with np.load(scores) as stored:
+        assert good in [Path(path).name for path in stored["paths"].tolist()]
+    assert run(["predict", str(folder / "best.ckpt"), str(next(root.glob("val/*/*.mp4")))]) == 0
 
 
 def test_evaluate_with_more_views_says_so(trained: Path, videos: Path) -> None:
@@ -141,6 +202,15 @@ def test_resume_goes_on_and_refuses_another_configuration(trained: Path, videos:
         ("train synthetic --model.num-frames=4", "--model.num-frames is 4"),
         ("train synthetic --data.root=/nowhere/at/all", "/nowhere/at/all"),
         ("train synthetic --data.root=VIDEOS --run.folder=TRAINED", "the run folder exists"),
+        ("train synthetic --data.root=ONE --run.folder=FREE", "one/set: its only class is alone: training needs"),
+        (
+            "train synthetic --data.root=VIDEOS --run.folder=FREE --data.clip.crop-size=24",
+            "--data.clip.crop-size is 24: tiny_gta needs 32 pixels or more",
+        ),
+        (
+            "train synthetic --data.root=VIDEOS --run.folder=FREE --data.clip.test-crop-size=31",
+            "--data.clip.test-crop-size is 31: tiny_gta needs 32",
+        ),
         ("train synthetic --data.root=VIDEOS --model.name=nothing_known --run.folder=FREE", "nothing_known"),
         ("evaluate /nowhere.ckpt", "no such checkpoint file"),
         ("evaluate TRAINED/config.json", "another kind"),
@@ -148,6 +218,11 @@ def test_resume_goes_on_and_refuses_another_configuration(trained: Path, videos:
         ("evaluate TRAINED/best.ckpt /nowhere/at/all", "/nowhere/at/all"),
         ("evaluate TRAINED/best.ckpt EMPTY", "empty"),
         ("evaluate TRAINED/best.ckpt --device=cuda:77", "--device is cuda:77"),
+        ("evaluate TRAINED/best.ckpt --test-crops=2", "--test-crops is 2"),
+        ("evaluate TRAINED/best.ckpt --output=TRAINED/best.ckpt/o.json", "best.ckpt: a file of this name"),
+        ("evaluate TRAINED/best.ckpt --scores=/proc/free/s.npz", "/proc/free: there is no such"),
+        ("probe TRAINED/best.ckpt --output=TRAINED/best.ckpt", "best.ckpt: a file of this name"),
+        ("predict TRAINED/best.ckpt ONE/train/alone", "alone: a folder of videos: give the files, e.g. "),
         ("predict TRAINED/best.ckpt", "no video given"),
         ("predict TRAINED/best.ckpt x.mp4 --topk=0", "--topk is 0"),
         ("predict TRAINED/best.ckpt x.mp4", "x.mp4: no such file"),
@@ -155,7 +230,11 @@ def test_resume_goes_on_and_refuses_another_configuration(trained: Path, videos:
 )
 def test_mistakes_are_one_clear_line_and_exit_code_2(words, expected, trained, videos, tmp_path, capsys) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"VIDEOS": videos, "TRAINED": trained, "EMPTY": tmp_path / "empty", "FREE": tmp_path / "free"}
+    one = tmp_path / "one" / "set"
+    for split in ("train", "val"):
+        (one / split / "alone").mkdir(parents=True)
+        shutil.copy(next(videos.glob("val/*/*.mp4")), one / split / "alone" / "a.mp4")
+    places = {"ONE": one, "VIDEOS": videos, "TRAINED": trained, "EMPTY": tmp_path / "empty", "FREE": tmp_path / "free"}
     for name, path in places.items():
         words = words.replace(name, str(path))
     assert run(words.split()) == 2

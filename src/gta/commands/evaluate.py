@@ -1,5 +1,6 @@
 """`gta evaluate`: measure a checkpoint on a data set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -7,8 +8,10 @@ from typing import Any, Literal
 import tyro
 
 from gta.commands.arguments import parse_arguments
-from gta.config import ClipConfig, config_to_json
+from gta.config import ClipConfig, DataConfig, config_from_json, config_to_json
 from gta.errors import OptionError
+
+Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,10 @@ class EvaluateArguments:
     """Checkpoint (.ckpt) of a training run."""
     data: tyro.conf.Positional[Path | None] = None
     """Folder of the data set; the one of the training run if not given."""
-    layout: Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"] = "auto"
-    """How the folder is organised; `auto` looks at the files."""
+    layout: Layout | None = None
+    """How the folder is organised, `auto` looks at the files; as in the training run if DATA is not given."""
+    fold: Literal[1, 2, 3] | None = None
+    """Which official split of UCF-101 or HMDB-51; the one of the training run if DATA is not given, else 1."""
     split: Literal["train", "val", "test"] = "val"
     """Which part of the data set."""
     test_clips: int | None = None
@@ -47,16 +52,28 @@ class EvaluateArguments:
             raise OptionError(f"--batch-size is {self.batch_size}: it must be 1 or more")
         if self.num_workers < 0:
             raise OptionError(f"--num-workers is {self.num_workers}: it must be 0 or more")
+        if self.test_clips is not None and self.test_clips < 1:
+            raise OptionError(f"--test-clips is {self.test_clips}: it must be 1 or more")
+        if self.test_crops not in (None, 1, 3):
+            raise OptionError(f"--test-crops is {self.test_crops}: it must be 1 or 3")
 
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta evaluate`."""
     options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate")
-    _print(evaluate_checkpoint(options), _output(options))
+    evaluate_checkpoint(options, show=_print)
+    print(f"written: {_output(options)}")
 
 
-def evaluate_checkpoint(options: EvaluateArguments) -> dict[str, Any]:
-    """Evaluate and write the results; returns what was written."""
+def evaluate_checkpoint(
+    options: EvaluateArguments, *, show: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
+    """Evaluate and write the results; returns what was written.
+
+    Args:
+        options: the command's options.
+        show: called with the results before they are written, so that a disk that fills up loses no numbers.
+    """
     from rich.progress import Progress
 
     from gta.data.dataset import VideoDataset
@@ -65,13 +82,15 @@ def evaluate_checkpoint(options: EvaluateArguments) -> dict[str, Any]:
     from gta.data.transforms import Normalize
     from gta.engine.checkpoint import read_checkpoint
     from gta.engine.evaluate import evaluate
-    from gta.files import write_json
+    from gta.files import check_writable, write_json
     from gta.predictor import build_model, choose_device, clip_protocol
 
     checkpoint = read_checkpoint(options.checkpoint)
     clip = _protocol(clip_protocol(checkpoint), options)
-    root = options.data or trained_on(options.checkpoint)
-    videos = open_videos(root, options.split, layout=options.layout, classes=checkpoint.classes)
+    for target in filter(None, (_output(options), options.scores)):
+        check_writable(target)
+    source = find_source(options.checkpoint, options.data, options.layout, options.fold)
+    videos = open_videos(source.root, options.split, layout=source.layout, classes=checkpoint.classes, fold=source.fold)
     device = choose_device(options.device)
     model = build_model(checkpoint).to(device)
     loader = build_loader(
@@ -96,13 +115,16 @@ def evaluate_checkpoint(options: EvaluateArguments) -> dict[str, Any]:
         )
     written = {
         "checkpoint": str(options.checkpoint),
-        "data": str(root),
+        "data": str(source.root),
         "layout": videos.layout,
+        "fold": source.fold,
         "split": options.split,
         "protocol": config_to_json(clip),
         "precision": options.precision,
         **result.to_json(),
     }
+    if show:
+        show(written)
     write_json(_output(options), written)
     if options.scores:
         result.write_scores(options.scores, (str(record.path) for record in videos.records))
@@ -128,17 +150,33 @@ def _protocol(clip: ClipConfig, options: EvaluateArguments) -> ClipConfig:
     return replace(clip, **changes)
 
 
-def trained_on(checkpoint: Path) -> Path:
-    """The data set of the run that wrote the checkpoint, from config.json beside it."""
+@dataclass(frozen=True)
+class Source:
+    """Where videos to measure come from: folder, layout, and which of the official splits."""
+
+    root: Path
+    layout: Layout
+    fold: int
+
+
+def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold: int | None) -> Source:
+    """The data set as the options have it; without `root`, that of the run that wrote the checkpoint.
+
+    Raises:
+        OptionError: `root` is None, and no config.json beside the checkpoint tells it.
+    """
+    if root is not None:
+        return Source(root, layout or "auto", fold or 1)
     from gta.engine.run_folder import CONFIG, read_config
 
-    root = read_config(checkpoint.parent).get("data", {}).get("root") if (checkpoint.parent / CONFIG).exists() else None
-    if root is None:
+    stored = read_config(checkpoint.parent) if (checkpoint.parent / CONFIG).exists() else {}
+    data = config_from_json(DataConfig, stored.get("data", {}))
+    if data.root is None:
         raise OptionError(f"{checkpoint}: no {CONFIG} beside it that names the data: give the data set's folder")
-    return Path(root)
+    return Source(data.root, layout or data.layout, fold or data.fold)
 
 
-def _print(written: dict[str, Any], output: Path) -> None:
+def _print(written: dict[str, Any]) -> None:
     direction = written["direction_accuracy"]
     print(f"{written['num_videos']} videos of {written['data']} ({written['split']})")
     print(f"top-1                {100 * written['top1']:6.2f} %")
@@ -148,4 +186,3 @@ def _print(written: dict[str, Any], output: Path) -> None:
         print(f"direction accuracy   {100 * direction:6.2f} %")
     for entry in written["skipped"]:
         print(f"left out: {entry['path']}: {entry['reason']}")
-    print(f"written: {output}")

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         try:
             prediction = predictor.predict(path, topk=options.topk)
         except VideoError as error:
-            failures.append(error)
+            failures.append(_with_advice(error))
             continue
         scores = [
             {"label": label, "score": score} for label, score in zip(prediction.labels, prediction.scores, strict=True)
@@ -60,3 +60,13 @@ def main(arguments: list[str]) -> None:
         for failure in failures[:-1]:
             print(f"gta predict: {failure}", file=sys.stderr)
         raise failures[-1]
+
+
+def _with_advice(error: VideoError) -> VideoError:
+    """Say what to do where a folder of videos was named instead of the videos."""
+    from gta.data.layouts.common import is_video_name
+
+    suffixes = {path.suffix for path in error.path.iterdir() if is_video_name(path.name)} if error.path.is_dir() else ()
+    if not suffixes:
+        return error
+    return VideoError(error.path, f"a folder of videos: give the files, e.g. {error.path}/*{min(suffixes)}")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from gta.commands.arguments import parse_arguments
-from gta.commands.evaluate import trained_on
+from gta.commands.evaluate import Layout, Source, find_source
 from gta.errors import OptionError
 
 if TYPE_CHECKING:
     from gta.studies.probe import ProbeResult
 
+RESULTS = "probe.json"
 _CLASSES_IN_TERMINAL = 40
 _CLASSES_IN_PICTURE = 120
 
@@ -28,8 +29,10 @@ class ProbeArguments:
     """Checkpoint (.ckpt) of a training run."""
     data: tyro.conf.Positional[Path | None] = None
     """Folder of the data set; the one of the training run if not given."""
-    layout: Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"] = "auto"
-    """How the folder is organised; `auto` looks at the files."""
+    layout: Layout | None = None
+    """How the folder is organised, `auto` looks at the files; as in the training run if DATA is not given."""
+    fold: Literal[1, 2, 3] | None = None
+    """Which official split of UCF-101 or HMDB-51; the one of the training run if DATA is not given, else 1."""
     split: Literal["train", "val", "test"] = "val"
     """Which part of the data set."""
     permutations: int = 5
@@ -57,15 +60,18 @@ class ProbeArguments:
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta probe`."""
     options = parse_arguments(ProbeArguments, arguments, command="gta probe")
-    result, root = probe_checkpoint(options)
-    folder = options.output or options.checkpoint.parent / "probe"
-    _write(result, root, options, folder)
-    _print(result, root, options)
-    print(f"written: {folder}")
+    result, source = probe_checkpoint(options)
+    _print(result, source.root, options)
+    _write(result, source, options)
+    print(f"written: {_folder(options)}")
 
 
-def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Path]":
-    """Probe the checkpoint; returns the result and the data set's folder."""
+def _folder(options: ProbeArguments) -> Path:
+    return options.output or options.checkpoint.parent / "probe"
+
+
+def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
+    """Probe the checkpoint; returns the result and where the videos came from."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -74,13 +80,15 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Path]":
     from gta.data.loader import build_loader
     from gta.data.transforms import Normalize
     from gta.engine.checkpoint import read_checkpoint
+    from gta.files import check_writable
     from gta.predictor import build_model, choose_device, clip_protocol
     from gta.studies.probe import probe
 
     checkpoint = read_checkpoint(options.checkpoint)
     clip = clip_protocol(checkpoint)
-    root = options.data or trained_on(options.checkpoint)
-    videos = open_videos(root, options.split, layout=options.layout, classes=checkpoint.classes)
+    check_writable(_folder(options) / RESULTS)
+    source = find_source(options.checkpoint, options.data, options.layout, options.fold)
+    videos = open_videos(source.root, options.split, layout=source.layout, classes=checkpoint.classes, fold=source.fold)
     device = choose_device(options.device)
     model = build_model(checkpoint).to(device)
     loader = build_loader(
@@ -106,10 +114,10 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Path]":
             device=device,
             on_batch=lambda count: progress.advance(task, count),
         )
-    return result, root
+    return result, source
 
 
-def _write(result: "ProbeResult", root: Path, options: ProbeArguments, folder: Path) -> None:
+def _write(result: "ProbeResult", source: Source, options: ProbeArguments) -> None:
     """Write probe.json and two plots."""
     import numpy as np
 
@@ -119,12 +127,14 @@ def _write(result: "ProbeResult", root: Path, options: ProbeArguments, folder: P
 
     about: dict[str, Any] = {
         "checkpoint": str(options.checkpoint),
-        "data": str(root),
+        "data": str(source.root),
+        "fold": source.fold,
         "split": options.split,
         "seed": options.seed,
         "precision": options.precision,
     }
-    write_json(folder / "probe.json", {**about, **result.to_json()})
+    folder = _folder(options)
+    write_json(folder / RESULTS, {**about, **result.to_json()})
     accuracies = {name: result.top1(name) for name in result.treatments}
     figures = {"accuracy.png": probe_figure(accuracies, title=f"{len(result.labels)} videos, {options.split}")}
     sensitivity = result.sensitivity()
