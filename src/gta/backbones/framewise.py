@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from gta.backbones.stages import find_stages
 from gta.backbones.tsm import resize_shift
+from gta.files import DISK_ERRORS
 from gta.ops.layout import fold_frames, unfold_frames
 
 
@@ -72,14 +73,38 @@ def timm_network(name: str, *, weights: str | None = None) -> nn.Module:
         weights: None for random weights, `imagenet` for timm's default weights, or the tag of others.
 
     Raises:
-        ValueError: timm does not know the name, or the network has no stages of strides 4 to 32.
+        ValueError: timm does not know the name or the tag, the weights cannot be downloaded, or the network has no
+            stages of strides 4 to 32.
     """
     import timm
 
     if not timm.is_model(name):
         raise ValueError(f"{name!r} is neither one of this package's backbones nor a timm model")
     tagged = name if weights in (None, "imagenet") else f"{name}.{weights}"
-    network = timm.create_model(tagged, pretrained=weights is not None, num_classes=0)
+    if weights is not None:
+        _check_weights(name, weights)
+    try:
+        network = timm.create_model(tagged, pretrained=weights is not None, num_classes=0)
+    except OSError as error:  # the hub's and the network's errors are all of this kind, like those of the disk
+        if weights is None or error.errno in DISK_ERRORS:
+            raise
+        raise ValueError(
+            f"the weights {weights!r} of {name!r} cannot be downloaded (no network?): give a file with "
+            f"--model.pretrained, or None for random weights ({type(error).__name__})"
+        ) from error
     if not hasattr(network, "forward_head") or not find_stages(network):
         raise ValueError(f"{name!r} is no CNN with stages of strides 4, 8, 16 and 32 that attention could be put into")
     return network
+
+
+def _check_weights(name: str, weights: str) -> None:
+    """Refuse a tag of weights that timm does not have for this architecture."""
+    import timm
+
+    prefix = f"{name}."
+    tags = [known.removeprefix(prefix) for known in timm.list_pretrained(f"{prefix}*")]
+    if weights != "imagenet" and weights not in tags:
+        known = ", ".join(["imagenet", *tags]) if tags else "none"
+        raise ValueError(f"{name!r} has no {weights!r} weights: there are {known}")
+    if not tags:
+        raise ValueError(f"timm has no weights for {name!r}: give a file with --model.pretrained, or None")
