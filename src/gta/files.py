@@ -16,7 +16,7 @@ from typing import Any
 DISK_ERRORS = {
     errno.ENOSPC: ("the disk is full", "free some space or write elsewhere"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or write elsewhere"),
-    errno.EFBIG: ("the file would exceed the size limit of this account", "raise it or write elsewhere"),
+    errno.EFBIG: ("the file would exceed the size limit", "raise the limit of this account or write elsewhere"),
     errno.EROFS: ("the file system is read-only", "write elsewhere"),
     errno.EACCES: ("permission denied", "check the owner and mode, or write elsewhere"),
     errno.EPERM: ("operation not permitted", "check the owner and mode, or write elsewhere"),
