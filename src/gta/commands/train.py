@@ -1,6 +1,7 @@
 """`gta train`: train a model from a recipe, or continue a run."""
 
 import difflib
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,8 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
             check_same_config(read_config(config.run.folder), plain)
     torch.manual_seed(config.run.seed)
     model = build_model(config.model, num_classes=len(training.classes))
+    if model.loaded is not None and process.rank == 0:  # which weights were used, resized, left out
+        print(model.loaded.summary(), file=sys.stderr)
     _check_crops(clip, config.model.name, int(model.backbone.minimum_size))
     train_loader, val_loader = _loaders(config, training, validation, process)
     result = fit(
