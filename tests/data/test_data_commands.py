@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,9 +13,11 @@ from video_files import encode, pictures
 from gta.cli import run
 from gta.data.check import check_videos, look_at
 from gta.data.decode import probe_video, read_video
+from gta.data.index import load_index
 from gta.data.listing import open_videos
 from gta.data.prepare import PrepareSettings, prepare_videos
 from gta.data.video import VideoFile
+from gta.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,38 @@ def test_check_finds_missing_files_and_wrong_labels(tmp_path):
     }
     (tmp_path / "val.csv").write_text("path,label\nvideos/a/a.mp4,c\n")
     assert check_videos(tmp_path, num_workers=0).wrong_label["videos/a/a.mp4"] == "'c' is not a class of the data set"
+
+
+def test_parts_of_one_file_may_have_different_labels(tmp_path):
+    encode(tmp_path / "a.mp4", num_frames=50)
+    (tmp_path / "m.csv").write_text("path,label,start,end\na.mp4,sit,0,1\na.mp4,stand,1,2\na.mp4,sit,1,2\n")
+    found = check_videos(tmp_path / "m.csv", num_workers=0).wrong_label
+    assert found == {"a.mp4": "it is listed as 'sit' and as 'stand'"}  # the second and the third line
+    (tmp_path / "m.csv").write_text("path,label,start,end\na.mp4,sit,0,1\na.mp4,stand,1,2\n")
+    assert check_videos(tmp_path / "m.csv", num_workers=0).wrong_label == {}
+
+
+def test_what_is_known_of_other_lists_and_of_a_quick_check_stays(data, monkeypatch):
+    check_videos(data, "folder", num_workers=0, decode=False)
+    names = {name for name, _ in load_index(data).items()}
+    assert len(names) == 7
+    (data / "train" / "class 0" / "0.mp4").unlink()
+    monkeypatch.setattr("gta.data.check.look_at", lambda path, *, decode: {}["stopped at once"])
+    with pytest.raises(KeyError):
+        check_videos(data, "folder", num_workers=0)
+    assert {name for name, _ in load_index(data).items()} == names - {"train/class 0/0.mp4"}
+
+
+def test_a_file_that_could_not_be_read_for_the_moment_is_looked_at_again(data, monkeypatch):
+    def fail(path, video):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("gta.data.check._digest", fail)
+        report = check_videos(data, num_workers=0)
+    assert report.damaged["train/class 0/0.mp4"] == "it cannot be read (Input/output error)"
+    assert load_index(data).get(data / "train" / "class 0" / "0.mp4") is None
+    assert list(check_videos(data, num_workers=0).damaged) == ["train/class 1/bad.mp4"]
 
 
 def test_check_does_nothing_twice_and_goes_on_where_it_stopped(data, monkeypatch):
@@ -217,6 +252,39 @@ def test_prepare_of_frame_folders(tmp_path):
         assert read_video(record.path).shape == (9, 3, 24, 32)
 
 
+def test_prepare_takes_the_videos_of_every_fold(tmp_path):
+    """In HMDB-51 a fold uses 100 videos of each class and leaves out the others."""
+    root = tmp_path / "in"
+    for name in ("a", "b"):
+        encode(root / "hmdb51" / "wave" / f"{name}.avi", codec="mpeg4", num_frames=4)
+    lists = root / "testTrainMulti_7030_splits"
+    lists.mkdir()
+    (lists / "wave_test_split1.txt").write_text("a.avi 1\nb.avi 0\n")
+    (lists / "wave_test_split2.txt").write_text("a.avi 0\nb.avi 1\n")
+    assert prepare_videos(root, tmp_path / "out", PrepareSettings(), num_workers=0).made == 2
+    for fold, name in ((1, "a.mp4"), (2, "b.mp4")):
+        (record,) = open_videos(tmp_path / "out", "train", fold=fold).records
+        assert record.path.name == name
+
+
+def test_prepare_refuses_two_videos_whose_copies_would_be_one(tmp_path):
+    for name in ("a.mkv", "a.mp4", "b.mp4"):
+        encode(tmp_path / "in" / "wave" / name, num_frames=4)
+    with pytest.raises(DataError, match=r"a\.mp4: its copy would have the name of that of a\.mkv"):
+        prepare_videos(tmp_path / "in", tmp_path / "out", PrepareSettings(), num_workers=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_prepare_passes_over_what_the_encoder_refuses(data, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise av.error.InvalidDataError(1, "no such thing")
+
+    monkeypatch.setattr("gta.data.prepare._stream", refuse)
+    report = prepare_videos(data, tmp_path / "out", PrepareSettings(), num_workers=0)
+    assert (report.made, report.skipped) == (0, 7)
+    assert "it cannot be encoded (no such thing)" in (tmp_path / "out" / "skipped.csv").read_text()
+
+
 def test_prepare_refuses_what_would_be_lost(data, tmp_path, capsys):
     assert run(["data", "prepare", str(data), str(data)]) == 2
     assert "must go to another folder" in capsys.readouterr().err
@@ -286,6 +354,19 @@ def test_ensemble_of_results_that_do_not_fit(tmp_path, capsys, change, message):
     second = write_scores(tmp_path / "b.npz", SECOND, **change)
     assert run(["ensemble", first, second]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_ensemble_of_several_parts_of_one_file(tmp_path, capsys):
+    names = ("1.mp4", "1.mp4", "2.mp4")
+    first, second = (
+        write_scores(tmp_path / f"{number}.npz", scores, folder=f"/{number}", names=names)
+        for number, scores in enumerate((FIRST, SECOND))
+    )
+    assert run(["ensemble", first, second]) == 0
+    assert "together: top-1 66.67 %, top-5 100.00 % over 3 videos" in capsys.readouterr().out
+    fewer = write_scores(tmp_path / "c.npz", SECOND[:2], names=names[1:], labels=(1, 2))
+    assert run(["ensemble", first, fewer]) == 2
+    assert "its 2 videos are not the 3 of" in capsys.readouterr().err
 
 
 def test_ensemble_mistakes(tmp_path, capsys):

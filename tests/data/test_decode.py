@@ -125,6 +125,12 @@ def test_variable_frame_rate_goes_by_timestamps(tmp_path):
             video.frame_range(5.0, 5.0)
 
 
+def test_a_part_begins_with_the_frame_shown_at_that_second(plain):
+    """1.16 as a binary number is a little less than 1.16; the part still begins with frame 29, at 29 / 25 s."""
+    with VideoFile(plain) as video:
+        assert [video.frame_range(number / 25, None)[0] for number in range(40)] == list(range(40))
+
+
 @pytest.mark.parametrize("angle", [90, 180, 270])
 def test_rotation_is_honoured(tmp_path, angle):
     upright = encode(tmp_path / "a.mp4", num_frames=6, gop=3)

@@ -320,6 +320,16 @@ def test_csv_manifest(tmp_path):
     assert (only.path.name, only.label, only.end_seconds) == ("c.mp4", 1, 2.0)
 
 
+def test_only_line_ends_end_a_line(tmp_path):
+    """Unicode knows more separators; inside a name they are characters like others."""
+    name = "clap\u2028your\x85hands"
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "m.jsonl").write_text(
+        json.dumps({"path": "a.mp4", "label": name}, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    assert listed(tmp_path / "m.jsonl", "train") == {"a.mp4": name}
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_manifests_per_split_in_a_folder(tmp_path, delimiter):
     touch(tmp_path / "a.mp4")

@@ -78,6 +78,7 @@ FORMATS: dict[str, tuple[str, dict]] = {
     "h264_open_ts": ("g.ts", {"options": {"x264-params": "open-gop=1:keyint=8:min-keyint=4:bframes=3:scenecut=0"}}),
     "h264_mkv": ("h.mkv", {"options": {"bf": "2", "b-pyramid": "normal", "preset": "medium"}, "gop": 10}),
     "h264_refresh_ts": ("i.ts", {"options": {"x264-params": "intra-refresh=1:keyint=10:bframes=0"}}),
+    "h264_avi": ("u.avi", {"options": {"bf": "3", "preset": "fast"}, "gop": 10}),
     "h264_raw": ("r.h264", {"options": {"bf": "2"}, "gop": 8}),
     "hevc": (
         "j.mp4",

@@ -78,6 +78,26 @@ def test_evaluate_needs_nothing_but_the_checkpoint_and_agrees_with_training(
     assert scores.exists()
 
 
+def test_saved_scores_of_two_evaluations_make_an_ensemble(trained: Path, videos: Path, tmp_path: Path) -> None:
+    """The averaged scores are the mean of what was saved, with other folders and more views in the second."""
+    moved = shutil.copytree(videos, tmp_path / "moved")
+    files = [tmp_path / "one.npz", tmp_path / "two.npz"]
+    for file, words in zip(files, ([], [str(moved), "--test-clips=2", "--test-crops=3"]), strict=True):
+        output = file.with_suffix(".json")
+        command = ["evaluate", str(trained / "best.ckpt"), *words, "--num-workers=0", "--device=cpu"]
+        assert run([*command, f"--scores={file}", f"--output={output}"]) == 0
+    together, output = tmp_path / "both.npz", tmp_path / "both.json"
+    assert run(["ensemble", *map(str, files), f"--scores={together}", f"--output={output}"]) == 0
+    one, two, both = (np.load(file, allow_pickle=False) for file in (*files, together))
+    assert np.abs(one["scores"] - two["scores"]).max() > 1e-6
+    assert np.allclose(both["scores"], (one["scores"] + two["scores"]) / 2, atol=1e-7)
+    assert list(both["paths"]) == list(one["paths"])
+    written = json.loads(output.read_text())
+    assert written["top1"] == pytest.approx(float((both["scores"].argmax(1) == both["labels"]).mean()))
+    alone = [json.loads(file.with_suffix(".json").read_text())["top1"] for file in files]
+    assert [entry["top1"] for entry in written["ensemble"]] == pytest.approx(alone)
+
+
 def test_the_data_of_the_run_are_found_with_layout_and_fold_unless_others_are_named(tmp_path: Path) -> None:
     checkpoint, root = tmp_path / "best.ckpt", tmp_path / "set"
     with pytest.raises(OptionError, match=r"no config\.json beside it"):

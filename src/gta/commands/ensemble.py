@@ -110,28 +110,38 @@ def _read(path: Path) -> dict[str, Any]:
     return part
 
 
-def _names(paths: Any) -> list[str]:
-    """Paths without the folders that all of them share: the same for a data set in another place."""
+def _names(paths: Any) -> list[tuple[str, int]]:
+    """Paths without the folders that all of them share: the same for a data set in another place.
+
+    A manifest may list several parts of one file; the number says which of them it is.
+    """
     import os
+    from collections import Counter
 
     texts = [str(path).replace(os.sep, "/") for path in paths]
-    shared = os.path.commonpath(texts) if len(texts) > 1 else os.path.dirname(texts[0])
-    return [text[len(shared) :].lstrip("/") for text in texts]
+    shared = os.path.commonpath(texts) if len(set(texts)) > 1 else os.path.dirname(texts[0])
+    seen: Counter[str] = Counter()
+    names = []
+    for text in texts:
+        names.append((text[len(shared) :].lstrip("/"), seen[text]))
+        seen[text] += 1
+    return names
 
 
-def _match(names: list[str], part: dict[str, Any], first: dict[str, Any], first_path: Path, path: Path) -> Any:
+def _match(
+    names: list[tuple[str, int]], part: dict[str, Any], first: dict[str, Any], first_path: Path, path: Path
+) -> Any:
     """Where the videos `names` are in another result."""
     import numpy as np
 
     if list(part["classes"]) != list(first["classes"]):
         raise DataError(f"{path}: its classes are not those of {first_path}; an ensemble needs the same ones in order")
     rows = {name: row for row, name in enumerate(_names(part["paths"]))}
-    absent = [name for name in names if name not in rows]
-    if absent or len(rows) != len(names):
-        example = absent[0] if absent else next(iter(set(rows) - set(names)))
+    different = sorted(set(names) ^ set(rows))
+    if different:
         raise DataError(
-            f"{path}: its {len(rows)} videos are not the {len(names)} of {first_path} (for example {example}); "
-            "evaluate both on the same videos"
+            f"{path}: its {len(rows)} videos are not the {len(names)} of {first_path} (for example "
+            f"{different[0][0]}); evaluate both on the same videos"
         )
     order = np.array([rows[name] for name in names])
     if not np.array_equal(part["labels"][order], first["labels"]):

@@ -7,10 +7,12 @@ training never opens a file to learn its length.
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from gta.data.decode import open_video
 from gta.data.frames import FrameFolder
@@ -23,8 +25,6 @@ from gta.errors import DataError, VideoError
 from gta.types import VideoRecord
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-# Decoding all frames of a video is done in pieces of this many, so that a long one does not fill the memory.
-_PIECE = 64
 _CRASHED = "reading it crashes the decoder"
 
 
@@ -87,12 +87,11 @@ def look_at(path: Path, *, decode: bool) -> VideoFacts:
         with open_video(path) as video:
             facts = _describe(video, stamp)
             digest = _digest(path, video)
-            numbers: Iterable[int] = range(video.num_frames) if decode else (0, video.num_frames - 1)
-            _decode(video, list(numbers))
+            video.read(range(video.num_frames) if decode else [0, video.num_frames - 1], fit=_corner)
     except VideoError as error:
         return VideoFacts(*stamp, problem=error.reason, decoded=decode)
-    except OSError as error:
-        return VideoFacts(*stamp, problem=f"it cannot be read ({error.strerror})")
+    except OSError as error:  # a disk that does not answer, no permission: no stamp, so that it is looked at again
+        return VideoFacts(0, 0, problem=f"it cannot be read ({error.strerror})")
     return replace(facts, digest=digest, decoded=decode)
 
 
@@ -112,9 +111,9 @@ def _describe(video: VideoFile | FrameFolder, stamp: tuple[int, int]) -> VideoFa
     )
 
 
-def _decode(video: VideoFile | FrameFolder, numbers: list[int]) -> None:
-    for start in range(0, len(numbers), _PIECE):
-        video.read(numbers[start : start + _PIECE])
+def _corner(frame: torch.Tensor) -> torch.Tensor:
+    """A pixel of a frame: that it could be decoded is all that counts, and long videos do not fill the memory."""
+    return frame[:, :1, :1].clone()
 
 
 def _digest(path: Path, video: VideoFile | FrameFolder) -> str:
@@ -174,10 +173,12 @@ def check_videos(
     base = root if root.is_dir() else root.parent
     paths = sorted({record.path for found in listed.values() for record in found.records})
     known = load_index(root)
+    # What is known of files outside these lists (of other folds), or less thoroughly, stays in the index.
+    kept = {} if known is None else {name: entry for name, entry in known.items() if known.get(base / name) is not None}
     facts: dict[str, VideoFacts] = {}
     todo: list[Path] = []
     for path in paths:
-        entry = None if known is None else known.get(path)
+        entry = kept.get(relative_name(path, base))
         if entry is not None and (entry.decoded or not decode):
             facts[relative_name(path, base)] = entry
         else:
@@ -189,10 +190,10 @@ def check_videos(
             if progress is not None:
                 progress(len(facts), len(paths))
             if time.monotonic() - saved > save_seconds:
-                save_index(root, facts)
+                save_index(root, kept | facts)
                 saved = time.monotonic()
     finally:
-        save_index(root, dict(sorted(facts.items())))
+        save_index(root, dict(sorted((kept | facts).items())))
     return _report(root, chosen, listed, facts, base, min_frames)
 
 
@@ -217,8 +218,7 @@ def _report(
 ) -> CheckReport:
     report = CheckReport(root, layout, num_files=len(facts))
     report.num_classes = max(len(found.classes) for found in listed.values())
-    labels: dict[str, set[str]] = defaultdict(set)
-    places: dict[str, set[str]] = defaultdict(set)
+    parts: dict[tuple[str, float | None, float | None], set[str]] = defaultdict(set)
     for split, found in listed.items():
         report.splits[split] = len(found.records)
         report.missing += [relative_name(path, base) for path in found.missing]
@@ -226,11 +226,10 @@ def _report(
             report.wrong_label[relative_name(path, base)] = f"'{label}' is not a class of the data set"
         for record in found.records:
             name = relative_name(record.path, base)
-            places[name].add(split)
             if record.label >= 0:
-                labels[name].add(found.classes[record.label])
+                parts[name, record.start_seconds, record.end_seconds].add(found.classes[record.label])
                 _check_class_folder(report, record, found.classes, name)
-    for name, given in labels.items():
+    for (name, _, _), given in parts.items():
         if len(given) > 1:
             report.wrong_label[name] = "it is listed as " + " and as ".join(f"'{label}'" for label in sorted(given))
     copies: dict[str, list[str]] = defaultdict(list)

@@ -21,6 +21,8 @@ MAX_PIXELS = 64_000_000
 _PACKETS_PER_CHECK = 256
 # A file may end this much before the duration in its header without counting as truncated.
 _TRUNCATION_SECONDS = 0.5
+# Containers that store when each frame is shown. In the others (AVI) FFmpeg guesses it from the order of the packets.
+_TIMED_CONTAINERS = ("mp4", "matroska", "mpegts", "flv")
 
 
 class Deadline:
@@ -157,11 +159,15 @@ def _check_whole(
         raise VideoError(path, f"it is truncated: it ends after {end_seconds:.1f} s of {duration:.1f} s")
 
 
-def index_packets(packets: list[av.Packet]) -> PacketIndex:
-    """What the packets of a video say about its frames."""
+def index_packets(packets: list[av.Packet], container: InputContainer, stream: VideoStream) -> PacketIndex:
+    """What the packets of a video say about its frames; guessed times that ignore B-frames count as absent."""
     count = len(packets)
+    timestamps = np.fromiter((NO_TIMESTAMP if p.pts is None else p.pts for p in packets), np.int64, count)
+    is_timed = any(name in container.format.name for name in _TIMED_CONTAINERS)
+    if not is_timed and stream.codec_context.has_b_frames and bool((np.diff(timestamps) > 0).all()):
+        timestamps[:] = NO_TIMESTAMP
     return PacketIndex(
-        timestamps=np.fromiter((NO_TIMESTAMP if p.pts is None else p.pts for p in packets), np.int64, count),
+        timestamps=timestamps,
         keyframes=np.fromiter((p.is_keyframe for p in packets), np.bool_, count),
         discarded=np.fromiter((p.is_discard for p in packets), np.bool_, count),
     )

@@ -17,7 +17,7 @@ from gta.data.packets import PacketIndex
 from gta.errors import DataError
 from gta.files import atomic_path
 
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 _INDEX_NAME = ".gta-index.npz"
 
 

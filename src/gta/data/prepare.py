@@ -4,6 +4,7 @@ The copy has the same layout, lists, names and frame numbers, so the data sets r
 the same frames from it.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 import av
 import torch
+from av.error import FFmpegError
 from PIL import Image
 
 from gta.data.check import SPLITS
@@ -35,6 +37,7 @@ from gta.skipped import SkippedVideos
 
 SETTINGS_NAME = "prepared.json"
 _LIST_SUFFIXES = frozenset([".csv", ".json", ".jsonl", ".ndjson", ".txt"])
+_FOLDS = (1, 2, 3)
 _PIECE = 64
 _SPEED_SAMPLE = 20
 
@@ -108,6 +111,7 @@ def prepare_videos(
         raise DataError(f"{target}: the copy must go to another folder than the data set's own")
     chosen: Layout = detect_layout(source) if layout == "auto" else layout
     tasks = [_task(path, source, target, settings) for path in _paths(source, chosen)]
+    _check_names(tasks)
     _claim(target, settings)
     _copy_lists(source, target)
     todo = [task for task in tasks if not task.target.exists()]
@@ -150,15 +154,20 @@ def convert_video(task: _Task) -> str:
                 _write_video(video, task)
     except VideoError as error:
         return error.reason
+    except FFmpegError as error:
+        if isinstance(error, OSError):  # the disk's fault, not the video's
+            raise
+        return f"it cannot be encoded ({error.strerror or type(error).__name__})"
     return ""
 
 
 def _paths(source: Path, layout: Layout) -> list[Path]:
     found: set[Path] = set()
     problem: DataError | None = None
-    for split in SPLITS:
+    folds = _FOLDS if layout in ("ucf101", "hmdb51") else _FOLDS[:1]  # one fold of HMDB-51 leaves videos out
+    for split, fold in itertools.product(SPLITS, folds):
         try:
-            found.update(record.path for record in list_layout(source, split, layout).records)
+            found.update(record.path for record in list_layout(source, split, layout, fold=fold).records)
         except DataError as error:
             problem = problem or error
     if not found:
@@ -178,6 +187,15 @@ def _task(path: Path, source: Path, target: Path, settings: PrepareSettings) -> 
     stem = name if path.is_dir() else name.with_suffix("")
     suffix = "" if settings.format == "jpeg" else ".mp4"
     return _Task(path, target / stem.parent / (stem.name + suffix), settings)
+
+
+def _check_names(tasks: list[_Task]) -> None:
+    """Refuse two videos whose copies would have the same name (`a.avi` and `a.mp4`)."""
+    sources: dict[Path, Path] = {}
+    for task in tasks:
+        other = sources.setdefault(task.target, task.source)
+        if other != task.source:
+            raise DataError(f"{task.source}: its copy would have the name of that of {other.name}; rename one of them")
 
 
 def _claim(target: Path, settings: PrepareSettings) -> None:

@@ -113,7 +113,8 @@ class VideoFile:
         if self.index.is_one_to_one:
             origin = int(self.index.frame_timestamps[0])
             units = [
-                None if s is None else origin + int(Fraction(s) / self.time_base) for s in (start_seconds, end_seconds)
+                None if s is None else origin + round(Fraction(s) / self.time_base)
+                for s in (start_seconds, end_seconds)
             ]
             first, stop = self.index.frames_between(*units)
         else:  # no usable timestamps: take the frame rate's word
@@ -179,7 +180,7 @@ class VideoFile:
     def _demux(self) -> PacketIndex:
         """Read all packets and keep them."""
         self._packets = read_packets(self.path, self._container, self._stream, self._limit)
-        return index_packets(self._packets)
+        return index_packets(self._packets, self._container, self._stream)
 
     def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
         return explained(self.path, what, self._limit)

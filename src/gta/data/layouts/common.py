@@ -141,7 +141,7 @@ def read_json(path: Path) -> Any:
 
 def lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank, stripped."""
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path).split("\n") if line.strip()]
 
 
 def folders(path: Path) -> list[str]:

@@ -89,7 +89,7 @@ def _csv_rows(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_rows(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(read_text(source).splitlines(), start=1):
+    for number, line in enumerate(read_text(source).split("\n"), start=1):
         if not line.strip():
             continue
         try:
