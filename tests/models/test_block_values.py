@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from models_support import randomise
 from references import reference, weights_of
@@ -26,12 +26,21 @@ def values_and_gradients(function, x, weights, direction):
 
 
 def assert_close(got, want, tolerance):
+    """Each relative to its own norm, but for a few roundings of the largest.
+
+    What is zero in exact arithmetic by cancellation (the region logits' gradient when there is one position) has no
+    relative error: a few roundings of what it was computed from are all that the dtype can promise.
+    """
+    largest = max(b.double().norm() for b in want)
     for a, b in zip(got, want, strict=True):
-        error = (a.double() - b.double()).norm() / b.double().norm().clamp_min(1e-3)
-        assert error <= tolerance, f"relative error {error:.2e}"
+        rounding = 8 * torch.finfo(a.dtype).eps * largest
+        error = (a.double() - b.double()).norm()
+        allowed = tolerance * b.double().norm().clamp_min(1e-3) + rounding
+        assert error <= allowed, f"error {error:.2e} of norm {b.double().norm():.2e}, allowed {allowed:.2e}"
 
 
 @pytest.mark.parametrize("name", NAMES)
+@example(shape=(2, 4, 1, 1, 1), seed=1673, pool="after", scaled=False, groups=4, heads=1)  # regions of one position
 @settings(max_examples=5, deadline=None)
 @given(
     shape=SHAPES,
