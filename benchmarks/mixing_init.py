@@ -1,9 +1,10 @@
-"""How the T x T matrices M should start and be trained: `python benchmarks/mixing_init.py --data VIDEOS --seeds 2`.
+"""How the block's learned start matters: `python benchmarks/mixing_init.py --seeds 3 --write`.
 
 Trains the same small GTA model under the CPU budget of the studies with one thing changed at a time: the scale and
-distribution of M's start, an identity in it, its learning rate and weight decay, the norm after the block and whether
-it starts at 0. VIDEOS is a folder of synthetic videos with 54 x 72 pixels, such as the one that `gta study table1` has
-made. Prints a Markdown table: loss after the first, second, ... quarter of the training, top-1 at the end.
+distribution of the start of the T x T matrices M, an identity in it, its learning rate and weight decay, whether the
+norm after the block starts at 0 - and for region GTA how sharp the predicted regions start and how many there are. The
+synthetic videos are rendered once into runs/benchmarks (or taken from --data). Prints a Markdown table: loss after the
+first, second, ... quarter of the training, top-1 at the end. --write keeps it in docs/results/mixing_init.md.
 """
 
 import argparse
@@ -14,23 +15,27 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from gta.blocks.gta import GlobalTemporalAttention
 from gta.config import OptimConfig, RunConfig, config_to_json
 from gta.data.dataset import VideoDataset
 from gta.data.listing import open_videos
 from gta.data.loader import build_loader
 from gta.data.synthetic.classes import REVERSALS
 from gta.data.transforms import Normalize
-from gta.engine.checkpoint import describe
+from gta.engine.checkpoint import describe, library_versions
 from gta.engine.fit import fit
-from gta.studies.cell import row_model
+from gta.files import write_text
+from gta.studies.cell import describe_machine, row_model
 from gta.studies.frame_store import build_store
 from gta.studies.grids import create_grid
+from gta.studies.study import prepare_videos
 
 
 def normal(factor: float) -> Callable[[nn.Parameter], None]:
@@ -62,38 +67,59 @@ def identity(noise: float) -> Callable[[nn.Parameter], None]:
     return start
 
 
+DEFAULT = normal(1.0)
+
+
 @dataclass(frozen=True)
 class Variant:
-    """One change to the default."""
+    """One change to the default. `region_scale` multiplies the starting weights of the layer that predicts regions."""
 
-    start: Callable[[nn.Parameter], None]
+    start: Callable[[nn.Parameter], None] = DEFAULT
+    row: str = "gta"
     mixing_lr_factor: float = 1.0
     decay_mixing: bool = False
     gamma: float = 0.0
+    region_scale: float = 1.0
+    num_regions: int = 8
 
 
-_DEFAULT = normal(1.0)
 VARIANTS: dict[str, Variant] = {
-    "default: normal, std 1/sqrt(G T)": Variant(_DEFAULT),
-    "uniform, same variance": Variant(uniform),
-    "normal, std sqrt(2)/sqrt(G T)": Variant(normal(math.sqrt(2))),
-    "normal, std 0.1/sqrt(G T)": Variant(normal(0.1)),
-    "normal, std 3/sqrt(G T)": Variant(normal(3.0)),
-    "identity + normal": Variant(identity(1.0)),
-    "identity + 0.1 normal": Variant(identity(0.1)),
-    "learning rate of M x 0.1": Variant(_DEFAULT, mixing_lr_factor=0.1),
-    "learning rate of M x 10": Variant(_DEFAULT, mixing_lr_factor=10.0),
-    "weight decay on M": Variant(_DEFAULT, decay_mixing=True),
-    "gamma of the last norm 1": Variant(_DEFAULT, gamma=1.0),
+    "GTA, default: M normal, std 1/sqrt(G T)": Variant(),
+    "M uniform, same variance": Variant(uniform),
+    "M normal, std sqrt(2)/sqrt(G T)": Variant(normal(math.sqrt(2))),
+    "M normal, std 0.1/sqrt(G T)": Variant(normal(0.1)),
+    "M normal, std 3/sqrt(G T)": Variant(normal(3.0)),
+    "M identity + normal": Variant(identity(1.0)),
+    "M identity + 0.1 normal": Variant(identity(0.1)),
+    "learning rate of M x 0.1": Variant(mixing_lr_factor=0.1),
+    "learning rate of M x 10": Variant(mixing_lr_factor=10.0),
+    "weight decay on M": Variant(decay_mixing=True),
+    "gamma of the last norm 1": Variant(gamma=1.0),
+    "region GTA alone, default": Variant(row="region"),
+    "region GTA alone, region logits start x 8": Variant(row="region", region_scale=8.0),
+    "region GTA alone, R = 32": Variant(row="region", num_regions=32),
+    "region GTA alone, R = 32, logits x 8": Variant(row="region", num_regions=32, region_scale=8.0),
 }
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "mixing_init.md"
 
 
-def train(variant: Variant, *, model: str, data: Path, store: Path, seed: int, folder: Path) -> list[float]:
+@torch.no_grad()
+def start(network: nn.Module, variant: Variant) -> None:
+    """Give a freshly initialised network the starting values of the variant."""
+    for module in network.modules():
+        if isinstance(module, GlobalTemporalAttention):
+            variant.start(module.mixing)
+            if module.region:
+                module.values.weight[-module.num_regions :] *= variant.region_scale
+            nn.init.constant_(module.output.last_norm.weight, variant.gamma)
+
+
+def train(variant: Variant, *, data: Path, store: Path, seed: int, folder: Path) -> list[float]:
     """Train one model; returns the loss of each quarter of the epochs and the final top-1."""
     torch.set_num_threads(1)
     grid = create_grid("table3")
     budget = grid.budget
-    row = replace(grid.row("gta"), model=model)
+    row = replace(grid.row(variant.row), num_regions=variant.num_regions)
     parts = [open_videos(data, "train"), open_videos(data, "val")]
     frames = build_store(store, [record for part in parts for record in part.records])
     loaders = [
@@ -109,12 +135,7 @@ def train(variant: Variant, *, model: str, data: Path, store: Path, seed: int, f
     ]
     torch.manual_seed(seed)
     network = row_model(row, budget, len(parts[0].classes))
-    for module in network.modules():
-        mixing = getattr(module, "mixing", None)
-        if isinstance(mixing, nn.Parameter):
-            variant.start(mixing)
-        if hasattr(module, "last_norm") and hasattr(module, "zero_init"):
-            nn.init.constant_(module.last_norm.weight, variant.gamma)
+    start(network, variant)
     optim: OptimConfig = replace(
         budget.optim, mixing_lr_factor=variant.mixing_lr_factor, decay_mixing=variant.decay_mixing
     )
@@ -144,68 +165,87 @@ def train(variant: Variant, *, model: str, data: Path, store: Path, seed: int, f
     return [*(line["train_loss"] for line in result.rows[quarter - 1 :: quarter]), result.rows[-1]["val_top1"]]
 
 
+def report(results: dict[tuple[str, int], list[float]], variants: list[str], seeds: int) -> str:
+    """The Markdown table."""
+    columns = len(next(iter(results.values())))
+    quarters = " | ".join(f"loss, quarter {n}" for n in range(1, columns))
+    lines = [f"| variant | {quarters} | top-1 % | lowest run |", "| --- |" + " ---: |" * (columns + 1)]
+    for name in variants:
+        runs = [results[name, seed] for seed in range(seeds)]
+        means = [statistics.fmean(values) for values in zip(*runs, strict=True)]
+        tops = [100 * run[-1] for run in runs]
+        spread = f" ± {statistics.stdev(tops):.1f}" if seeds > 1 else ""
+        losses = " | ".join(f"{value:.3f}" for value in means[:-1])
+        lines.append(f"| {name} | {losses} | {statistics.fmean(tops):.1f}{spread} | {min(tops):.1f} |")
+    budget = create_grid("table3").budget
+    versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
+    lines += [
+        "",
+        f"{budget.num_train:,} training and {budget.num_val} held-out synthetic videos, {budget.epochs} epochs, "
+        f"batches of {budget.batch_size}, {budget.optim.optimizer} with learning rate {budget.optim.lr:g}; "
+        f"mean ± sample deviation over {seeds} seed(s), final weights. {describe_machine(1)}.",
+        "",
+        f"Versions: {versions}.",
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run the variants and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of synthetic videos")
-    parser.add_argument("--model", default="tiny_gta")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--data", type=Path, default=Path("runs/benchmarks/videos"), help="folder of synthetic videos")
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="names; all if not given")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} in docs/results")
     parser.add_argument("--one", nargs=3, metavar=("NAME", "SEED", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     store = options.data.parent / "frames"
     if options.one:
         name, seed, folder = options.one
-        values = train(
-            VARIANTS[name], model=options.model, data=options.data, store=store, seed=int(seed), folder=Path(folder)
-        )
+        values = train(VARIANTS[name], data=options.data, store=store, seed=int(seed), folder=Path(folder))
         print("RESULT", *values)
         return
+    prepare_videos(create_grid("table3").budget, options.data, num_workers=options.jobs)
     parts = [open_videos(options.data, "train"), open_videos(options.data, "val")]
     build_store(store, [record for part in parts for record in part.records])
+    todo = [(name, seed) for seed in range(options.seeds) for name in options.variants]
     with tempfile.TemporaryDirectory() as scratch:
-        todo = [(name, seed) for seed in range(options.seeds) for name in options.variants]
         results = run_all(todo, options, Path(scratch))
-    columns = len(next(iter(results.values())))
-    print("| variant | " + " | ".join(f"loss, quarter {n}" for n in range(1, columns)) + " | top-1 % |")
-    print("| --- |" + " ---: |" * columns)
-    for name in options.variants:
-        runs = [results[name, seed] for seed in range(options.seeds)]
-        means = [statistics.fmean(values) for values in zip(*runs, strict=True)]
-        spread = f" ± {100 * statistics.stdev([run[-1] for run in runs]):.1f}" if len(runs) > 1 else ""
-        print(
-            f"| {name} | " + " | ".join(f"{value:.3f}" for value in means[:-1]) + f" | {100 * means[-1]:.1f}{spread} |"
+    text = report(results, options.variants, options.seeds)
+    print(text)
+    if options.write:
+        notes = RESULTS.read_text(encoding="utf-8").partition(_NOTES) if RESULTS.exists() else ("", "", "")
+        command = f"```\npython benchmarks/mixing_init.py --seeds {options.seeds} --write\n```"
+        write_text(
+            RESULTS, f"# The start of the block, one change at a time\n\n{command}\n\n{text}\n{_NOTES}{notes[2]}"
         )
+
+
+_NOTES = "\n## What it shows\n"
+"""What stands under this heading is written by hand and kept."""
 
 
 def run_all(
     todo: list[tuple[str, int]], options: argparse.Namespace, scratch: Path
 ) -> dict[tuple[str, int], list[float]]:
     """Run every variant and seed in a process of its own, a few at a time."""
-    command = [sys.executable, __file__, "--data", str(options.data), "--model", options.model]
+    command = [sys.executable, __file__, "--data", str(options.data)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    results: dict[tuple[str, int], list[float]] = {}
-    for start in range(0, len(todo), options.jobs):
-        batch = todo[start : start + options.jobs]
-        running = [
-            subprocess.Popen(
-                [*command, "--one", name, str(seed), str(scratch / f"{start}-{number}")],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=environment,
-            )
-            for number, (name, seed) in enumerate(batch)
-        ]
-        for key, process in zip(batch, running, strict=True):
-            output, _ = process.communicate()
-            if process.returncode:
-                sys.exit(f"{key} failed: run it alone with --variants to see why")
-            line = next(line for line in output.splitlines() if line.startswith("RESULT"))
-            results[key] = [float(value) for value in line.split()[1:]]
-            print(f"{key[0]}, seed {key[1]}: {100 * results[key][-1]:.1f} %", file=sys.stderr, flush=True)
-    return results
+
+    def run_one(key: tuple[str, int]) -> list[float]:
+        name, seed = key
+        words = [*command, "--one", name, str(seed), str(scratch / f"{options.variants.index(name)}-{seed}")]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            raise SystemExit(f"{name}, seed {seed} failed: {done.stderr[-2000:]}")
+        line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
+        values = [float(value) for value in line.split()[1:]]
+        print(f"{name}, seed {seed}: {100 * values[-1]:.1f} %", file=sys.stderr, flush=True)
+        return values
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        return dict(zip(todo, pool.map(run_one, todo), strict=True))
 
 
 if __name__ == "__main__":
