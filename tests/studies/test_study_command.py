@@ -9,6 +9,7 @@ from gta.cli import run
 from gta.commands.study import StudyArguments, choose_grid
 from gta.errors import OptionError
 from gta.studies.results import RESULT
+from gta.studies.speed import SPEED
 
 SMALL = ["--epochs", "1", "--num-train", "32", "--num-val", "16", "--seeds", "1", "--jobs", "1"]
 
@@ -31,10 +32,12 @@ def test_study_then_again_then_probe(tmp_path, capsys):
     assert len(result["curves"]["val_top1"]) == 1
     assert "| TAPE |" in (folder / "report.md").read_text()
     assert (folder / "report.html").exists()
+    speed = json.loads((folder / SPEED).read_text())
+    assert speed["clips_per_second"]["tape"] > 0
 
-    finished = (cell / RESULT).stat().st_mtime_ns
+    finished = [path.stat().st_mtime_ns for path in (cell / RESULT, folder / SPEED)]
     assert run(command) == 0
-    assert (cell / RESULT).stat().st_mtime_ns == finished
+    assert [path.stat().st_mtime_ns for path in (cell / RESULT, folder / SPEED)] == finished
     assert run([*command, "--epochs", "2"]) == 2
     assert "another budget" in capsys.readouterr().err
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -92,6 +93,21 @@ def test_unfinished_studies_say_so(result):
     study = Study(GRID, collect(GRID, [result("flat", 0)]), (0, 1), None, "", "")
     assert "Unfinished: 1 of 6 cells" in markdown(study, {})
     assert "Unfinished: 1 of 6 cells" in html_page(study, {})
+
+
+def test_speed_is_told_against_the_reference_and_only_if_it_was_measured(study):
+    assert "| relative speed |" in markdown(study, {})
+    assert study.relative_speed(ROWS[0]) is None
+    measured = replace(study, speed={"flat": 150.0, "nl": 50.0, "gta": 100.0})
+    assert [measured.relative_speed(row) for row in ROWS] == [1.5, 0.5, 1.0]
+    line = next(line for line in markdown(measured, {}).splitlines() if line.startswith("| + NL |"))
+    assert "| 170 | 0.50 | 90 |" in line
+    rows = list(csv.DictReader(io.StringIO(rows_csv(measured))))
+    assert [(row["step_clips_per_second"], row["relative_speed"]) for row in rows] == [
+        ("150.0", "1.5"),
+        ("50.0", "0.5"),
+        ("100.0", "1.0"),
+    ]
 
 
 def test_csv(study):

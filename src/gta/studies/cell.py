@@ -8,7 +8,7 @@ import csv
 import json
 import os
 import platform
-import resource
+import re
 import statistics
 import sys
 from dataclasses import dataclass, replace
@@ -122,7 +122,7 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         validate_every=max(1, budget.epochs // 4),
         checkpoint_minutes=1.0,
     )
-    before = _resident_bytes()
+    before = process_memory_mib()
     fitted = fit(
         model,
         loaders[0],
@@ -164,7 +164,7 @@ def _result(
     fitted: FitResult,
     probed: ProbeResult,
     gflops: float,
-    peak_memory_mib: float,
+    peak_memory_mib: float | None,
     num_threads: int,
 ) -> CellResult:
     measures = summarise(probed.scores[ORDERED], probed.labels, probed.classes, dict(probed.reversals))
@@ -203,18 +203,22 @@ def _timing(run_folder: Path) -> tuple[list[float], list[float]]:
     return [float(line["seconds"]) for line in lines], [float(line["clips_per_second"]) for line in lines]
 
 
-def _resident_bytes() -> int:
-    """Memory of this process now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def process_memory_mib() -> tuple[float, float] | None:
+    """Memory of this process now and at its peak, in MiB; None where the system does not tell.
+
+    Not from `resource.getrusage`: a process begins there with the peak of the one that started it.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    now, peak = (re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE) for name in ("VmRSS", "VmHWM"))
+    return None if now is None or peak is None else (int(now[1]) / 1024, int(peak[1]) / 1024)
 
 
-def _peak_memory_mib(before: int) -> float:
-    """Peak memory of the training: allocated on the GPU, or what the process grew by since `before` (bytes)."""
+def _peak_memory_mib(before: tuple[float, float] | None) -> float | None:
+    """Peak memory of the training: allocated on the GPU, or what the process has grown by since `before`."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
         return torch.cuda.max_memory_allocated() / _MIB
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return max(peak - before, 0) / _MIB
+    after = process_memory_mib()
+    return None if before is None or after is None else after[1] - before[0]
 
 
 def describe_machine(num_threads: int) -> str:

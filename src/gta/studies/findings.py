@@ -1,9 +1,9 @@
 """What a study shows, in sentences that follow from the numbers by rule."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from gta.studies.grids import Grid
+from gta.studies.grids import Grid, Row
 from gta.studies.results import CellResult, RowResult
 from gta.studies.statistics import Summary, paired_gap, ranks
 
@@ -21,11 +21,18 @@ class Study:
     """What the models were trained on and tested on, in a sentence."""
     command: str
     """Command that gives this study."""
+    speed: Mapping[str, float] = field(default_factory=dict)
+    """Key of the row -> training clips per second, all rows measured in turn; empty if that was not done (yet)."""
 
     @property
     def cells(self) -> list[CellResult]:
         """Finished cells, row by row."""
         return [cell for row in self.rows for cell in row.cells]
+
+    def relative_speed(self, row: Row) -> float | None:
+        """Training speed of a row in multiples of the row that it is compared with; None if it was not measured."""
+        reference = self.grid.reference(row).key
+        return self.speed[row.key] / self.speed[reference] if {row.key, reference} <= self.speed.keys() else None
 
     @property
     def num_planned(self) -> int:

@@ -86,7 +86,14 @@ def rows_csv(study: Study) -> str:
     """One line per row of the table: mean and sample deviation of every quantity over the seeds."""
     head = ["row", "label", "part", "model", "seeds", "sees_order", "num_parameters", "gflops"]
     head += [f"{name}_{kind}" for name in _SUMMARISED for kind in ("mean", "deviation")]
-    head += ["gap_mean", "gap_half_width_95", "paper_ssv1_top1_percent", "paper_ssv2_top1_percent"]
+    head += [
+        "gap_mean",
+        "gap_half_width_95",
+        "step_clips_per_second",
+        "relative_speed",
+        "paper_ssv1_top1_percent",
+        "paper_ssv2_top1_percent",
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
@@ -99,7 +106,7 @@ def rows_csv(study: Study) -> str:
             summary = result.summary(name)
             line += [None, None] if summary is None else [summary.mean, summary.deviation]
         line += [None, None] if result.gap is None else [result.gap.mean, result.gap.half_width]
-        line += [row.paper_ssv1, row.paper_ssv2]
+        line += [study.speed.get(row.key), study.relative_speed(row), row.paper_ssv1, row.paper_ssv2]
         writer.writerow(["" if value is None else value for value in line])
     return text.getvalue()
 
@@ -109,7 +116,7 @@ def rows_csv(study: Study) -> str:
 
 def _head(study: Study) -> list[str]:
     head = ["model", "top-1 %", "direction %", "sees order", f"gap to {study.grid.row(study.grid.references[0]).label}"]
-    head += ["played backwards %", "parameters", "GFLOPs", "clips/s", "memory MiB"]
+    head += ["played backwards %", "parameters", "GFLOPs", "clips/s", "relative speed", "memory MiB"]
     if any(result.row.paper_ssv1 is not None for result in study.rows):
         head.append("paper, SSv1 %")
     if any(result.row.paper_ssv2 is not None for result in study.rows):
@@ -117,8 +124,9 @@ def _head(study: Study) -> list[str]:
     return head
 
 
-def _line(result: RowResult, head: Sequence[str]) -> list[str]:
+def _line(study: Study, result: RowResult, head: Sequence[str]) -> list[str]:
     row = result.row
+    speed = study.relative_speed(row)
     if result.cells:
         parameters, gflops = f"{result.cells[0].num_parameters / 1e6:.3f} M", f"{result.cells[0].gflops:.4f}"
     else:
@@ -133,6 +141,7 @@ def _line(result: RowResult, head: Sequence[str]) -> list[str]:
         parameters,
         gflops,
         _plain(result.summary("clips_per_second"), ".0f"),
+        "-" if speed is None else f"{speed:.2f}",
         _plain(result.summary("peak_memory_mib"), ".0f"),
     ]
     if "paper, SSv1 %" in head:
@@ -145,7 +154,7 @@ def _line(result: RowResult, head: Sequence[str]) -> list[str]:
 def table(study: Study) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Head of the table, and its lines as (part, texts)."""
     head = _head(study)
-    return head, [(result.row.part, _line(result, head)) for result in study.rows]
+    return head, [(result.row.part, _line(study, result, head)) for result in study.rows]
 
 
 def _notes(study: Study) -> list[str]:
@@ -166,6 +175,9 @@ def _notes(study: Study) -> list[str]:
             if budget.accelerator == "cpu"
             else "allocated on the GPU at its peak."
         ),
+        "Clips/s: of the cells as they trained, loading included; cells that run side by side share the machine. "
+        "Relative speed: training steps per second on clips in memory, as a multiple of the row that gaps refer to; "
+        "all rows take turns in one process, medians.",
         "The paper's numbers were measured on Something-Something V1 and V2 with ResNet-50 networks: another data set "
         "and other training. Only the order of the rows can be compared, not the values.",
     ]

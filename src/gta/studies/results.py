@@ -55,8 +55,8 @@ class CellResult:
     clips_per_second: float
     """Training clips per second: median over the epochs, loading included."""
     train_seconds: float
-    peak_memory_mib: float
-    """Peak memory of the training: allocated on the GPU, or what the process grew by on a CPU."""
+    peak_memory_mib: float | None
+    """Peak memory of the training: allocated on the GPU, or what the process grew by on a CPU (None if unknown)."""
     curves: Mapping[str, Sequence[float | None]]
     """Quantity -> one value per epoch."""
     model: Mapping[str, Any]

@@ -30,6 +30,7 @@ from gta.studies.runner import (
     start_process,
 )
 from gta.studies.specification import specify
+from gta.studies.speed import read_speed, study_speed
 
 VIDEOS = "videos"
 FRAMES = "frames"
@@ -95,8 +96,9 @@ def run_study(
                 )
             with shown(grid, console=console) as show:
                 run_cells(cells, jobs=jobs, start=partial(start_process, num_threads=num_threads), on_change=show)
-        report = write_study(_study(grid, cells, splits, seeds, command), folder)
-    error = failure(cells)
+        error = failure(cells)
+        speed = _speed(grid, folder, splits[0], num_threads, measure=train and error is None, console=console)
+        report = write_study(_study(grid, cells, splits, seeds, command, speed), folder)
     if error is not None:
         raise error
     return report
@@ -130,7 +132,24 @@ def _store(budget: Budget, splits: Iterable[VideoList], folder: Path, *, needed:
     return folder / FRAMES
 
 
-def _study(grid: Grid, cells: list[Cell], splits: list[VideoList], seeds: tuple[int, ...], command: str) -> Study:
+def _speed(
+    grid: Grid, folder: Path, videos: VideoList, num_threads: int, *, measure: bool, console: Console
+) -> dict[str, float]:
+    """Training speed of the rows, all in turn: measured once the cells are done, or what was measured before."""
+    if not measure:
+        return (read_speed(folder) or {}).get("clips_per_second", {})
+    with console.status("measuring the speed of training, all rows in turn"):
+        return study_speed(grid, folder, num_classes=len(videos.classes), num_threads=num_threads)
+
+
+def _study(
+    grid: Grid,
+    cells: list[Cell],
+    splits: list[VideoList],
+    seeds: tuple[int, ...],
+    command: str,
+    speed: dict[str, float],
+) -> Study:
     train, val = splits
     classes = train.classes
     synthetic = set(classes) <= set(ACTION_BY_NAME)
@@ -146,4 +165,4 @@ def _study(grid: Grid, cells: list[Cell], splits: list[VideoList], seeds: tuple[
     else:
         data += f" from {train.root.name}."
     results = [cell.result for cell in cells if cell.result is not None]
-    return Study(grid, collect(grid, results), seeds, ceiling, data, command)
+    return Study(grid, collect(grid, results), seeds, ceiling, data, command, speed)

@@ -1,0 +1,109 @@
+"""How fast the rows of a grid train, compared in one run: all of them take turns in one process.
+
+The clips/s of the cells cannot tell this: cells run side by side and hours apart, on machines that others share.
+"""
+
+import contextlib
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gta.data.transforms import Normalize
+from gta.engine.optim import create_optimizer, gradient_norm
+from gta.files import write_json
+from gta.studies.cell import describe_machine, row_clip, row_model
+from gta.studies.grids import Budget, Grid, Row
+
+SPEED = "speed.json"
+"""File in the study's folder."""
+
+_ROUNDS = 7
+_AUTOCAST = {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def study_speed(grid: Grid, folder: Path, *, num_classes: int, num_threads: int) -> dict[str, float]:
+    """Clips per second of every row's training step; measured once per study and machine, then read from its folder."""
+    machine = describe_machine(num_threads)
+    known = read_speed(folder)
+    if known and known["machine"] == machine:
+        return known["clips_per_second"]
+    speed = measure_speed(grid, num_classes=num_classes, num_threads=num_threads)
+    write_json(folder / SPEED, {"machine": machine, "rounds": _ROUNDS, "clips_per_second": speed})
+    return speed
+
+
+def read_speed(folder: Path) -> dict[str, Any] | None:
+    """What `study_speed` wrote; None if there is nothing (yet), or nothing that can be read: it is measured anew."""
+    try:
+        return json.loads((folder / SPEED).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def measure_speed(grid: Grid, *, num_classes: int, num_threads: int, rounds: int = _ROUNDS) -> dict[str, float]:
+    """Median clips per second of each row's forward pass, backward pass and optimiser step, clips in memory.
+
+    Args:
+        grid: rows and budget.
+        num_classes: K.
+        num_threads: CPU threads.
+        rounds: steps of each row; in every round each row takes one, after one step that warms it up.
+
+    Returns:
+        Key of the row -> clips per second.
+    """
+    former = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        steps = {row.key: _stepper(row, grid.budget, num_classes) for row in grid.rows}
+        seconds: dict[str, list[float]] = {key: [] for key in steps}
+        for turn in range(rounds + 1):
+            for key, step in steps.items():
+                began = time.perf_counter()
+                step()
+                if turn:
+                    seconds[key].append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(former)
+    return {key: grid.budget.batch_size / statistics.median(values) for key, values in seconds.items()}
+
+
+def _stepper(row: Row, budget: Budget, num_classes: int) -> Callable[[], None]:
+    """Make the function that does one training step of a row's model on random clips, and waits for its end."""
+    device = torch.device("cuda" if budget.accelerator == "gpu" else "cpu")
+    clip = row_clip(row, budget)
+    model = row_model(row, budget, num_classes).to(device).train()
+    if budget.compile:
+        model.compile()
+    prepare = Normalize(clip.mean, clip.std).to(device)
+    shape = (budget.batch_size, 3, clip.num_frames, clip.crop_size, clip.crop_size)
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    labels = torch.randint(0, num_classes, (budget.batch_size,), device=device)
+    optimizer = create_optimizer(model, budget.optim, global_batch=budget.batch_size)
+    parameters = list(model.parameters())
+    dtype = _AUTOCAST[budget.precision]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext():
+            loss = _loss(model, prepare(clips), labels)
+        loss.backward()
+        norm = gradient_norm(parameters)
+        if budget.optim.clip_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, budget.optim.clip_grad_norm, norm)
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return step
+
+
+def _loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    logits = model(images.contiguous(memory_format=torch.channels_last_3d))
+    return nn.functional.cross_entropy(logits.float(), labels)
