@@ -95,6 +95,7 @@ VARIANTS: dict[str, Variant] = {
     "learning rate of M x 10": Variant(mixing_lr_factor=10.0),
     "weight decay on M": Variant(decay_mixing=True),
     "gamma of the last norm 1": Variant(gamma=1.0),
+    "region logits start x 8": Variant(region_scale=8.0),
     "region GTA alone, default": Variant(row="region"),
     "region GTA alone, region logits start x 8": Variant(row="region", region_scale=8.0),
     "region GTA alone, R = 32": Variant(row="region", num_regions=32),
@@ -165,16 +166,16 @@ def train(variant: Variant, *, data: Path, store: Path, seed: int, folder: Path)
     return [*(line["train_loss"] for line in result.rows[quarter - 1 :: quarter]), result.rows[-1]["val_top1"]]
 
 
-def report(results: dict[tuple[str, int], list[float]], variants: list[str], seeds: int) -> str:
+def report(results: dict[tuple[str, int], list[float]], variants: list[str], seeds: range) -> str:
     """The Markdown table."""
     columns = len(next(iter(results.values())))
     quarters = " | ".join(f"loss, quarter {n}" for n in range(1, columns))
     lines = [f"| variant | {quarters} | top-1 % | lowest run |", "| --- |" + " ---: |" * (columns + 1)]
     for name in variants:
-        runs = [results[name, seed] for seed in range(seeds)]
+        runs = [results[name, seed] for seed in seeds]
         means = [statistics.fmean(values) for values in zip(*runs, strict=True)]
         tops = [100 * run[-1] for run in runs]
-        spread = f" ± {statistics.stdev(tops):.1f}" if seeds > 1 else ""
+        spread = f" ± {statistics.stdev(tops):.1f}" if len(seeds) > 1 else ""
         losses = " | ".join(f"{value:.3f}" for value in means[:-1])
         lines.append(f"| {name} | {losses} | {statistics.fmean(tops):.1f}{spread} | {min(tops):.1f} |")
     budget = create_grid("table3").budget
@@ -183,7 +184,7 @@ def report(results: dict[tuple[str, int], list[float]], variants: list[str], see
         "",
         f"{budget.num_train:,} training and {budget.num_val} held-out synthetic videos, {budget.epochs} epochs, "
         f"batches of {budget.batch_size}, {budget.optim.optimizer} with learning rate {budget.optim.lr:g}; "
-        f"mean ± sample deviation over {seeds} seed(s), final weights. {describe_machine(1)}.",
+        f"mean ± sample deviation over seeds {seeds[0]} to {seeds[-1]}, final weights. {describe_machine(1)}.",
         "",
         f"Versions: {versions}.",
     ]
@@ -194,7 +195,8 @@ def main() -> None:
     """Run the variants and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("runs/benchmarks/videos"), help="folder of synthetic videos")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each variant")
+    parser.add_argument("--first-seed", type=int, default=0, help="the seeds are this one and those after it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="names; all if not given")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} in docs/results")
@@ -209,10 +211,11 @@ def main() -> None:
     prepare_videos(create_grid("table3").budget, options.data, num_workers=options.jobs)
     parts = [open_videos(options.data, "train"), open_videos(options.data, "val")]
     build_store(store, [record for part in parts for record in part.records])
-    todo = [(name, seed) for seed in range(options.seeds) for name in options.variants]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    todo = [(name, seed) for seed in seeds for name in options.variants]
     with tempfile.TemporaryDirectory() as scratch:
         results = run_all(todo, options, Path(scratch))
-    text = report(results, options.variants, options.seeds)
+    text = report(results, options.variants, seeds)
     print(text)
     if options.write:
         notes = RESULTS.read_text(encoding="utf-8").partition(_NOTES) if RESULTS.exists() else ("", "", "")
