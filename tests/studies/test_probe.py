@@ -116,6 +116,20 @@ def test_json_is_complete_and_plain():
     assert values["shuffled_top1"]["permutations"] == 3
 
 
+def test_labels_that_the_model_does_not_know_have_movements_but_no_accuracies():
+    known, result = run(ReadsTime()), run(ReadsTime(), foreign=("cat", "dog", "cow"))
+    values = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert values["sees_order"]
+    assert values["treatments"][REVERSED]["top1"] is None
+    assert values["treatments"][REVERSED]["share_of_predictions_changed"] == pytest.approx(7 / 10)
+    assert values["shuffled_top1"] is None
+    assert list(values["per_class"]) == ["cat", "dog", "cow"]
+    assert values["per_class"]["cat"]["top1"][ORDERED] is None
+    np.testing.assert_array_equal(result.sensitivity(), known.sensitivity())
+    with pytest.raises(ValueError, match="no accuracy"):
+        result.top1(ORDERED)
+
+
 def test_modes_are_put_back():
     model = ReadsTime().train()
     run(model)

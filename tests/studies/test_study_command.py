@@ -40,6 +40,8 @@ def test_study_then_again_then_probe(tmp_path, capsys):
     assert [path.stat().st_mtime_ns for path in (cell / RESULT, folder / SPEED)] == finished
     assert run([*command, "--epochs", "2"]) == 2
     assert "another budget" in capsys.readouterr().err
+    assert run(["study", str(grid), "--output", str(folder), "--report-only"]) == 0  # the folder knows the rest
+    assert "| TAPE | 1 |" in (folder / "report.md").read_text()
 
     checkpoint = cell / "run" / "last.ckpt"
     assert run(["probe", str(checkpoint), "--permutations", "2", "--num-workers", "0"]) == 0
@@ -59,6 +61,31 @@ def test_a_grid_for_gpus_is_refused_before_any_work(tmp_path, capsys):
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"model": "tiny_gtaa"}, "tiny_gtaa"),
+        ({"model": "tiny_gta", "num_groups": 7}, "7 groups"),
+        ({"model": "tiny_gta", "at": {"res9": 1}}, "res9"),
+    ],
+)
+def test_a_row_that_cannot_be_built_is_named_before_any_work(tmp_path, capsys, row, words):
+    grid = tmp_path / "mine.json"
+    grid.write_text(json.dumps({"rows": [{"key": "mine", "label": "Mine", **row}]}))
+    assert run(["study", str(grid), "--output", str(tmp_path / "study")]) == 2
+    error = capsys.readouterr().err
+    assert "row 'mine'" in error
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "study").exists()
+
+
+def test_rows_are_kept_with_those_that_they_are_compared_with():
+    grid = choose_grid(StudyArguments(grid="table1", rows=("slowfast", "slowfast-nl")))
+    assert [row.key for row in grid.rows] == ["slowfast", "slowfast-nl", "slowfast-gta"]
+    assert grid.references == ("slowfast-gta",)
+
+
 def test_choosing_rows_and_budget():
     grid = choose_grid(StudyArguments(grid="table3", rows=("sa", "ta"), epochs=2, num_train=99))
     assert [row.key for row in grid.rows] == ["sa", "ta", "gta"]
@@ -72,6 +99,7 @@ def test_choosing_rows_and_budget():
         (["study", "table7"], "'table7' is not a grid"),
         (["study", "nowhere.json"], "nowhere.json: no such grid file"),
         (["study", "table1", "--rows", "x"], "'x' is not a row"),
+        (["study", "table1", "--rows"], "--rows names no row"),
         (["study", "table1", "--seeds", "0"], "--seeds is 0"),
         (["probe", "nowhere.ckpt"], "nowhere.ckpt: no such checkpoint"),
         (["probe", "nowhere.ckpt", "--permutations", "0"], "--permutations is 0"),

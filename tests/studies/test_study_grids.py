@@ -61,6 +61,13 @@ def test_grid_of_ones_own():
         ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "budgets": {}}, "budgets"),
         ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "reference": "z"}, "'z'"),
         ({"rows": [{"key": "a", "label": "A", "model": "tiny"}] * 2}, "more than one"),
+        ({"rows": [{"key": "a"}]}, "row 1 ('a'): a Row needs label, model"),
+        (
+            {"rows": [{"key": "a", "label": "A", "model": "tiny", "num_groups": "eight"}]},
+            "num_groups of a Row is 'eight'",
+        ),
+        ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "budget": {"epochs": 0}}, "epochs of the budget is 0"),
+        ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "budget": {"precision": "fp8"}}, "'32' or 'bf16'"),
         ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "budget": {"optim": {"lr": -1}}}, "lr"),
     ],
 )

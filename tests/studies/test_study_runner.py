@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -12,7 +14,17 @@ from gta.errors import RunFolderError
 from gta.studies.grids import Budget, Grid, Row
 from gta.studies.progress import progress_table, shown
 from gta.studies.results import RESULT, result_to_json
-from gta.studies.runner import check_folder, claim_folder, failure, plan_cells, run_cells, sole_user, states
+from gta.studies.runner import (
+    check_folder,
+    claim_folder,
+    failure,
+    finished_seeds,
+    plan_cells,
+    run_cells,
+    sole_user,
+    states,
+    stored_study,
+)
 from gta.studies.specification import LOG
 
 GRID = Grid(
@@ -83,8 +95,11 @@ def test_folder_of_another_study_is_refused(tmp_path):
         claim_folder(tmp_path / "s", other, None)
     with pytest.raises(RunFolderError, match="other rows"):
         claim_folder(tmp_path / "s", Grid("g", "G", "?", GRID.rows[:1], ("a",), Budget(epochs=3)), None)
+    more = Grid("g", "G", "?", (*GRID.rows, Row("c", "C", "tiny_nl")), ("a",), Budget(epochs=3))
+    claim_folder(tmp_path / "s", more, None)  # rows may be added
+    assert stored_study(tmp_path / "s") == (more, None)
     with pytest.raises(RunFolderError, match="other videos"):
-        claim_folder(tmp_path / "s", GRID, tmp_path)
+        claim_folder(tmp_path / "s", more, tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(RunFolderError, match="holds no study"):
@@ -107,10 +122,36 @@ def test_a_report_needs_a_study(tmp_path):
 
 
 def test_only_one_study_at_a_time(tmp_path):
-    with sole_user(tmp_path), pytest.raises(RunFolderError, match="another gta study"), sole_user(tmp_path):
+    impatient = partial(sole_user, tmp_path, patience=0.0)
+    with sole_user(tmp_path), pytest.raises(RunFolderError, match="another gta study"), impatient():
         pass
-    with sole_user(tmp_path):
+    with impatient():
         pass
+
+
+def test_cells_of_a_killed_study_hold_the_folder_until_they_end(tmp_path):
+    with sole_user(tmp_path) as lock:
+        cell = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,))
+    with pytest.raises(RunFolderError, match="another gta study"), sole_user(tmp_path, patience=0.0):
+        pass
+    threading.Timer(0.5, cell.stdin.close).start()
+    with sole_user(tmp_path, patience=20.0):  # waits for the cell
+        assert cell.wait(5) is not None
+
+
+def test_seeds_that_are_finished_are_found(result, tmp_path):
+    cells = plan_cells(GRID, (0, 3), tmp_path)
+    run_cells(cells, jobs=2, start=starter(result, fail=("b",)), on_change=lambda now: None)
+    (tmp_path / "cells" / "a" / "seedling").mkdir()
+    assert finished_seeds(GRID, tmp_path) == {0, 3}
+
+
+def test_the_class_of_an_error_is_left_out_of_the_message(result, tmp_path):
+    cells = plan_cells(GRID, (0,), tmp_path)
+    cells[0].state = "failed"
+    cells[0].folder.mkdir(parents=True)
+    (cells[0].folder / LOG).write_text("Traceback\ngta.errors.DataError: d: no videos\n")
+    assert "a, seed 0 failed: d: no videos: see" in str(failure(cells))
 
 
 def test_progress_on_a_terminal_and_elsewhere(result, tmp_path):

@@ -50,6 +50,14 @@ def test_ceiling_is_computed_from_the_classes():
     assert permutation_invariant_ceiling((*CLASSES[:4], "Shaking something")) == 3 / 5
 
 
+def test_ceiling_counts_the_videos_of_each_class():
+    left, right = CLASSES[0], REVERSALS[CLASSES[0]]
+    assert permutation_invariant_ceiling({left: 30, right: 10, "Shaking something": 60}) == pytest.approx(0.9)
+    assert permutation_invariant_ceiling(dict.fromkeys(CLASSES, 40)) == 9 / 16
+    with pytest.raises(ValueError, match="0 classes"):
+        permutation_invariant_ceiling({left: 0})
+
+
 def test_ceiling_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="0 classes"):
         permutation_invariant_ceiling(())

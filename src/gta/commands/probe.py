@@ -1,6 +1,8 @@
 """`gta probe`: what a trained model makes of the order of frames."""
 
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,13 +18,15 @@ if TYPE_CHECKING:
 RESULTS = "probe.json"
 _CLASSES_IN_TERMINAL = 40
 _CLASSES_IN_PICTURE = 120
+_WIDTH_OF_FILES = 160
 
 
 @dataclass(frozen=True)
 class ProbeArguments:
     """Measure what a model makes of the order of frames: videos played in order, reversed, shuffled, one frame only.
 
-    Works with every checkpoint and every data set; by default with the checkpoint's own validation videos.
+    Works with every checkpoint and every data set; by default with the checkpoint's own validation videos. Where the
+    data set has other classes than the model, it measures how far the predictions move, without accuracies.
     """
 
     checkpoint: tyro.conf.Positional[Path]
@@ -88,7 +92,18 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     clip = clip_protocol(checkpoint)
     check_writable(_folder(options) / RESULTS)
     source = find_source(options.checkpoint, options.data, options.layout, options.fold)
-    videos = open_videos(source.root, options.split, layout=source.layout, classes=checkpoint.classes, fold=source.fold)
+    opened = partial(open_videos, source.root, options.split, layout=source.layout, fold=source.fold)
+    videos = opened()
+    strange = sorted(set(videos.classes) - set(checkpoint.classes))
+    foreign = videos.classes if strange else None
+    if strange:
+        print(
+            f"{source.root}: '{strange[0]}' is not among the model's {len(checkpoint.classes)} classes: "
+            "movements are measured, accuracies are not",
+            file=sys.stderr,
+        )
+    else:
+        videos = opened(classes=checkpoint.classes)
     device = choose_device(options.device)
     model = build_model(checkpoint).to(device)
     loader = build_loader(
@@ -107,6 +122,7 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
             prepare=Normalize(clip.mean, clip.std).to(device),
             classes=checkpoint.classes,
             reversals=checkpoint.reversals,
+            foreign=foreign,
             averaging=clip.averaging,
             num_permutations=options.permutations,
             seed=options.seed,
@@ -135,12 +151,14 @@ def _write(result: "ProbeResult", source: Source, options: ProbeArguments) -> No
     }
     folder = _folder(options)
     write_json(folder / RESULTS, {**about, **result.to_json()})
-    accuracies = {name: result.top1(name) for name in result.treatments}
-    figures = {"accuracy.png": probe_figure(accuracies, title=f"{len(result.labels)} videos, {options.split}")}
+    figures = {}
+    if result.foreign is None:
+        accuracies = {name: result.top1(name) for name in result.treatments}
+        figures["accuracy.png"] = probe_figure(accuracies, title=f"{len(result.labels)} videos, {options.split}")
     sensitivity = result.sensitivity()
     most_first = np.argsort(-np.nan_to_num(sensitivity[:, 0], nan=-1.0), kind="stable").tolist()
     seen = [label for label in most_first if not np.isnan(sensitivity[label]).all()][:_CLASSES_IN_PICTURE]
-    names = [result.classes[label] for label in seen]
+    names = [result.names[label] for label in seen]
     figures["sensitivity.png"] = sensitivity_figure(names, ("reversed", "shuffled", "one frame"), sensitivity[seen])
     for name, figure in figures.items():
         with atomic_path(folder / name) as temporary:
@@ -154,23 +172,22 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
 
     values = result.to_json()
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:  # names of classes are cut to fit a terminal, not a file
+        console.width = _WIDTH_OF_FILES
     table = Table(title=f"{len(result.labels)} videos of {root} ({options.split})", title_justify="left")
     heads = ("frames", "top-1 %", "top-5 %", "direction %", "predictions changed %", "movement")
     for number, name in enumerate(heads):
         table.add_column(name, justify="right" if number else "left")
     for name, row in values["treatments"].items():
-        direction = row["direction_accuracy"]
         table.add_row(
             name,
-            f"{100 * row['top1']:.2f}",
-            f"{100 * row['top5']:.2f}",
-            "-" if direction is None else f"{100 * direction:.2f}",
+            *map(_percent, (row["top1"], row["top5"], row["direction_accuracy"])),
             f"{100 * row['share_of_predictions_changed']:.2f}",
             f"{row['movement']:.3f}",
         )
     console.print(table)
     shuffled = values["shuffled_top1"]
-    if shuffled["sample_deviation"] is not None:
+    if shuffled is not None and shuffled["sample_deviation"] is not None:
         deviation = f" ± {100 * shuffled['sample_deviation']:.2f}"
         console.print(
             f"shuffled: {100 * shuffled['mean']:.2f}{deviation} % over {shuffled['permutations']} permutations"
@@ -188,6 +205,10 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
         console.print(f"left out: {path}: {reason}", markup=False)
 
 
+def _percent(share: float | None, digits: int = 2) -> str:
+    return "-" if share is None else f"{100 * share:.{digits}f}"
+
+
 def _class_table(per_class: dict[str, Any]) -> Any:
     """The classes whose predictions move most when the video is reversed."""
     from rich.table import Table
@@ -195,15 +216,15 @@ def _class_table(per_class: dict[str, Any]) -> Any:
     table = Table(title="temporal sensitivity: how far the prediction moves, 0 to 1", title_justify="left")
     heads = ("class", "videos", "top-1 %", "reversed", "shuffled", "one frame", "read as its reversal %")
     for number, name in enumerate(heads):
-        table.add_column(name, justify="right" if number else "left")
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
     ordered = sorted(per_class.items(), key=lambda item: -item[1]["sensitivity"]["reversed"])
     for name, row in ordered[:_CLASSES_IN_TERMINAL]:
-        flips = row["taken_for_its_reversal_when_reversed"]
+        flips: float | None = row["taken_for_its_reversal_when_reversed"]
         table.add_row(
             name,
             str(row["num_videos"]),
-            f"{100 * row['top1']['in order']:.1f}",
+            _percent(row["top1"]["in order"], 1),
             *(f"{row['sensitivity'][key]:.3f}" for key in ("reversed", "shuffled", "one frame")),
-            "-" if flips is None else f"{100 * flips:.1f}",
+            _percent(flips, 1),
         )
     return table

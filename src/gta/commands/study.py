@@ -43,19 +43,21 @@ class StudyArguments:
     num_val: int | None = None
     """Synthetic held-out videos; the grid's own number if not given."""
     rows: tuple[str, ...] | None = None
-    """Only these rows (their keys, as `--print` shows them) and the row that all are compared with."""
+    """Only these rows (their keys, as `--print` shows them) and those that they are compared with."""
     list: bool = False
     """Show the ready grids and end."""
     print: bool = False
     """Show the grid as JSON and end."""
     report_only: bool = False
-    """Write the report of the cells that are finished; train nothing."""
+    """Write the report of the cells in the study's folder that are finished; train nothing."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "jobs", "threads", "epochs", "num_train", "num_val"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"--{name.replace('_', '-')} is {value}: it must be 1 or more")
+        if self.rows == ():
+            raise OptionError("--rows names no row: name some, or leave the option out for all")
 
 
 def main(arguments: list[str]) -> None:
@@ -72,12 +74,17 @@ def main(arguments: list[str]) -> None:
     from gta.studies.study import run_study
 
     folder = options.output or Path("runs/study") / f"{grid.name}-{options.size}"
+    data = options.data
+    if options.report_only:
+        from gta.studies.runner import stored_study
+
+        grid, data = stored_study(folder)
     jobs = options.jobs or (1 if grid.budget.accelerator == "gpu" else os.cpu_count() or 1)
     report = run_study(
         grid,
         folder,
         seeds=tuple(range(options.seeds)),
-        data=options.data,
+        data=data,
         jobs=jobs,
         num_threads=options.threads,
         train=not options.report_only,
@@ -116,7 +123,7 @@ def choose_grid(options: StudyArguments) -> Grid:
     unknown = [key for key in options.rows if key not in keys]
     if unknown:
         raise OptionError(f"--rows: '{unknown[0]}' is not a row of {grid.name}: choose from {', '.join(keys)}")
-    kept = {*options.rows, grid.references[0]}
+    kept = {key for name in options.rows for key in (name, grid.reference(grid.row(name)).key)}
     return replace(
         grid,
         rows=tuple(row for row in grid.rows if row.key in kept),

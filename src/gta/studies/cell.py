@@ -25,6 +25,7 @@ from gta.data.transforms import Normalize
 from gta.engine.checkpoint import describe, library_versions
 from gta.engine.fit import FitResult, fit
 from gta.engine.metrics import summarise
+from gta.engine.run_folder import LAST
 from gta.files import write_json
 from gta.models.classifier import VideoClassifier
 from gta.models.flops import count_flops
@@ -122,6 +123,7 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         validate_every=max(1, budget.epochs // 4),
         checkpoint_minutes=1.0,
     )
+    resumed = (folder / RUN / LAST).exists()  # then this process sees a part of the training only
     before = process_memory_mib()
     fitted = fit(
         model,
@@ -148,10 +150,11 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         reversals=videos.reversals,
         averaging=clip.averaging,
         num_permutations=_PERMUTATIONS,
-        seed=0,
-        precision=budget.precision,
+        seed=0,  # in 32-bit arithmetic: whether a model sees the order must not drown in rounding
     )
-    result = _result(row, seed, model, fitted, probed, gflops, _peak_memory_mib(before), num_threads)
+    memory = None if resumed else _peak_memory_mib(before, budget.accelerator)
+    machine = describe_machine(num_threads, budget.accelerator)
+    result = _result(row, seed, model, fitted, probed, gflops, memory, machine)
     fitted.best_checkpoint.unlink(missing_ok=True)  # the study judges the final weights; no epoch is picked
     write_json(folder / RESULT, result_to_json(result))
     return result
@@ -165,7 +168,7 @@ def _result(
     probed: ProbeResult,
     gflops: float,
     peak_memory_mib: float | None,
-    num_threads: int,
+    machine: str,
 ) -> CellResult:
     measures = summarise(probed.scores[ORDERED], probed.labels, probed.classes, dict(probed.reversals))
     seconds, rates = _timing(fitted.folder)
@@ -192,7 +195,7 @@ def _result(
         curves={name: [line.get(name) for line in fitted.rows] for name in names},
         model=model.arguments,
         versions=library_versions(),
-        machine=describe_machine(num_threads),
+        machine=machine,
     )
 
 
@@ -213,17 +216,17 @@ def process_memory_mib() -> tuple[float, float] | None:
     return None if now is None or peak is None else (int(now[1]) / 1024, int(peak[1]) / 1024)
 
 
-def _peak_memory_mib(before: tuple[float, float] | None) -> float | None:
+def _peak_memory_mib(before: tuple[float, float] | None, accelerator: str) -> float | None:
     """Peak memory of the training: allocated on the GPU, or what the process has grown by since `before`."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+    if accelerator == "gpu":
         return torch.cuda.max_memory_allocated() / _MIB
     after = process_memory_mib()
     return None if before is None or after is None else after[1] - before[0]
 
 
-def describe_machine(num_threads: int) -> str:
+def describe_machine(num_threads: int, accelerator: str = "cpu") -> str:
     """Name of the GPU, or of the processor and the number of threads."""
-    if torch.cuda.is_available():
+    if accelerator == "gpu":
         return torch.cuda.get_device_name()
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

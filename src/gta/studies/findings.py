@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gta.studies.grids import Grid, Row
 from gta.studies.results import CellResult, RowResult
-from gta.studies.statistics import Summary, paired_gap, ranks
+from gta.studies.statistics import Summary, paired_gap, proportion_error, ranks
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,22 @@ def findings(study: Study) -> list[str]:
     finished = [result for result in study.rows if result.cells]
     if study.ceiling is not None and finished:
         lines += _ceiling_findings(finished, study.ceiling)
-    for part in dict.fromkeys(result.row.part for result in finished):
-        lines += _order_findings([result for result in finished if result.row.part == part], part)
+    for results, where in _groups(study.grid, finished):
+        lines += _order_findings(results, where)
     return lines
+
+
+def _groups(grid: Grid, finished: Sequence[RowResult]) -> list[tuple[list[RowResult], str]]:
+    """The rows that are compared with each other, and their heading: those that have the same reference."""
+    groups: dict[str, list[RowResult]] = {}
+    for result in finished:
+        groups.setdefault(grid.reference(result.row).key, []).append(result)
+    several = len(groups) > 1
+    return [(results, grid.row(key).part if several else "") for key, results in groups.items()]
+
+
+_ERRORS_ALLOWED = 3
+"""Standard errors by which the best of several runs may exceed an expected value without contradicting it."""
 
 
 def _ceiling_findings(finished: Sequence[RowResult], ceiling: float) -> list[str]:
@@ -56,8 +69,10 @@ def _ceiling_findings(finished: Sequence[RowResult], ceiling: float) -> list[str
     seeing = [result for result in finished if result.sees_order]
     lines = []
     if blind:
-        worst = max(cell.top1 for result in blind for cell in result.cells)
-        verdict = "at or under" if worst <= ceiling else "ABOVE"
+        worst, count = max((cell.top1, cell.num_videos) for result in blind for cell in result.cells)
+        margin = _ERRORS_ALLOWED * proportion_error(ceiling, count)
+        verdict = "at or under" if worst <= ceiling else "above (within sampling error)"
+        verdict = verdict if worst <= ceiling + margin else "ABOVE"
         names = "; ".join(_name(result) for result in blind)
         lines.append(
             f"Blind to the order of frames, as measured: {names}. Their best run reaches {100 * worst:.1f} %, "
@@ -72,36 +87,48 @@ def _ceiling_findings(finished: Sequence[RowResult], ceiling: float) -> list[str
     return lines
 
 
-def _order_findings(results: Sequence[RowResult], part: str) -> list[str]:
-    """Compare the order of the rows by mean top-1 with the paper's, within one part of the table."""
+def _order_findings(results: Sequence[RowResult], where: str) -> list[str]:
+    """Compare the order of rows by mean top-1 with the paper's, and say where the reference row stands."""
     means = {result.row.key: summary.mean for result in results if (summary := result.summary("top1"))}
-    names = {result.row.key: result.row.label for result in results}
+    parts = {result.row.part for result in results}
+    names = {result.row.key: _name(result) if len(parts) > 1 else result.row.label for result in results}
     place = ranks(means)
     order = sorted(means, key=lambda key: place[key])
-    where = f"{part}: " if part else ""
-    lines = [f"{where}order by mean top-1: {', '.join(f'{names[key]} ({100 * means[key]:.1f})' for key in order)}."]
+    where = f"{where}: " if where else ""
+    lines = [f"{where}order by mean top-1: {'; '.join(f'{names[key]} ({100 * means[key]:.1f})' for key in order)}."]
+    reference = next((result.row.key for result in results if result.is_reference), None)
+    if reference is not None:
+        lines.append(f"{where}{names[reference]} has place {place[reference]} of {len(place)}.")
+    return lines + _paper_findings(results, names, means, where)
+
+
+def _paper_findings(
+    results: Sequence[RowResult], names: Mapping[str, str], means: Mapping[str, float], where: str
+) -> list[str]:
+    """Which pairs of rows stand in the paper's order, and which of these comparisons the seeds can tell."""
     paper = {result.row.key: value for result in results if (value := result.row.paper_ssv1) is not None}
     shared = [key for key in means if key in paper]
     runs = {result.row.key: {cell.seed: cell.top1 for cell in result.cells} for result in results}
-    differing = [
-        f"{names[first]} / {names[second]}{_doubt(paired_gap(runs[first], runs[second]))}"
-        for i, first in enumerate(shared)
-        for second in shared[i + 1 :]
-        if (means[first] - means[second]) * (paper[first] - paper[second]) < 0
-    ]
-    total = len(shared) * (len(shared) - 1) // 2
-    if total:
-        lines.append(
-            f"{where}{total - len(differing)} of {total} pairs of rows stand in the paper's order (SSv1)"
-            + (f"; the others: {', '.join(differing)}." if differing else ".")
-        )
-    return lines
+    pairs = [(one, other) for i, one in enumerate(shared) for other in shared[i + 1 :] if paper[one] != paper[other]]
+    differing, doubtful = [], 0
+    for one, other in pairs:
+        told_apart = _told_apart(paired_gap(runs[one], runs[other]))
+        if (means[one] - means[other]) * (paper[one] - paper[other]) > 0:
+            doubtful += not told_apart
+        else:
+            remark = "" if told_apart else " (not told apart by these seeds)"
+            differing.append(f"{names[one]} / {names[other]}{remark}")
+    if not pairs:
+        return []
+    text = f"{where}{len(pairs) - len(differing)} of {len(pairs)} pairs of rows stand in the paper's order (SSv1)"
+    text += f", {doubtful} of them not told apart by these seeds" if doubtful else ""
+    return [text + (f"; the others: {'; '.join(differing)}." if differing else ".")]
 
 
-def _doubt(gap: Summary | None) -> str:
-    """A remark if the seeds do not tell which of two rows is better."""
+def _told_apart(gap: Summary | None) -> bool:
+    """Whether the 95 % interval of a gap excludes 0; a single seed tells nothing apart."""
     half = None if gap is None else gap.half_width
-    return "" if gap is None or half is None or abs(gap.mean) > half else " (not told apart by these seeds)"
+    return gap is not None and half is not None and abs(gap.mean) > half
 
 
 def _name(result: RowResult) -> str:

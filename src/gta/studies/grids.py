@@ -75,6 +75,16 @@ class Budget:
     cache_frames: bool = True
     """Decode each video once for the whole grid and read the small decoded frames from a file after that."""
 
+    def __post_init__(self) -> None:
+        least = {"num_train": 1, "num_val": 1, "data_seed": 0, "epochs": 1, "batch_size": 1, "num_workers": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise OptionError(f"{name} of the budget is {getattr(self, name)}: it must be {bound} or more")
+        if not 0 <= self.dropout < 1:
+            raise OptionError(f"dropout of the budget is {self.dropout}: it must lie in [0, 1)")
+        if self.precision == "fp16" and self.accelerator == "cpu":
+            raise OptionError("precision of the budget is fp16: it needs accelerator gpu; use bf16 or 32")
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -331,7 +341,7 @@ def grid_from_json(values: Any, *, source: str | Path = "grid") -> Grid:
     if unknown:
         raise OptionError(f"{source}: a grid has no field {unknown[0]!r}")
     try:
-        rows = tuple(config_from_json(Row, row) for row in values["rows"])
+        rows = tuple(_row(number, row) for number, row in enumerate(values["rows"], start=1))
         budget = config_from_json(Budget, values.get("budget", {}))
         reference = values.get("reference") or [row.key for row in rows[:1]]
         name = str(values.get("name") or Path(source).stem)
@@ -347,11 +357,15 @@ def grid_from_json(values: Any, *, source: str | Path = "grid") -> Grid:
         raise OptionError(f"{source}: {error}") from error
 
 
-def override_budget(grid: Grid, *, epochs: int | None = None, num_train: int | None = None) -> Grid:
-    """The same grid with another budget for all of its cells; None keeps a value."""
-    budget = replace(
-        grid.budget,
-        epochs=grid.budget.epochs if epochs is None else epochs,
-        num_train=grid.budget.num_train if num_train is None else num_train,
-    )
-    return replace(grid, budget=budget)
+def _row(number: int, values: Any) -> Row:
+    known = {item.name for item in fields(Row)}
+    name = f"row {number}"
+    if isinstance(values, dict):
+        name += f" ({values['key']!r})" if "key" in values else ""
+        unknown = sorted(map(str, set(values) - known))
+        if unknown:
+            raise OptionError(f"{name} has no field {unknown[0]!r}: known are {', '.join(sorted(known))}")
+    try:
+        return config_from_json(Row, values)
+    except OptionError as error:
+        raise OptionError(f"{name}: {error}") from error

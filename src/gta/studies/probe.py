@@ -36,6 +36,13 @@ class ProbeResult:
     """Treatment -> class probabilities (N, K)."""
     skipped: tuple[tuple[str, str], ...] = ()
     """Videos that could not be read: path, reason."""
+    foreign: tuple[str, ...] | None = None
+    """Names of the labels, where they are not the model's classes: then there are movements but no accuracies."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return self.classes if self.foreign is None else self.foreign
 
     @property
     def treatments(self) -> tuple[str, ...]:
@@ -60,11 +67,19 @@ class ProbeResult:
         return self.order_effect > INVARIANCE_TOLERANCE
 
     def top1(self, treatment: str) -> float:
-        """Share of the videos classified rightly under a treatment, in [0, 1]."""
+        """Share of the videos classified rightly under a treatment, in [0, 1].
+
+        Raises:
+            ValueError: the labels are not the model's classes.
+        """
+        if self.foreign is not None:
+            raise ValueError("there is no accuracy on labels that are not the model's classes")
         return float((self.scores[treatment].argmax(axis=1) == self.labels).mean())
 
     def shuffled_top1(self) -> Summary | None:
-        """Mean and sample deviation of top-1 over the shuffles; None if there are none."""
+        """Mean and sample deviation of top-1 over the shuffles; None if there are none, or no accuracies."""
+        if self.foreign is not None:
+            return None
         return summarise_values([self.top1(name) for name in self.shuffles])
 
     def movement(self, treatment: str) -> NDArray[np.float64]:
@@ -73,7 +88,7 @@ class ProbeResult:
         return gap.sum(axis=1) / 2
 
     def sensitivity(self) -> NDArray[np.float64]:
-        """Temporal sensitivity (K, 3): mean movement of each class's videos when reversed, shuffled, one frame only.
+        """Temporal sensitivity: mean movement of each label's videos when reversed, shuffled, one frame only: (K, 3).
 
         NaN for classes without videos; the shuffles are averaged.
         """
@@ -82,7 +97,7 @@ class ProbeResult:
         columns.append(np.mean(moves, axis=0) if moves else np.full(len(self.labels), np.nan))
         columns.append(self.movement(ONE_FRAME))
         table = np.stack(columns, axis=1)
-        means = np.full((len(self.classes), 3), np.nan)
+        means = np.full((len(self.names), 3), np.nan)
         for label in np.unique(self.labels):
             means[label] = table[self.labels == label].mean(axis=0)
         return means
@@ -92,6 +107,8 @@ class ProbeResult:
 
         A model that reads time as people do comes near its accuracy on the original videos.
         """
+        if self.foreign is not None:
+            return {}
         partner = reversal_indices(self.classes, dict(self.reversals))
         predicted = self.scores[REVERSED].argmax(axis=1)
         return {
@@ -116,7 +133,9 @@ class ProbeResult:
         }
 
     def _treatment(self, name: str) -> dict[str, Any]:
-        measures = summarise(self.scores[name], self.labels, self.classes, dict(self.reversals))
+        measures: dict[str, Any] = {"top1": None, "top5": None, "direction_accuracy": None}
+        if self.foreign is None:
+            measures = summarise(self.scores[name], self.labels, self.classes, dict(self.reversals))
         changed = self.scores[name].argmax(axis=1) != self.scores[ORDERED].argmax(axis=1)
         return {
             "top1": measures["top1"],
@@ -129,12 +148,15 @@ class ProbeResult:
     def _per_class(self) -> dict[str, Any]:
         sensitivity, flips = self.sensitivity(), self.read_as_reversal()
         table: dict[str, Any] = {}
-        for label, name in enumerate(self.classes):
+        for label, name in enumerate(self.names):
             chosen = self.labels == label
             count = int(chosen.sum())
             if not count:
                 continue
-            right = {key: float((s.argmax(axis=1)[chosen] == label).mean()) for key, s in self.scores.items()}
+            right = {
+                key: float((s.argmax(axis=1)[chosen] == label).mean()) if self.foreign is None else None
+                for key, s in self.scores.items()
+            }
             reverse, shuffle, one = (None if np.isnan(value) else float(value) for value in sensitivity[label])
             table[name] = {
                 "num_videos": count,
@@ -152,6 +174,7 @@ def probe(
     prepare: nn.Module,
     classes: tuple[str, ...],
     reversals: Mapping[str, str] | None = None,
+    foreign: tuple[str, ...] | None = None,
     averaging: Averaging = "softmax",
     num_permutations: int = 5,
     seed: int = 0,
@@ -167,6 +190,7 @@ def probe(
         prepare: uint8 clips -> normalised float32 clips.
         classes: K names, in the order of the logits.
         reversals: class name -> name of its time reversal.
+        foreign: names of the labels, where they are not those classes.
         averaging: what is averaged over the V views of a video.
         num_permutations: shuffles, 1 or more; all views of a video are shuffled alike.
         seed: seed of the shuffles.
@@ -215,6 +239,7 @@ def probe(
         labels=torch.cat(labels).numpy(),
         scores={name: torch.cat(parts).numpy() for name, parts in scores.items()},
         skipped=tuple(skipped),
+        foreign=foreign,
     )
 
 

@@ -115,7 +115,14 @@ def rows_csv(study: Study) -> str:
 
 
 def _head(study: Study) -> list[str]:
-    head = ["model", "top-1 %", "direction %", "sees order", f"gap to {study.grid.row(study.grid.references[0]).label}"]
+    head = [
+        "model",
+        "runs",
+        "top-1 %",
+        "direction %",
+        "sees order",
+        f"gap to {study.grid.row(study.grid.references[0]).label}",
+    ]
     head += ["played backwards %", "parameters", "GFLOPs", "clips/s", "relative speed", "memory MiB"]
     if any(result.row.paper_ssv1 is not None for result in study.rows):
         head.append("paper, SSv1 %")
@@ -133,6 +140,7 @@ def _line(study: Study, result: RowResult, head: Sequence[str]) -> list[str]:
         parameters, gflops = "-", "-"
     line = [
         row.label,
+        str(len(result.cells)),
         percent(result.summary("top1")),
         percent(result.summary("direction_accuracy")),
         ("yes" if result.sees_order else "no") if result.cells else "-",
@@ -162,7 +170,7 @@ def _notes(study: Study) -> list[str]:
     budget = study.grid.budget
     notes = [
         "Top-1 and direction accuracy are of the final weights on the held-out videos: mean ± sample deviation over "
-        f"{len(study.seeds)} seed(s). Direction: how often the true class scores above its own time reversal; guessing "
+        "the runs, one for each seed. Direction: how often the true class scores above its own time reversal; guessing "
         "gives 50 %.",
         "Gap: difference of top-1 in percentage points, seed by seed, with the 95 % confidence interval of its mean "
         "(Student's t). Sees order: whether any class probability of any held-out video changes when its frames are "

@@ -56,7 +56,8 @@ class CellResult:
     """Training clips per second: median over the epochs, loading included."""
     train_seconds: float
     peak_memory_mib: float | None
-    """Peak memory of the training: allocated on the GPU, or what the process grew by on a CPU (None if unknown)."""
+    """Peak memory of the training: allocated on the GPU, or what the process grew by on a CPU; None if unknown, as
+    after an interruption."""
     curves: Mapping[str, Sequence[float | None]]
     """Quantity -> one value per epoch."""
     model: Mapping[str, Any]
@@ -103,6 +104,8 @@ class RowResult:
     cells: tuple[CellResult, ...]
     gap: Summary | None
     """Top-1 of the row minus that of its reference, seed by seed; None for the reference itself."""
+    is_reference: bool = False
+    """Whether others are compared with this row."""
 
     def summary(self, quantity: str) -> Summary | None:
         """Mean and deviation of a numeric field over the seeds; None if no seed has it."""
@@ -131,5 +134,5 @@ def collect(grid: Grid, results: Iterable[CellResult]) -> tuple[RowResult, ...]:
         cells = by_row[row.key]
         reference = grid.reference(row)
         gap = None if row is reference else paired_gap(top1[row.key], top1[reference.key])
-        table.append(RowResult(row, tuple(cells[seed] for seed in sorted(cells)), gap))
+        table.append(RowResult(row, tuple(cells[seed] for seed in sorted(cells)), gap, row is reference))
     return tuple(table)

@@ -8,6 +8,7 @@ import csv
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,12 +20,14 @@ from typing import Any, Literal
 from gta.errors import RunFolderError
 from gta.files import write_json
 from gta.studies.grids import Budget, Grid, Row, grid_from_json, grid_to_json
-from gta.studies.results import CellResult, read_result
+from gta.studies.results import RESULT, CellResult, read_result
 from gta.studies.specification import LOG, RUN
 
 State = Literal["waiting", "running", "done", "failed"]
 
 STUDY = "study.json"
+CELLS = "cells"
+"""Sub-folder with a folder for each row and seed."""
 _LOCK = ".lock"
 
 _FORMAT = 1
@@ -62,10 +65,16 @@ class Cell:
             return 0
 
 
+def finished_seeds(grid: Grid, folder: Path) -> set[int]:
+    """Seeds for which any row has a result."""
+    places = [place for row in grid.rows for place in (folder / CELLS / row.key).glob(f"seed*/{RESULT}")]
+    return {int(number) for place in places if (number := place.parent.name.removeprefix("seed")).isdecimal()}
+
+
 def plan_cells(grid: Grid, seeds: Sequence[int], folder: Path) -> list[Cell]:
     """All cells of a study, seed by seed, so that every row has a result early; finished ones carry theirs."""
     cells = [
-        Cell(row, seed, folder / "cells" / row.key / f"seed{seed}", grid.budget.epochs)
+        Cell(row, seed, folder / CELLS / row.key / f"seed{seed}", grid.budget.epochs)
         for seed in seeds
         for row in grid.rows
     ]
@@ -80,7 +89,7 @@ def plan_cells(grid: Grid, seeds: Sequence[int], folder: Path) -> list[Cell]:
 
 
 def claim_folder(folder: Path, grid: Grid, data: Path | None) -> None:
-    """Create the study's folder, or check that it holds this very study; seeds may be added later.
+    """Create the study's folder, or check that it holds this very study; seeds and rows may be added later.
 
     Raises:
         RunFolderError: it holds something else, or the same grid with another budget or other videos.
@@ -88,6 +97,7 @@ def claim_folder(folder: Path, grid: Grid, data: Path | None) -> None:
     path = folder / STUDY
     if path.exists():
         check_folder(folder, grid, data)
+        write_json(path, {"format": _FORMAT, "data": _place(data), "grid": grid_to_json(grid)})  # rows may be added
         return
     if folder.exists() and (not folder.is_dir() or any(entry.name != _LOCK for entry in folder.iterdir())):
         raise RunFolderError(f"{folder}: exists and holds no study ({STUDY}): choose another --output")
@@ -96,7 +106,9 @@ def claim_folder(folder: Path, grid: Grid, data: Path | None) -> None:
 
 
 def check_folder(folder: Path, grid: Grid, data: Path | None) -> None:
-    """Check that the folder holds this very study. Options that it was made without count with their defaults.
+    """Check that the folder holds this very study, or one of fewer rows.
+
+    Options that it was made without count with their defaults.
 
     Raises:
         RunFolderError: it holds none, or one of other rows, another budget or other videos.
@@ -107,7 +119,7 @@ def check_folder(folder: Path, grid: Grid, data: Path | None) -> None:
     if before.budget != grid.budget:
         name = next(item.name for item in fields(Budget) if _differ(before.budget, grid.budget, item.name))
         raise RunFolderError(f"{folder}: holds a study with another budget ({name} differs): {advice}")
-    if before.rows != grid.rows:
+    if not all(row in grid.rows for row in before.rows):
         raise RunFolderError(f"{folder}: holds a study of other rows: {advice}")
     if stored.get("data") != _place(data):
         raise RunFolderError(f"{folder}: holds a study of other videos ({stored.get('data')}): {advice}")
@@ -119,6 +131,17 @@ def _differ(first: Budget, second: Budget, name: str) -> bool:
 
 def _place(data: Path | None) -> str | None:
     return None if data is None else str(data.resolve())
+
+
+def stored_study(folder: Path) -> tuple[Grid, Path | None]:
+    """Grid and data set (None: its own synthetic videos) of the study in a folder.
+
+    Raises:
+        RunFolderError: the folder holds no study.
+    """
+    stored = read_study(folder)
+    data = stored.get("data")
+    return grid_from_json(stored["grid"], source=folder / STUDY), None if data is None else Path(data)
 
 
 def read_study(folder: Path) -> dict[str, Any]:
@@ -140,21 +163,35 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
+def sole_user(folder: Path, *, patience: float = 20.0) -> Iterator[int]:
     """Hold the study's folder for this process, so that two studies do not train the same cells.
+
+    Processes that inherit the descriptor hold it too: the cells of a study that was killed need a moment to write
+    their checkpoints.
+
+    Args:
+        folder: the study's folder, created if missing.
+        patience: seconds to wait for it.
+
+    Returns:
+        The lock's descriptor, to hand to the processes of the cells.
 
     Raises:
         RunFolderError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
     with (folder / _LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunFolderError(
-                f"{folder}: another gta study is working in this folder: wait for it to end"
-            ) from error
-        yield
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    message = f"{folder}: another gta study is working in this folder: wait for it to end"
+                    raise RunFolderError(message) from error
+            time.sleep(_POLL_SECONDS)
+        yield file.fileno()
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------
@@ -227,10 +264,11 @@ def _stop(cells: Sequence[Cell]) -> None:
         cell.state = "waiting"
 
 
-def start_process(cell: Cell, *, num_threads: int) -> "subprocess.Popen[bytes]":
+def start_process(cell: Cell, *, num_threads: int, lock: int | None = None) -> "subprocess.Popen[bytes]":
     """Start the process of a cell whose `cell.json` was written; what it prints goes to `log.txt` in its folder.
 
-    It is in a session of its own, so that Ctrl-C reaches the study only; it ends when its standard input does.
+    It is in a session of its own, so that Ctrl-C reaches the study only; it ends when its standard input does. It
+    inherits `lock`, the descriptor that `sole_user` gave.
     """
     environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(num_threads))}
     with (cell.folder / LOG).open("ab") as log:
@@ -241,6 +279,7 @@ def start_process(cell: Cell, *, num_threads: int) -> "subprocess.Popen[bytes]":
             stderr=log,
             env=environment,
             start_new_session=True,
+            pass_fds=() if lock is None else (lock,),
         )
 
 
@@ -259,7 +298,8 @@ def failure(cells: Sequence[Cell]) -> RunFolderError | None:
 
 def _last_line(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+    return re.sub(r"^gta(\.\w+)+: ", "", last)  # the class of an error of ours says nothing to the user
 
 
 def states(cells: Sequence[Cell]) -> Mapping[State, int]:

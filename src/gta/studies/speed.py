@@ -29,9 +29,9 @@ _AUTOCAST = {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def study_speed(grid: Grid, folder: Path, *, num_classes: int, num_threads: int) -> dict[str, float]:
     """Clips per second of every row's training step; measured once per study and machine, then read from its folder."""
-    machine = describe_machine(num_threads)
+    machine = describe_machine(num_threads, grid.budget.accelerator)
     known = read_speed(folder)
-    if known and known["machine"] == machine:
+    if known and known["machine"] == machine and known["clips_per_second"].keys() == {row.key for row in grid.rows}:
         return known["clips_per_second"]
     speed = measure_speed(grid, num_classes=num_classes, num_threads=num_threads)
     write_json(folder / SPEED, {"machine": machine, "rounds": _ROUNDS, "clips_per_second": speed})

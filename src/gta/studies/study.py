@@ -1,6 +1,7 @@
 """A whole study: videos, cells, report."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ from gta.data.listing import VideoList, open_videos
 from gta.data.synthetic.build import synthesize
 from gta.data.synthetic.classes import ACTION_BY_NAME, permutation_invariant_ceiling
 from gta.data.synthetic.layouts import MANIFEST
-from gta.errors import DataError, OptionError
+from gta.errors import DataError, GtaError, OptionError
+from gta.studies.cell import row_model
 from gta.studies.findings import Study
 from gta.studies.frame_store import build_store
 from gta.studies.grids import Budget, Grid, grid_to_json
@@ -24,6 +26,7 @@ from gta.studies.runner import (
     check_folder,
     claim_folder,
     failure,
+    finished_seeds,
     plan_cells,
     run_cells,
     sole_user,
@@ -31,6 +34,7 @@ from gta.studies.runner import (
 )
 from gta.studies.specification import specify
 from gta.studies.speed import read_speed, study_speed
+from gta.studies.statistics import proportion_error
 
 VIDEOS = "videos"
 FRAMES = "frames"
@@ -53,7 +57,7 @@ def run_study(
     Args:
         grid: rows and budget.
         folder: the study's folder, created if missing.
-        seeds: one cell for each row and seed.
+        seeds: one cell for each row and seed; the report also shows what is finished of other seeds.
         data: folder of a data set; None renders the synthetic videos of the budget into the study's folder.
         jobs: cells at a time.
         num_threads: CPU threads of each cell.
@@ -70,17 +74,23 @@ def run_study(
         DataError: the data set is missing or has no training or held-out videos.
     """
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-    if train and grid.budget.accelerator == "gpu" and not torch.cuda.is_available():
-        raise OptionError(f"the grid {grid.name} is meant for a GPU, and PyTorch finds none here: use --size cpu")
-    with sole_user(folder) if train else contextlib.nullcontext():  # a report may be written while cells are running
-        (claim_folder if train else check_folder)(folder, grid, data)
+    asked = set(seeds)
+    if train:
+        check_grid(grid)
+    else:
+        check_folder(folder, grid, data)
+    # A report may be written while cells are running.
+    with sole_user(folder) if train else contextlib.nullcontext() as lock:
+        if train:
+            claim_folder(folder, grid, data)
         root = folder / VIDEOS if data is None else data
         if data is None and train:
             prepare_videos(grid.budget, root, num_workers=jobs)
         splits = [open_videos(root, "train"), open_videos(root, "val")]
         if splits[0].classes != splits[1].classes:
             raise DataError(f"{root}: the splits train and val have different classes")
-        cells = plan_cells(grid, seeds, folder)
+        seeds = tuple(sorted({*seeds, *finished_seeds(grid, folder)}))
+        cells = [cell for cell in plan_cells(grid, seeds, folder) if cell.seed in asked or cell.state == "done"]
         if train:
             unfinished = [cell for cell in cells if cell.state != "done"]
             store = _store(grid.budget, splits, folder, needed=bool(unfinished) and _is_small(root), console=console)
@@ -95,13 +105,31 @@ def run_study(
                     num_threads=num_threads,
                 )
             with shown(grid, console=console) as show:
-                run_cells(cells, jobs=jobs, start=partial(start_process, num_threads=num_threads), on_change=show)
+                start = partial(start_process, num_threads=num_threads, lock=lock)
+                run_cells(cells, jobs=jobs, start=start, on_change=show)
         error = failure(cells)
         speed = _speed(grid, folder, splits[0], num_threads, measure=train and error is None, console=console)
-        report = write_study(_study(grid, cells, splits, seeds, command, speed), folder)
+        report = write_study(_study(grid, cells, splits, command, speed, rendered=data is None), folder)
     if error is not None:
         raise error
     return report
+
+
+def check_grid(grid: Grid) -> None:
+    """Find out before any work whether this machine can run the grid, and whether all of its models can be built.
+
+    Raises:
+        OptionError: the grid needs a GPU and there is none, or a row's model does not exist or does not fit.
+    """
+    budget = grid.budget
+    if budget.accelerator == "gpu" and not torch.cuda.is_available():
+        raise OptionError(f"the grid {grid.name} is meant for a GPU, and PyTorch finds none here: use --size cpu")
+    for row in grid.rows:
+        try:
+            with torch.device("meta"):  # shapes only: no memory, no time
+                row_model(row, budget, num_classes=2)
+        except (GtaError, ValueError) as error:
+            raise OptionError(f"grid {grid.name}, row {row.key!r}: {error}") from error
 
 
 def prepare_videos(budget: Budget, root: Path, *, num_workers: int) -> None:
@@ -146,23 +174,30 @@ def _study(
     grid: Grid,
     cells: list[Cell],
     splits: list[VideoList],
-    seeds: tuple[int, ...],
     command: str,
     speed: dict[str, float],
+    *,
+    rendered: bool,
 ) -> Study:
+    """What the report tells; `rendered`: the videos are those of the budget."""
     train, val = splits
-    classes = train.classes
-    synthetic = set(classes) <= set(ACTION_BY_NAME)
-    budget = grid.budget
-    ceiling = None
+    classes, budget = train.classes, grid.budget
     data = f"{len(train):,} training and {len(val):,} held-out videos of {len(classes)} classes"
-    if synthetic:
-        ceiling = permutation_invariant_ceiling(classes)
+    data += (
+        f", synthetic ({budget.frame_size[0]}x{budget.frame_size[1]} pixels, seed {budget.data_seed})."
+        if rendered
+        else f" from {train.root.name}."
+    )
+    ceiling = None
+    if set(classes) <= set(ACTION_BY_NAME):
+        counts = Counter(val.classes[record.label] for record in val.records)
+        ceiling = permutation_invariant_ceiling(counts)
         data += (
-            f", synthetic ({budget.frame_size[0]}x{budget.frame_size[1]} pixels, seed {budget.data_seed}). No model "
-            f"that ignores the order of frames can exceed {100 * ceiling:.2f} % on them, computed from the classes."
+            f" A model that ignores the order of frames can expect at most {100 * ceiling:.2f} % on the held-out ones, "
+            f"computed from their classes; with {len(val):,} of them, chance adds or takes "
+            f"{100 * proportion_error(ceiling, len(val)):.1f} points (standard error)."
         )
-    else:
-        data += f" from {train.root.name}."
     results = [cell.result for cell in cells if cell.result is not None]
-    return Study(grid, collect(grid, results), seeds, ceiling, data, command, speed)
+    return Study(
+        grid, collect(grid, results), tuple(sorted({cell.seed for cell in cells})), ceiling, data, command, speed
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from gta.viz.figures import COLOURS, new_figure
@@ -55,8 +56,9 @@ def accuracy_figure(
                 place, values.mean(), xerr=spread, color=colour, alpha=0.45, height=0.62, ecolor="#444", capsize=2
             )
             left.plot(values, np.full(len(values), place), ".", color=colour, ms=6)
-            left.text(101, place, f"{values.mean():.1f}", va="center", fontsize=8)
-    left.set_xlim(0, 100)
+            left.text(102, place, f"{values.mean():.1f}", va="center", ha="left", fontsize=8)
+    left.set_xlim(0, 112)  # room for the means
+    left.set_xticks(range(0, 101, 20))
     left.set_ylim(len(bars) - 0.4, -0.6)
     left.set_yticks(
         range(len(bars)), [f"{bar.part}  {bar.label}" if bar.part else bar.label for bar in bars], fontsize=8
@@ -64,7 +66,7 @@ def accuracy_figure(
     left.set_xlabel(x_label, fontsize=9)
     if ceiling is not None:
         left.axvline(100 * ceiling, color="#b00020", linewidth=1.2, linestyle="--")
-        left.set_title(f"dashed: most that is possible without the order of frames ({100 * ceiling:.2f} %)", fontsize=8)
+        left.set_title(f"dashed: most to be expected without the\norder of frames ({100 * ceiling:.2f} %)", fontsize=8)
     if with_paper:
         _paper_panel(panels[0][1], bars, parts)
     for axis in panels[0]:
@@ -85,7 +87,7 @@ def _paper_panel(axis: Axes, bars: Sequence[Bar], parts: Sequence[str]) -> None:
             axis.text(bar.paper + 0.8, place, f"{bar.paper:.1f}", va="center", fontsize=8, color="#555")
     axis.set_xlim(0, 70)
     axis.set_xlabel("the paper's top-1, %", fontsize=9)
-    axis.set_title("the paper: another data set (Something-Something V1)", fontsize=8)
+    axis.set_title("the paper, on another data set\n(Something-Something V1)", fontsize=8)
 
 
 def seed_curve_figure(
@@ -110,11 +112,21 @@ def seed_curve_figure(
         measured = np.flatnonzero(~np.isnan(table).any(axis=0))
         values = 100 * table[:, measured]
         colour, style = COLOURS[number % len(COLOURS)], styles[number // len(COLOURS) % len(styles)]
-        axis.plot(measured + 1, values.mean(axis=0), color=colour, linestyle=style, linewidth=1.6, label=label)
+        axis.plot(
+            measured + 1,
+            values.mean(axis=0),
+            color=colour,
+            linestyle=style,
+            linewidth=1.6,
+            marker="o",
+            ms=3,
+            label=label,
+        )
         axis.fill_between(measured + 1, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.13, linewidth=0)
     if ceiling is not None:
         axis.axhline(100 * ceiling, color="#b00020", linewidth=1.0, linestyle="--")
     axis.set_ylim(0, 100)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epoch", fontsize=9)
     axis.set_ylabel(y_label, fontsize=9)
     axis.set_title(title, fontsize=10)

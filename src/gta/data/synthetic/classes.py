@@ -6,7 +6,7 @@ standard library is imported here.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,23 +61,23 @@ def template(name: str) -> str:
     return re.sub(r"\b[Ss]omething\b", lambda match: f"[{match.group()}]", name)
 
 
-def permutation_invariant_ceiling(classes: Sequence[str] = CLASSES) -> float:
-    """Best top-1, in [0, 1], of any model whose output does not depend on the order of the frames.
+def permutation_invariant_ceiling(classes: Sequence[str] | Mapping[str, int] = CLASSES) -> float:
+    """Best top-1, in [0, 1], that any model can expect whose output does not depend on the order of the frames.
 
-    The frames of a reversal pair are the same set in either class, so such a model can tell the pair but has to guess
-    the direction: one of the two is always wrong. On all classes: (7 pairs + 2 order-free) / 16 = 9/16.
+    The frames of a reversal pair look alike in either class, so such a model can tell the pair but has to guess the
+    direction: it does best with the more frequent one. On all classes, equally frequent: (7 pairs + 2 order-free) / 16.
 
     Args:
-        classes: names from `CLASSES`, each as frequent as any other.
+        classes: names from `CLASSES`, each as frequent as any other; or name -> number of videos.
 
     Raises:
         ValueError: no classes, or a name that is not in `CLASSES`.
     """
-    if not classes:
+    counts: dict[str, int] = dict(classes) if isinstance(classes, Mapping) else dict.fromkeys(classes, 1)
+    if not sum(counts.values()):
         raise ValueError("the ceiling of 0 classes is not defined")
-    unknown = [name for name in classes if name not in ACTION_BY_NAME]
+    unknown = [name for name in counts if name not in ACTION_BY_NAME]
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes")
-    present = set(classes)
-    guessed = sum(REVERSALS.get(name) in present for name in present)
-    return (len(present) - guessed // 2) / len(present)
+    missed = sum(min(count, counts.get(REVERSALS.get(name, ""), 0)) for name, count in counts.items())
+    return 1 - missed / 2 / sum(counts.values())  # each pair was met twice
