@@ -6,6 +6,7 @@ reads `ClipConfig`, `gta.engine` reads `OptimConfig` and `RunConfig`. Constructo
 arguments.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -122,6 +123,8 @@ class DataConfig:
     """Clips per step and device."""
     num_workers: int = 2
     """Processes that decode videos; 0 decodes in the main process."""
+    val_views: Literal["one", "all"] = "one"
+    """Views of each video in the validations while training: one (the centre), or all that `clip` has for tests."""
     clip: ClipConfig = field(default_factory=ClipConfig)
     """How a video becomes a clip."""
 
@@ -187,13 +190,16 @@ class OptimConfig:
     clip_grad_norm: float | None = 20.0
     """Largest norm of the gradient; larger ones are scaled down."""
     accumulate: int = 1
-    """Batches whose gradients are summed before each step; the global batch is larger by this factor."""
+    """Batches whose gradients are averaged before each step; the global batch is larger by this factor."""
     ema_decay: float | None = None
     """Keep an exponential moving average of the weights with this decay, and evaluate and store that."""
     batch_norm: Literal["train", "partial", "frozen", "sync"] = "train"
     """BatchNorm: `train`; `partial` freezes all but the first and the attention's; `frozen`; `sync` over devices."""
 
     def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay", "mixing_lr_factor", "warmup_epochs", "mixup", "cutmix"):
+            value = getattr(self, name)
+            _require(math.isfinite(value), f"--optim.{name.replace('_', '-')}", value, "it must be a finite number")
         _require(self.lr > 0, "--optim.lr", self.lr, "it must be above 0")
         _require(self.lr_batch_size >= 1, "--optim.lr-batch-size", self.lr_batch_size, "it must be 1 or more")
         _require(0 <= self.momentum < 1, "--optim.momentum", self.momentum, "it must lie in [0, 1)")
@@ -212,6 +218,14 @@ class OptimConfig:
             "--optim.warmup-start-factor",
             self.warmup_start_factor,
             "it must lie in (0, 1]",
+        )
+        _require(0 < self.step_factor <= 1, "--optim.step-factor", self.step_factor, "it must lie in (0, 1]")
+        _require(0 <= self.final_factor <= 1, "--optim.final-factor", self.final_factor, "it must lie in [0, 1]")
+        _require(
+            all(epoch >= 1 for epoch in self.step_epochs),
+            "--optim.step-epochs",
+            self.step_epochs,
+            "each must be 1 or more",
         )
         _require(
             list(self.step_epochs) == sorted(set(self.step_epochs)),
@@ -269,7 +283,7 @@ class RunConfig:
     num_threads: int | None = None
     """CPU threads of each training process; PyTorch's own choice if not given."""
     channels_last: bool = True
-    """Keep images and weights in channels-last memory, which is faster."""
+    """Keep weights in channels-last memory, as clips are, which is faster."""
     compile: bool = False
     """Compile the model with torch.compile."""
     activation_checkpointing: bool = False

@@ -177,6 +177,22 @@ def test_ranks_share_the_samples(num_samples, world_size):
     assert {index for part in training for index in part} == set(range(num_samples))
 
 
+@pytest.mark.parametrize(("num_samples", "batch_size", "world_size"), [(15, 4, 2), (32, 4, 2), (7, 2, 3), (50, 3, 4)])
+def test_full_batches_of_all_ranks_are_those_of_one_process_with_the_global_batch(num_samples, batch_size, world_size):
+    def steps(batch, rank, world):
+        sampler = ClipSampler(
+            num_samples, batch_size=batch, shuffle=True, seed=3, rank=rank, world_size=world, drop_last=True
+        )
+        indices = [index for _, index in sampler]
+        assert len(indices) == len(sampler)
+        return [indices[start : start + batch] for start in range(0, len(indices), batch)]
+
+    ranks = [steps(batch_size, rank, world_size) for rank in range(world_size)]
+    together = [{index for part in parts for index in part} for parts in zip(*ranks, strict=True)]
+    assert together == [set(batch) for batch in steps(batch_size * world_size, 0, 1)]
+    assert all(len(batch) == batch_size * world_size for batch in together)  # no sample is counted twice
+
+
 def test_a_rank_outside_the_world():
     with pytest.raises(ValueError, match="rank 2 does not fit a world of 2"):
         ClipSampler(3, batch_size=1, shuffle=False, rank=2, world_size=2)

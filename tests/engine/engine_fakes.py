@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gta.config import OptimConfig, RunConfig
+from gta.data.loader import start_worker
 from gta.engine.checkpoint import describe
 
 CLASSES = ("left", "right", "up", "down", "still")
@@ -80,7 +81,15 @@ def loader(
     workers: int = 0,
 ) -> DataLoader[Any]:
     sampler = FakeSampler(len(videos), batch_size, shuffle, rank, world_size)
-    return DataLoader(videos, batch_size=batch_size, sampler=sampler, collate_fn=collate, num_workers=workers)
+    return DataLoader(
+        videos,
+        batch_size=batch_size,
+        sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=start_worker,
+        persistent_workers=workers > 0,
+    )
 
 
 class Scale(nn.Module):

@@ -40,14 +40,14 @@ class SlowVideos(fakes.FakeVideos):
         return super().__getitem__(key)
 
 
-def run(folder: Path, *, resume: bool, limit_from_epoch: int | None = None, **changes: Any) -> None:
+def run(folder: Path, *, resume: bool, limit_from_epoch: int | None = None, workers: int = 0, **changes: Any) -> None:
     """One training run with everything that has state: warm-up, cosine, momentum, EMA, mixup, dropout, BatchNorm."""
     videos = SlowVideos(30)
     videos.limit_from_epoch = limit_from_epoch
     fit(
         fakes.model(seed=1),
-        fakes.loader(videos, shuffle=True),
-        fakes.loader(SlowVideos(12, seed=1)),
+        fakes.loader(videos, shuffle=True, workers=workers),
+        fakes.loader(SlowVideos(12, seed=1), workers=workers),
         prepare=fakes.Scale(),
         optim=fakes.optim(mixup=0.2, ema_decay=0.9, label_smoothing=0.1, accumulate=2),
         run=fakes.run(folder, checkpoint_steps=1, **changes),
@@ -106,15 +106,26 @@ def kill_and_resume(folder: Path, seed: int) -> dict[str, Any]:
         steps.append(load_file(last)["global_step"])
 
 
-def stop_and_resume(folder: Path, number: int, delay: float) -> dict[str, Any]:
-    """Ask a run to stop `delay` seconds after its first checkpoint, then resume it to its end."""
+def stop_and_resume(folder: Path, number: int, delay: float, *, workers: int = 0) -> dict[str, Any]:
+    """Ask a run to stop `delay` seconds after its first checkpoint, then resume it to its end.
+
+    With workers, the run is a process group that gets the signal too, as launchers do it.
+    """
+
+    def begin() -> None:
+        if workers:
+            os.setpgid(0, 0)
+        run(folder, resume=False, workers=workers)
+
     stopped = 0
     for _ in range(5):  # on a busy machine a run may be over before the signal comes: then once more
         shutil.rmtree(folder, ignore_errors=True)
-        child = forked(lambda: run(folder, resume=False))
+        child = forked(begin)
         wait_for(folder / "last.ckpt")
         time.sleep(delay)
         os.kill(child, number)
+        if workers:
+            os.killpg(child, number)
         stopped = wait(child)
         if stopped:
             break
@@ -187,6 +198,7 @@ def main() -> None:
         "term": stop_and_resume(root / "term", signal.SIGTERM, 0.0),
         "int": stop_and_resume(root / "int", signal.SIGINT, 0.03),
         "usr1": stop_and_resume(root / "usr1", signal.SIGUSR1, 0.15),
+        "group": stop_and_resume(root / "group", signal.SIGTERM, 0.05, workers=2),
         "writing": kill_while_writing(root / "writing", 0),
         "limit": size_limit(root / "limit"),
     }

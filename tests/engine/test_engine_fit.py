@@ -12,17 +12,19 @@ from gta.engine.conductor import Conductor
 from gta.engine.evaluate import Scores, evaluate, measure
 from gta.engine.fit import FitResult, fit
 from gta.engine.module import DivergedError, step_seed
-from gta.engine.stopping import Stopper
-from gta.errors import DataError, OptionError, RunFolderError
+from gta.engine.stopping import Stopper, TrainingInterrupted
+from gta.errors import CheckpointError, DataError, OptionError, RunFolderError
 
 
 def train(
     folder: Any, *, model: nn.Module | None = None, prepare: nn.Module | None = None, **options: Any
 ) -> FitResult:
     names = ("optim", "resume", "class_weights", "live", "bad", "count", "batch_size", "validate", "workers")
+    names += ("val_videos", "classes")
     chosen = {name: options.pop(name) for name in names if name in options}
     videos = fakes.FakeVideos(chosen.get("count", 22), bad=chosen.get("bad", ()))
-    val_loader = fakes.loader(fakes.FakeVideos(11, seed=1)) if chosen.get("validate", True) else None
+    val_videos = chosen.get("val_videos") or fakes.FakeVideos(11, seed=1)
+    val_loader = fakes.loader(val_videos) if chosen.get("validate", True) else None
     return fit(
         model or fakes.model(),
         fakes.loader(videos, shuffle=True, batch_size=chosen.get("batch_size", 4), workers=chosen.get("workers", 0)),
@@ -30,7 +32,7 @@ def train(
         prepare=prepare or fakes.Scale(),
         optim=fakes.optim(**chosen.get("optim", {})),
         run=fakes.run(folder, **options),
-        description=fakes.description(),
+        description={**fakes.description(), "classes": list(chosen.get("classes", fakes.CLASSES))},
         class_weights=chosen.get("class_weights"),
         resume=chosen.get("resume", False),
         live=chosen.get("live", False),
@@ -213,6 +215,88 @@ def test_gradient_accumulation_equals_the_larger_batch(tmp_path) -> None:
     assert whole.step == parts.step == 6
     for name, value in whole.state_dict.items():
         torch.testing.assert_close(value, parts.state_dict[name], atol=1e-5, rtol=1e-4)
+
+
+def test_the_last_step_of_an_epoch_is_the_mean_of_what_is_left(tmp_path) -> None:
+    def model() -> nn.Module:
+        return fakes.model(dropout=0.0, norm=False)
+
+    shared: dict[str, Any] = {"count": 20, "max_epochs": 2}
+    train(tmp_path / "whole", model=model(), batch_size=16, **shared)  # steps of 16 and 4 clips
+    train(tmp_path / "parts", model=model(), batch_size=4, optim={"accumulate": 4}, **shared)
+    whole, parts = (read_checkpoint(tmp_path / name / "last.ckpt") for name in ("whole", "parts"))
+    assert whole.step == parts.step == 4
+    for name, value in whole.state_dict.items():
+        torch.testing.assert_close(value, parts.state_dict[name], atol=1e-5, rtol=1e-4)
+
+
+class Killed(BaseException):
+    """Stands for a kill in the middle of a validation."""
+
+
+class Deadly(fakes.FakeVideos):
+    """Kills the run in the validation number `deadly`."""
+
+    def __init__(self, deadly: int) -> None:
+        super().__init__(11, seed=1)
+        self.left = 11 * (deadly - 1) + 5
+
+    def __getitem__(self, key: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+        return super().__getitem__(key)
+
+
+def test_a_run_that_ends_inside_an_epoch_and_is_killed_in_its_last_validation_redoes_it(tmp_path) -> None:
+    options: dict[str, Any] = {"max_epochs": 5, "max_steps": 8, "checkpoint_steps": 4}  # six steps an epoch
+    train(tmp_path / "plain", **options)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", val_videos=Deadly(2), **options)
+    assert len((tmp_path / "killed/metrics.csv").read_text().splitlines()) == 2
+    train(tmp_path / "killed", resume=True, **options)
+    assert (tmp_path / "killed/metrics.csv").read_bytes() == (tmp_path / "plain/metrics.csv").read_bytes()
+    for name in ("best.ckpt", "last.ckpt"):
+        plain, killed = (load_file(tmp_path / run / name)["state_dict"] for run in ("plain", "killed"))
+        assert all(torch.equal(plain[key], killed[key]) for key in plain)
+
+
+def test_resuming_a_run_that_stopped_early_trains_no_more_unless_patience_grows(tmp_path) -> None:
+    options: dict[str, Any] = {"max_epochs": 30, "optim": {"lr": 1e-9}}
+    train(tmp_path / "run", patience=2, **options)
+    again = train(tmp_path / "run", patience=2, resume=True, **options)
+    assert (len(again.rows), again.stopped_early) == (3, True)
+    longer = train(tmp_path / "run", patience=3, resume=True, **options)
+    assert (len(longer.rows), longer.stopped_early) == (4, True)
+
+
+def test_what_cannot_be_resumed_is_one_clear_error(tmp_path) -> None:
+    folder = tmp_path / "run"
+    train(folder, max_epochs=3)
+    with pytest.raises(OptionError, match=r"--run\.max-epochs is 2: the run to resume has trained 3 epochs"):
+        train(folder, max_epochs=2, resume=True)
+    with pytest.raises(DataError, match=r"other classes.*'sideways'"):
+        train(folder, resume=True, classes=(*fakes.CLASSES[:-1], "sideways"))
+    (folder / "last.ckpt").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: damaged.*copy .*best\.ckpt over it"):
+        train(folder, resume=True)
+
+
+def test_a_warm_up_that_does_not_end_is_told(tmp_path, capfd) -> None:
+    train(tmp_path / "run", max_epochs=1, optim={"warmup_epochs": 4.0})
+    assert "warning: the warm-up of 4 epochs does not end" in capfd.readouterr().err
+
+
+def test_sigterm_that_came_while_lightning_had_the_signals_stops_the_run(tmp_path) -> None:
+    def deliver(self: Any, trainer: Any, module: Any, real: Any = Conductor.on_train_start) -> None:
+        trainer._signal_connector.received_sigterm = True
+        real(self, trainer, module)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Conductor, "on_train_start", deliver)
+        with pytest.raises(TrainingInterrupted, match="SIGTERM"):
+            train(tmp_path / "run", optim={"accumulate": 2})
+    assert load_file(tmp_path / "run/last.ckpt")["global_step"] == 1
 
 
 def test_class_weights_change_what_is_learned(tmp_path) -> None:

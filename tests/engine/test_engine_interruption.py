@@ -62,7 +62,7 @@ def differences(first: Any, second: Any, place: str = "") -> list[str]:
     return [] if same else [place]
 
 
-@pytest.mark.parametrize("name", ["kill0", "kill1", "term", "int", "usr1", "limit"])
+@pytest.mark.parametrize("name", ["kill0", "kill1", "term", "int", "usr1", "group", "limit"])
 def test_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(outcome: Any, name: str) -> None:
     root, results, _ = outcome
     assert results["plain"]["code"] == 0
@@ -78,7 +78,7 @@ def test_killed_runs_were_really_killed_and_went_on_from_where_they_were(outcome
     assert sum(len(result["steps"]) for result in results) >= 3
 
 
-@pytest.mark.parametrize(("name", "code"), [("term", 143), ("int", 130), ("usr1", 138)])
+@pytest.mark.parametrize(("name", "code"), [("term", 143), ("int", 130), ("usr1", 138), ("group", 143)])
 def test_signals_stop_a_run_with_a_checkpoint(outcome: Any, name: str, code: int) -> None:
     result = outcome[1][name]
     assert result["stopped"] == code

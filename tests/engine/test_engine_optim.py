@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import engine_fakes as fakes
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 from gta.config import OptimConfig
 from gta.engine.optim import create_optimizer, learning_rate_factor, parameter_groups, scaled_learning_rate
-from gta.models.registry import create_model
+from gta.models.registry import create_model, list_models
 
 
 class Mixed(nn.Module):
@@ -28,7 +29,12 @@ class Mixed(nn.Module):
         self.tied = self.conv
 
 
-@pytest.mark.parametrize("make", [Mixed, fakes.FakeModel, lambda: create_model("tiny_gta", num_classes=5)])
+def on_meta(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return create_model(name, num_classes=5)
+
+
+@pytest.mark.parametrize("make", [Mixed, fakes.FakeModel, *(partial(on_meta, name) for name in list_models())])
 def test_every_trainable_parameter_is_in_exactly_one_group(make) -> None:
     model = make()
     groups = parameter_groups(model, OptimConfig())

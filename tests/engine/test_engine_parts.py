@@ -1,6 +1,8 @@
-"""Mixup and cutmix, frozen norms, averaged weights, activation checkpointing, the run folder."""
+"""Mixup and cutmix, frozen norms, averaged weights, activation checkpointing, signals, launches, the run folder."""
 
 import copy
+import signal
+from pathlib import Path
 
 import engine_fakes as fakes
 import pytest
@@ -12,10 +14,12 @@ from torch import nn
 from gta.config import OptimConfig, TrainConfig, config_to_json
 from gta.engine.augment import mix_batch, rand_augment, soft_targets
 from gta.engine.averaging import AveragedWeights
+from gta.engine.launch import create_trainer
 from gta.engine.memory import checkpoint_activations, to_channels_last
 from gta.engine.norms import freeze, frozen_norms
-from gta.engine.run_folder import check_same_config
-from gta.errors import OptionError
+from gta.engine.run_folder import check_run_folder, check_same_config
+from gta.engine.stopping import Stopper, TrainingInterrupted
+from gta.errors import OptionError, RunFolderError
 from gta.models.registry import create_model
 
 
@@ -102,6 +106,74 @@ def test_activation_checkpointing_changes_neither_gradients_nor_statistics(name:
         torch.testing.assert_close(one.grad, two.grad, msg=key)
     for (key, one), two in zip(model.named_buffers(), twin.buffers(), strict=True):
         assert torch.equal(one, two), key
+
+
+def test_activation_checkpointing_spares_norms_that_were_exchanged_later() -> None:
+    model = create_model("tiny", num_classes=4, dropout=0.0).train()
+    checkpoint_activations(model)
+    norms = {name: part for name, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)}
+    for name in norms:  # as the conversion to SyncBatchNorm does
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, nn.BatchNorm2d(norms[name].num_features))
+    model(torch.randn(2, 3, model.num_frames, 32, 32)).sum().backward()
+    counts = {int(part.num_batches_tracked) for part in model.modules() if isinstance(part, nn.BatchNorm2d)}
+    assert counts == {1}
+
+
+def test_only_ctrl_c_pressed_again_stops_at_once(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("gta.engine.stopping.time.monotonic", lambda: now[0])
+    stopper = Stopper()
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):  # a launcher and its group
+        stopper._remember(number, None)
+    assert stopper.number == signal.SIGTERM
+    now[0] += 5
+    stopper._remember(signal.SIGTERM, None)
+    with pytest.raises(TrainingInterrupted, match="at once"):
+        stopper._remember(signal.SIGINT, None)
+
+
+def test_a_folder_with_leftovers_only_is_no_run(tmp_path) -> None:
+    (tmp_path / ".config.json-x.part").touch()
+    check_run_folder(tmp_path, resume=True)
+    check_run_folder(tmp_path, resume=False)
+    (tmp_path / "versions.json").touch()
+    with pytest.raises(RunFolderError, match=r"no config\.json"):
+        check_run_folder(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "right"), [("auto", 1, False), ("auto", 2, True), (2, 2, True), (2, 1, False), (4, 1, True)]
+)
+def test_the_launcher_and_the_options_must_agree(monkeypatch, devices, nodes, right) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "GROUP_RANK"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
+    run = fakes.run(Path("nowhere"), devices=devices, num_nodes=nodes)
+    if right:
+        assert create_trainer(run, fakes.optim()).world_size == 4
+    else:
+        with pytest.raises(OptionError, match="torchrun has started 4 process"):
+            create_trainer(run, fakes.optim())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("step_factor", -1.0),
+        ("step_factor", float("nan")),
+        ("final_factor", 5.0),
+        ("lr", float("inf")),
+        ("weight_decay", float("inf")),
+        ("mixup", float("inf")),
+        ("step_epochs", (-3,)),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(field, value) -> None:
+    with pytest.raises(OptionError, match=f"--optim.{field.replace('_', '-')} is"):
+        OptimConfig(**{field: value})
 
 
 def test_a_model_without_blocks_cannot_be_checkpointed() -> None:

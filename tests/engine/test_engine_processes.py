@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import engine_fakes as fakes
 import process_program
 import pytest
 import torch
 
 from gta.engine.checkpoint import read_checkpoint
+from gta.engine.evaluate import evaluate
 
 PROGRAM = Path(__file__).with_name("process_program.py")
 
@@ -20,10 +22,10 @@ def metrics(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_two_processes_give_the_metrics_and_weights_of_one_with_the_same_global_batch(tmp_path: Path) -> None:
-    process_program.main(tmp_path / "one", 1, 8)
+def start(*words: str | Path) -> str:
+    """Run the program and return what it said."""
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(tmp_path / "two"), "2", "4"],
+        [sys.executable, *map(str, words)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -31,7 +33,13 @@ def test_two_processes_give_the_metrics_and_weights_of_one_with_the_same_global_
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "global batch 8 = 4 clips x 2 process(es)" in done.stderr
+    return done.stderr
+
+
+def test_two_processes_give_the_metrics_and_weights_of_one_with_the_same_global_batch(tmp_path: Path) -> None:
+    process_program.main(tmp_path / "one", 1, 8)
+    said = start(PROGRAM, tmp_path / "two", "2", "4")
+    assert "global batch 8 = 4 clips x 2 process(es)" in said
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert len(one) == len(two) == 2
     for row, other in zip(one, two, strict=True):
@@ -45,3 +53,18 @@ def test_two_processes_give_the_metrics_and_weights_of_one_with_the_same_global_
         results = (tmp_path / name / "results.json").read_text()
         assert '"num_videos": 11' in results  # eleven videos over two processes: none twice, none lost
         assert (tmp_path / name / "skipped.csv").read_text().count("truncated") == 2
+
+
+def test_torchrun_says_how_many_processes_there_are_and_validation_measures_the_model_that_is_stored(
+    tmp_path: Path,
+) -> None:
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    said = start(*launch, PROGRAM, tmp_path / "run", "auto", "4", "norm")
+    assert "global batch 8 = 4 clips x 2 process(es)" in said
+    checkpoint = read_checkpoint(tmp_path / "run" / "last.ckpt")
+    model = fakes.model(dropout=0.0)
+    model.load_state_dict(checkpoint.state_dict)  # averaged weights, and the first process's averaged statistics
+    result = evaluate(
+        model, fakes.loader(fakes.FakeVideos(11, seed=1)), prepare=fakes.Scale(), classes=checkpoint.classes
+    )
+    assert float(metrics(tmp_path / "run")[-1]["val_loss"]) == pytest.approx(result.loss, rel=1e-6)

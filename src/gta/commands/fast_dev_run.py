@@ -9,13 +9,15 @@ from typing import Literal, cast
 from gta.config import ClipConfig, TrainConfig
 
 _CROP = 64
+_VAL_VIDEOS = 4
 _SYNTHETIC_LAYOUTS = ("folder", "ssv1", "ssv2", "kinetics")
 
 
 def fast_dev_run(config: TrainConfig) -> None:
     """Train two steps and validate, with everything that the recipe switches on, and say what was made smaller.
 
-    Without the data set, a handful of synthetic videos in its layout take its place. Weights are not downloaded.
+    Without the data set, a handful of synthetic videos in its layout take its place. Weights are not downloaded, but a
+    file of weights is loaded.
     """
     from gta.commands.train import train
 
@@ -24,7 +26,7 @@ def fast_dev_run(config: TrainConfig) -> None:
         if small.data.root != config.data.root:
             _synthesize(small)
         _say(config, small)
-        result = train(small, live=False)
+        result = train(small, live=False, max_val_videos=_VAL_VIDEOS)
         if result is not None:
             print(f"the recipe works: {result.steps} steps, {result.best['num_videos']} validation videos")
 
@@ -35,7 +37,7 @@ def shrink(config: TrainConfig, folder: Path) -> TrainConfig:
     layout = config.data.layout if has_data or config.data.layout in _SYNTHETIC_LAYOUTS else "folder"
     return replace(
         config,
-        model=replace(config.model, pretrained=None),
+        model=replace(config.model, pretrained=_file_only(config.model.pretrained)),
         data=replace(
             config.data,
             root=config.data.root if has_data else folder / "data",
@@ -46,6 +48,13 @@ def shrink(config: TrainConfig, folder: Path) -> TrainConfig:
         ),
         run=replace(config.run, folder=folder / "run", max_epochs=1, max_steps=2, validate_every=1),
     )
+
+
+def _file_only(pretrained: str | None) -> str | None:
+    """The starting weights if they are a file; None if they would have to be downloaded."""
+    from gta.models.pretrained import is_file_name
+
+    return pretrained if pretrained is not None and is_file_name(pretrained) else None
 
 
 def _small_clip(clip: ClipConfig) -> ClipConfig:
@@ -85,9 +94,15 @@ def _synthesize(config: TrainConfig) -> None:
 
 
 def _say(config: TrainConfig, small: TrainConfig) -> None:
-    changes = [f"batch {config.data.batch_size} -> 2", f"{small.data.clip.crop_size} px", "2 steps", "1 test view"]
+    changes = [
+        f"batch {config.data.batch_size} -> 2",
+        f"{small.data.clip.crop_size} px",
+        "2 steps",
+        f"{_VAL_VIDEOS} validation videos or fewer",
+        "1 test view",
+    ]
     if small.data.root != config.data.root:
         changes.append("synthetic videos for the data set")
-    if config.model.pretrained is not None:
+    if config.model.pretrained != small.model.pretrained:
         changes.append(f"random weights for {config.model.pretrained}")
     print(f"fast development run: {', '.join(changes)}", file=sys.stderr)

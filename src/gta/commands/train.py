@@ -110,13 +110,16 @@ def _stored_config(folder: Path) -> TrainConfig:
     return replace(config, run=replace(config.run, folder=folder))
 
 
-def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None) -> Any:
+def train(
+    config: TrainConfig, *, resume: bool = False, live: bool | None = None, max_val_videos: int | None = None
+) -> Any:
     """Train as `config` says: open the data, build the model, fit.
 
     Args:
         config: the whole configuration.
         resume: continue from the run folder's last checkpoint, if it has one.
         live: draw a progress bar; whether stderr is a terminal if not given.
+        max_val_videos: validate on this many videos only.
 
     Returns:
         A `gta.engine.fit.FitResult`, or None in all processes but the first.
@@ -133,6 +136,7 @@ def train(config: TrainConfig, *, resume: bool = False, live: bool | None = None
             f"{data.root}: its only class is {', '.join(training.classes)}: training needs at least two classes"
         )
     validation = open_videos(config.data.root, "val", layout=data.layout, classes=training.classes, fold=data.fold)
+    validation = replace(validation, records=validation.records[:max_val_videos])
 
     import torch
 
@@ -210,9 +214,11 @@ def _loaders(
     train_set = VideoDataset(training, data.clip, training=True, seed=config.run.seed)
     # A last batch of a few clips would disturb BatchNorm; a data set smaller than one batch has no other.
     drop_last = len(training) >= data.batch_size * process.world_size
+    # Thirty views of each video would cost more than the training, and as many times the memory of its batches.
+    val_clip = data.clip if data.val_views == "all" else replace(data.clip, test_clips=1, test_crops=1)
     return (
         build_loader(train_set, shuffle=True, drop_last=drop_last, **shared),
-        build_loader(VideoDataset(validation, data.clip, training=False), shuffle=False, **shared),
+        build_loader(VideoDataset(validation, val_clip, training=False), shuffle=False, **shared),
     )
 
 

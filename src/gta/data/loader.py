@@ -4,6 +4,7 @@ import math
 import signal
 from collections.abc import Iterator
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import av.logging
@@ -19,9 +20,10 @@ Batch = dict[str, Any]
 class ClipSampler(Sampler[tuple[int, int]]):
     """Which samples this process reads, in which order: pairs (epoch, index).
 
-    Shuffled (training): a new order every epoch from (seed, epoch), the same on all ranks, dealt out in turn; a few
-    samples are repeated so that all ranks get equally many. Not shuffled (evaluation): every sample exactly once over
-    all ranks, so that ranks may differ by one.
+    Shuffled (training): a new order every epoch from (seed, epoch), the same on all ranks, dealt out in turn, so that
+    the ranks' batches together are the batches of one process with the global batch size. All ranks get equally many:
+    what does not fill a global batch is left out with `drop_last`, otherwise a few samples are repeated.
+    Not shuffled (evaluation): every sample exactly once over all ranks, so that ranks may differ by one.
 
     Args:
         num_samples: length of the data set.
@@ -30,15 +32,25 @@ class ClipSampler(Sampler[tuple[int, int]]):
         seed: seed of the order.
         rank: number of this process.
         world_size: number of processes.
+        drop_last: in training, leave out what does not fill a batch on every rank.
     """
 
     def __init__(
-        self, num_samples: int, *, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
+        self,
+        num_samples: int,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} does not fit a world of {world_size} processes")
         self.num_samples, self.batch_size, self.shuffle = num_samples, batch_size, shuffle
         self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.drop_last = drop_last
         self.epoch = 0
         self._start = 0
 
@@ -51,6 +63,8 @@ class ClipSampler(Sampler[tuple[int, int]]):
         self._start = num_batches * self.batch_size
 
     def __len__(self) -> int:
+        if self.shuffle and self.drop_last:
+            return self.num_samples // (self.batch_size * self.world_size) * self.batch_size
         if self.shuffle:
             return math.ceil(self.num_samples / self.world_size)
         return len(range(self.rank, self.num_samples, self.world_size))
@@ -81,13 +95,24 @@ def collate(samples: list[Sample], *, sample_shape: tuple[int, ...]) -> Batch:
     }
 
 
-def _start_worker(_: int) -> None:
+_SECONDS_AFTER_SIGTERM = 120
+"""How long a worker goes on after SIGTERM: enough for the main process to finish its step and write a checkpoint."""
+
+
+def _outlive(number: int, frame: FrameType | None) -> None:
+    """Take SIGTERM as a request to end later: it may have been for the whole group, or for this worker alone."""
+    signal.alarm(_SECONDS_AFTER_SIGTERM)
+
+
+def start_worker(_: int) -> None:
     """One thread per worker: they scale by number, and do not fight for cores.
 
-    Ctrl-C and SIGUSR1 reach every process of a group; the main process decides what they mean, workers go on.
+    Ctrl-C, SIGTERM and SIGUSR1 may reach every process of a group (from a terminal, torchrun, `timeout`, a
+    scheduler). The main process decides what they mean; it needs its workers until it has stopped.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _outlive)
     torch.set_num_threads(1)
     av.logging.set_level(None)
 
@@ -121,7 +146,13 @@ def build_loader(
         A loader of `Batch` dictionaries.
     """
     sampler = ClipSampler(
-        len(dataset), batch_size=batch_size, shuffle=shuffle, seed=seed, rank=rank, world_size=world_size
+        len(dataset),
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        drop_last=drop_last,
     )
     return DataLoader(
         dataset,
@@ -131,7 +162,7 @@ def build_loader(
         collate_fn=partial(collate, sample_shape=dataset.sample_shape),
         drop_last=drop_last,
         pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         persistent_workers=num_workers > 0,
         generator=torch.Generator().manual_seed(seed),  # so that making an iterator leaves the global state alone
     )

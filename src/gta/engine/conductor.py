@@ -8,6 +8,7 @@ was. Here a checkpoint always says one of two plain things: "n batches of this e
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -91,6 +92,14 @@ class Conductor(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back from Lightning, and redo a validation that was cut off."""
         self.stopper.install()
+        if trainer._signal_connector.received_sigterm:  # it came while Lightning had them
+            trainer._signal_connector.received_sigterm = False
+            self.stopper.number = self.stopper.number or signal.SIGTERM
+        if self._patience_is_over():  # the run to resume had stopped early, and still would
+            self.state.stopped_early = True
+            trainer.should_stop = True
+            return
+        self.state.stopped_early = False
         self.finish_epoch(trainer, _classifier(pl_module))
         done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         if done:
@@ -125,8 +134,9 @@ class Conductor(pl.Callback):
         if loop._should_accumulate():
             return  # the gradients of unfinished sums are not stored, so no checkpoint and no stop between the steps
         if self.curves and trainer.global_step % 10 == 0:
-            self.curves("train/step_loss", float(outputs["loss"]), trainer.global_step)
-        if loop._num_ready_batches_reached():
+            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
+            self.curves("train/step_loss", loss, trainer.global_step)
+        if loop._num_ready_batches_reached() or self._steps_are_over(trainer):
             return  # the epoch's end has its own checkpoint
         stop, save = self._agree(trainer, self.stopper.number or 0, int(self._is_checkpoint_due(trainer)))
         if stop or save:
@@ -182,8 +192,16 @@ class Conductor(pl.Callback):
             self._stop(trainer, stop)
 
     def _is_last_epoch(self, trainer: pl.Trainer) -> bool:
-        steps_reached = self.run.max_steps is not None and trainer.global_step >= self.run.max_steps
-        return self.state.epochs_done >= self.run.max_epochs or steps_reached or self.state.stopped_early
+        return (
+            self.state.epochs_done >= self.run.max_epochs or self._steps_are_over(trainer) or self.state.stopped_early
+        )
+
+    def _steps_are_over(self, trainer: pl.Trainer) -> bool:
+        return self.run.max_steps is not None and trainer.global_step >= self.run.max_steps
+
+    def _patience_is_over(self) -> bool:
+        patience = self.run.patience
+        return patience is not None and self.state.validations_without_gain >= patience
 
     def _validate_and_save(
         self, trainer: pl.Trainer, module: ClassifierModule, *, epoch: int, seconds: float | None
@@ -231,8 +249,7 @@ class Conductor(pl.Callback):
             self.state.best_epoch = epoch
             self.state.best_result = result.to_json()
         self.state.validations_without_gain = 0 if gained else self.state.validations_without_gain + 1
-        patience = self.run.patience  # counts top-1 only: a falling loss alone must not prolong the run
-        self.state.stopped_early = patience is not None and self.state.validations_without_gain >= patience
+        self.state.stopped_early = self._patience_is_over()  # top-1 only: a falling loss must not prolong the run
         return is_best
 
     def _record(
@@ -253,7 +270,7 @@ class Conductor(pl.Callback):
         row: dict[str, Any] = {
             "epoch": epoch,
             "step": trainer.global_step,
-            "lr": max(group["lr"] for group in trainer.optimizers[0].param_groups),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train_loss": totals.mean_loss if totals.count else None,
             "train_top1": totals.top1 if totals.count else None,
             "bad_steps": module.bad_steps,

@@ -25,7 +25,7 @@ from gta.engine.optim import scaled_learning_rate
 from gta.engine.progress import Display
 from gta.engine.run_folder import BEST, LAST, SKIPPED, RunFolder, check_run_folder
 from gta.engine.stopping import Stopper
-from gta.errors import DataError
+from gta.errors import CheckpointError, DataError, OptionError
 from gta.skipped import SkippedVideos
 
 NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
@@ -111,7 +111,7 @@ def fit(
         torch.set_num_threads(run.num_threads)
     trainer = create_trainer(run, optim)
     is_first = trainer.global_rank == 0
-    folder, stored = _open_folder(run, optim, config, resume=resume, is_first=is_first)
+    folder, stored = _open_folder(run, optim, config, description, resume=resume, is_first=is_first)
     module = _build_module(
         model,
         trainer,
@@ -157,13 +157,18 @@ def fit(
 
 
 def _open_folder(
-    run: RunConfig, optim: OptimConfig, config: dict[str, Any] | None, *, resume: bool, is_first: bool
+    run: RunConfig,
+    optim: OptimConfig,
+    config: dict[str, Any] | None,
+    description: dict[str, Any],
+    *,
+    resume: bool,
+    is_first: bool,
 ) -> tuple[RunFolder | None, dict[str, Any] | None]:
     """Check and open the run folder, and read the checkpoint to resume from, if there is one."""
     if is_first:
         check_run_folder(run.folder, resume=resume)
-    last = run.folder / LAST
-    stored = load_file(last) if resume and last.exists() else None
+    stored = _read_last(run, description) if resume and (run.folder / LAST).exists() else None
     if not is_first:
         return None, stored
     recorded = 0
@@ -173,8 +178,38 @@ def _open_folder(
     return RunFolder(run.folder, config=whole, last_epoch=recorded), stored
 
 
+def _read_last(run: RunConfig, description: dict[str, Any]) -> dict[str, Any]:
+    """Read the checkpoint to resume from, and check that the present run can continue it.
+
+    Raises:
+        CheckpointError: it is damaged.
+        DataError: the data set has other classes now.
+        OptionError: the run is longer already than it is allowed to become.
+    """
+    last = run.folder / LAST
+    try:
+        stored = load_file(last)
+    except CheckpointError as error:
+        best = run.folder / BEST
+        way = f"copy {best} over it to continue from the best epoch" if best.exists() else "start a new run folder"
+        raise CheckpointError(f"{last}: damaged, so the run cannot be resumed from it: {way}") from error
+    classes, present = list(stored["gta"]["classes"]), list(description["classes"])
+    if classes != present:
+        changed = sorted(set(classes) ^ set(present)) or present
+        raise DataError(
+            f"{run.folder}: the run was started with other classes ({len(classes)} then, {len(present)} now; "
+            f"{changed[0]!r} is one that differs): give it the same data, or start a new run folder"
+        )
+    done = stored["run"]["epochs_done"]
+    if run.max_epochs < done:
+        raise OptionError(f"--run.max-epochs is {run.max_epochs}: the run to resume has trained {done} epochs already")
+    return stored
+
+
 def _batch_size(loader: DataLoader[Any]) -> int:
-    return loader.batch_size or 1
+    if loader.batch_size is None:
+        raise ValueError("the training loader needs a batch_size: the learning rate is scaled with it")
+    return loader.batch_size
 
 
 def _build_module(
@@ -223,6 +258,11 @@ def _announce(
         f"global batch {module.global_batch} = {batch_size} clips x {trainer.world_size} process(es) x "
         f"{optim.accumulate} accumulated; learning rate {rate:g} ({rule}); {module.steps_per_epoch} steps per epoch"
     )
+    if optim.warmup_epochs >= module.total_epochs:
+        display.say(
+            f"warning: the warm-up of {optim.warmup_epochs:g} epochs does not end within the run's "
+            f"{module.total_epochs:g}: the learning rate stays below its peak (--optim.warmup-epochs)"
+        )
     if stored:
         done, batches = stored["run"]["epochs_done"], stored["batches_done"]
         display.say(f"resuming after {done} epoch(s) and {batches} batch(es), step {stored['global_step']}")
@@ -263,10 +303,10 @@ def _validator(
     def validate(module: ClassifierModule, on_batch: Callable[[], None]) -> EvaluationResult:
         if display:
             display.start_validation(len(val_loader))
-        if trainer.world_size > 1:
-            for buffer in module.model.buffers():  # BatchNorm statistics differ between processes; take the first's
-                torch.distributed.broadcast(buffer, src=0)
         with module.averaged.swapped_in() if module.averaged else contextlib.nullcontext():
+            if trainer.world_size > 1:  # BatchNorm statistics differ between processes; the first's are stored
+                for buffer in module.model.buffers():
+                    torch.distributed.broadcast(buffer, src=0)
             return evaluate(
                 module.model,
                 val_loader,

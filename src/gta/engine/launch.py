@@ -1,5 +1,6 @@
 """Devices and processes of a run: one to many, through Lightning."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,6 +8,7 @@ from datetime import timedelta
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from gta.config import OptimConfig, RunConfig
@@ -41,6 +43,9 @@ def create_trainer(run: RunConfig, optim: OptimConfig, *, callbacks: Sequence[pl
         raise OptionError("--optim.batch-norm is sync: synchronised BatchNorm needs GPUs; use train, partial or frozen")
     available = torch.cuda.device_count() if on_gpu else 1
     devices = available if run.devices == "auto" else run.devices
+    if TorchElasticEnvironment.detect() and run.devices == "auto":
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+    _check_launch(devices, run.num_nodes)
     if on_gpu and devices > available:
         raise OptionError(f"--run.devices is {devices}: PyTorch finds {available} GPU(s) here")
     plugins: list[object] = [CheckpointFiles()]
@@ -70,6 +75,25 @@ def create_trainer(run: RunConfig, optim: OptimConfig, *, callbacks: Sequence[pl
         default_root_dir=run.folder,
         benchmark=on_gpu,
     )
+
+
+def _check_launch(devices: int, num_nodes: int) -> None:
+    """Refuse to run when a launcher has started another number of processes than the options say.
+
+    Raises:
+        OptionError: the text names both numbers and the options.
+    """
+    if TorchElasticEnvironment.detect():
+        launcher, started = "torchrun", int(os.environ["WORLD_SIZE"])
+    elif SLURMEnvironment.detect() and os.environ.get("SLURM_NTASKS", "").isdecimal():
+        launcher, started = "SLURM", int(os.environ["SLURM_NTASKS"])
+    else:
+        return
+    if started != devices * num_nodes:
+        raise OptionError(
+            f"{launcher} has started {started} process(es), but --run.devices {devices} x --run.num-nodes {num_nodes} "
+            f"means {devices * num_nodes}: give the numbers of the launch"
+        )
 
 
 def _strategy(on_gpu: bool) -> DDPStrategy:

@@ -50,11 +50,11 @@ def _collect_units(module: nn.Module, units: list[nn.Module]) -> None:
 
 
 def _checkpointed(unit: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    norms = [part for part in unit.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-
     def run(*inputs: Any) -> Any:
         if not (unit.training and torch.is_grad_enabled()):
             return forward(*inputs)
+        # Looked up in every call: SyncBatchNorm layers take the place of those that were there when this was built.
+        norms = [part for part in unit.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
         return checkpoint(
             forward,
             *inputs,

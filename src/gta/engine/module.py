@@ -147,13 +147,17 @@ class ClassifierModule(pl.LightningModule):
     ) -> None:
         """Scale large gradients down, and drop all of them if one is not finite: such a step changes nothing.
 
-        With several processes the gradients are averaged already, so all processes decide alike.
+        With several processes the gradients are averaged already and the losses are added up, so all decide alike.
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if 0 < len(self._pending) < self.optim.accumulate:  # an epoch's last step: Lightning divides by `accumulate`
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            torch._foreach_mul_(gradients, self.optim.accumulate / len(self._pending))  # pyright: ignore[reportPrivateImportUsage]
         norm = gradient_norm(parameters)
-        losses = torch.stack([part[0] for part in self._pending]).sum() if self._pending else norm
-        norm_is_finite, loss_is_finite = torch.stack([norm.double(), losses.to(norm.device)]).isfinite().tolist()
-        self._step_was_good = norm_is_finite and (loss_is_finite or self.trainer.world_size > 1)
+        losses = torch.stack([part[0] for part in self._pending]).sum() if self._pending else norm.double()
+        if self.trainer.world_size > 1:
+            losses = self.trainer.strategy.reduce(losses.clone(), reduce_op="sum")
+        self._step_was_good = all(torch.stack([norm.double(), losses.to(norm.device)]).isfinite().tolist())
         if self._step_was_good:
             if self.optim.clip_grad_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(parameters, self.optim.clip_grad_norm, norm)
@@ -190,8 +194,8 @@ class ClassifierModule(pl.LightningModule):
         if self._bad_in_a_row >= self.max_bad_steps:
             raise DivergedError(
                 f"the loss or its gradient was not finite for {self._bad_in_a_row} steps in a row "
-                f"(step {self.trainer.global_step}): use a smaller --optim.lr, a longer --optim.warmup-epochs or "
-                "--run.precision 32"
+                f"(step {self.trainer.global_step}); the last good checkpoint is kept: start a new --run.folder with a "
+                "smaller --optim.lr, a longer --optim.warmup-epochs or --run.precision 32"
             )
 
     def _loss_scale_is_falling(self) -> bool:
@@ -230,7 +234,8 @@ class ClassifierModule(pl.LightningModule):
         """Sums of all processes since the epoch began; every process must call it."""
         if self.trainer.world_size == 1:
             return self.totals()
-        return Totals(*self.trainer.strategy.reduce(self._sums.to(self.device), reduce_op="sum").tolist())
+        sums = self._sums.to(self.device, copy=True)  # the reduction is in place, and this process's sums go on
+        return Totals(*self.trainer.strategy.reduce(sums, reduce_op="sum").tolist())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the description, the averaged weights and the counters; every process must call it."""

@@ -28,7 +28,8 @@ CONFIG = "config.json"
 RESULTS = "results.json"
 SKIPPED = "skipped.csv"
 
-# Fields that a resumed run may change, because they do not change what is computed (or only prolong it).
+# Fields that a resumed run may change: they do not change what is computed, but for rounding (threads) and the run's
+# length (with a cosine, a longer run has another learning rate from here on).
 _FREE_FIELDS = (
     "data.root",
     "data.num_workers",
@@ -52,8 +53,8 @@ def check_run_folder(folder: Path, *, resume: bool) -> None:
         return
     if not folder.is_dir():
         raise RunFolderError(f"{folder}: a file is in the way of the run folder: choose another --run.folder")
-    if not any(folder.iterdir()):
-        return
+    if all(entry.name.startswith(".") and ".part" in entry.name for entry in folder.iterdir()):
+        return  # nothing but what a process left that was killed while it wrote its first file
     if not resume:
         raise RunFolderError(
             f"{folder}: the run folder exists: continue it with --resume, or choose another --run.folder"
@@ -135,9 +136,9 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
             for leftover in folder.glob(".*.part*"):  # of a process that was killed while it wrote
                 leftover.unlink(missing_ok=True)
+        self._write(CONFIG, json_text(config))  # first: a folder without it holds no run that could be resumed
         versions = {**library_versions(), "platform": platform.platform(), **_devices()}
         self._write("versions.json", json_text(versions))
-        self._write(CONFIG, json_text(config))
         self.rows = [row for row in _read_rows(folder / "metrics.csv") if row["epoch"] <= last_epoch]
         self._timing = [row for row in _read_rows(folder / "timing.csv") if row["epoch"] <= last_epoch]
         if last_epoch == 0:

@@ -2,10 +2,14 @@
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from gta.errors import GtaError
+
+_SECONDS_FOR_REPEATS = 1.0
+"""The same request may arrive more than once; a person needs longer to press Ctrl-C again."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """Signals that ask a run to write a checkpoint and stop."""
@@ -21,7 +25,9 @@ class TrainingInterrupted(GtaError):  # noqa: N818 - it is no error: the run did
 
 
 class Stopper:
-    """Remembers the first signal, so that the run can stop at a good moment; the second one stops at once.
+    """Remembers the first signal, so that the run can stop at a good moment; Ctrl-C after that stops at once.
+
+    Further SIGTERM and SIGUSR1 change nothing: launchers send them to the process and then to its group.
 
     Use it as a context manager; afterwards the former handlers are back. Outside the main thread, where Python allows
     no handlers, it does nothing.
@@ -29,6 +35,7 @@ class Stopper:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._first = 0.0
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> "Stopper":
@@ -51,6 +58,8 @@ class Stopper:
                 signal.signal(number, self._remember)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None:
+        if self.number is None:
+            self.number = number
+            self._first = time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._first >= _SECONDS_FOR_REPEATS:
             raise TrainingInterrupted(number, "at once, without a checkpoint of the last steps; --resume continues")
-        self.number = number

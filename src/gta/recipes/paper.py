@@ -173,6 +173,7 @@ def _all() -> tuple[dict[str, Callable[[], TrainConfig]], dict[str, str]]:
         for model, accuracy in _TABLE_1.items():
             paper = f"Table 1: {accuracy[column]} % top-1 in the paper"
             if model.startswith("slowfast"):
+                paper += ", from Kinetics-400 weights (--model.pretrained FILE)"
                 add(f"{data}_{model}", something_slowfast, paper, data=data, model=model)
                 continue
             add(f"{data}_{model}_8f", something_2d, paper, data=data, model=model, num_frames=8)
