@@ -74,7 +74,7 @@ def test_rows_under_different_headings_are_compared_if_they_have_one_reference(r
     text = "\n".join(findings(Study(grid, collect(grid, cells), (0,), None, "", "")))
     assert "0 of 1 pairs" in text
     assert "alone, pixel / after SA, GTA (not told apart by these seeds)" in text  # one seed tells nothing
-    assert "after SA, GTA has place 2 of 2" in text
+    assert "After SA, GTA has place 2 of 2" in text
 
 
 def test_agreement_within_the_noise_is_counted(result):

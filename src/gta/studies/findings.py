@@ -48,7 +48,7 @@ def findings(study: Study) -> list[str]:
         lines += _ceiling_findings(finished, study.ceiling)
     for results, where in _groups(study.grid, finished):
         lines += _order_findings(results, where)
-    return lines
+    return [line[0].upper() + line[1:] for line in lines]
 
 
 def _groups(grid: Grid, finished: Sequence[RowResult]) -> list[tuple[list[RowResult], str]]:
