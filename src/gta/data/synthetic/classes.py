@@ -80,4 +80,5 @@ def permutation_invariant_ceiling(classes: Sequence[str] | Mapping[str, int] = C
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes")
     missed = sum(min(count, counts.get(REVERSALS.get(name, ""), 0)) for name, count in counts.items())
-    return 1 - missed / 2 / sum(counts.values())  # each pair was met twice
+    total = sum(counts.values())
+    return (2 * total - missed) / (2 * total)  # each pair was met twice
