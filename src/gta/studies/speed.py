@@ -3,7 +3,6 @@
 The clips/s of the cells cannot tell this: cells run side by side and hours apart, on machines that others share.
 """
 
-import contextlib
 import json
 import statistics
 import time
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gta.data.transforms import Normalize
+from gta.engine.evaluate import autocast
 from gta.engine.optim import create_optimizer, gradient_norm
 from gta.files import write_json
 from gta.studies.cell import describe_machine, row_clip, row_model
@@ -24,7 +24,6 @@ SPEED = "speed.json"
 """File in the study's folder."""
 
 _ROUNDS = 7
-_AUTOCAST = {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def study_speed(grid: Grid, folder: Path, *, num_classes: int, num_threads: int) -> dict[str, float]:
@@ -87,15 +86,14 @@ def _stepper(row: Row, budget: Budget, num_classes: int) -> Callable[[], None]:
     labels = torch.randint(0, num_classes, (budget.batch_size,), device=device)
     optimizer = create_optimizer(model, budget.optim, global_batch=budget.batch_size)
     parameters = list(model.parameters())
-    dtype = _AUTOCAST[budget.precision]
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext():
+        with autocast(device, budget.precision):
             loss = _loss(model, prepare(clips), labels)
         loss.backward()
-        norm = gradient_norm(parameters)
         if budget.optim.clip_grad_norm is not None:
+            norm = gradient_norm(parameters)
             torch.nn.utils.clip_grads_with_norm_(parameters, budget.optim.clip_grad_norm, norm)
         optimizer.step()
         if device.type == "cuda":
