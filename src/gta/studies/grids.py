@@ -248,8 +248,8 @@ def create_grid(name: str, size: Size = "cpu") -> Grid:
 
     Args:
         name: one of `list_grids()`.
-        size: `cpu`: tiny networks and 48-pixel clips, about a minute of one core per cell; `gpu`: ResNet-50 networks
-            and 112-pixel clips.
+        size: `cpu`: tiny networks and 48-pixel clips, one to ten minutes of one core per cell; `gpu`: ResNet-50
+            networks and 112-pixel clips.
 
     Raises:
         OptionError: there is no such grid or size.
@@ -273,8 +273,9 @@ def _clip(crop_size: int) -> ClipConfig:
 
 
 # Learning rate and epochs of the CPU size. Narrow 2D networks learn fastest at 1e-2; at that rate the narrow SlowFast
-# ones stay at chance for anything between two and six epochs, so the grid that has both is slower and longer.
-_CPU_TRAINING = {"table1": (4e-3, 10)}
+# ones stay at chance for anything between two and six epochs, so the grid that has both is slower and longer. With
+# ten epochs it would rank them by when they happen to leave chance (docs/results/studies.md).
+_CPU_TRAINING = {"table1": (4e-3, 16)}
 _CPU_TRAINING_2D = (1e-2, 8)
 
 
