@@ -35,6 +35,12 @@ def write(path: Path, kind: str) -> None:
     elif kind == "cut":
         write_checkpoint(path, stored())
         path.write_bytes(path.read_bytes()[:-2000])
+    elif kind == "overwritten":
+        write_checkpoint(path, stored(averaged={"filler": torch.ones(4096)}))
+        content = bytearray(path.read_bytes())
+        start = content.index(torch.ones(4096).numpy().tobytes())
+        content[start + 4000 : start + 8000] = bytes(4000)
+        path.write_bytes(content)
     elif kind == "newer":
         write_checkpoint(path, stored(gta={**fakes.description(), "format": 99}))
     elif kind == "no weights":
@@ -51,6 +57,7 @@ def write(path: Path, kind: str) -> None:
         ("plain", "not a checkpoint of gta"),
         ("code", "read safely"),
         ("cut", "damaged"),
+        ("overwritten", "check sums"),
         ("newer", "format 99"),
         ("no weights", "no weights"),
         ("no classes", "lacks classes"),

@@ -8,6 +8,7 @@ predicting need nothing else. Every file loads with `weights_only=True`, so it c
 import importlib.metadata
 import io
 import platform
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ def load_file(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: this is a folder; give a checkpoint file in it, such as {path / 'best.ckpt'}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:  # PyTorch writes check sums and does not look at them
+            damaged = archive.testzip()
     except OSError:
         raise
     except Exception as error:  # torch.load raises whatever its parsers meet in a foreign or damaged file
@@ -117,6 +120,8 @@ def load_file(path: str | Path) -> dict[str, Any]:
             f"{path}: not a checkpoint that can be read safely (damaged, or of another kind): "
             "give a .ckpt file that `gta train` wrote"
         ) from error
+    if damaged is not None:
+        raise CheckpointError(f"{path}: damaged, its check sums do not match: take another checkpoint of the run")
     if not isinstance(content, dict) or not isinstance(content.get("gta"), dict):
         raise CheckpointError(
             f"{path}: a PyTorch file, but not a checkpoint of gta: give a .ckpt that `gta train` wrote"
