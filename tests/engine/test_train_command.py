@@ -5,7 +5,9 @@ import json
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from gta.cli import run, show_every_name
 from gta.commands.evaluate import Source, find_source
 from gta.config import DataConfig, TrainConfig, config_to_json
 from gta.data.synthetic import CLASSES, synthesize
+from gta.engine.conductor import Conductor
 from gta.errors import OptionError
 from gta.files import write_json
 
@@ -284,6 +287,18 @@ def test_a_fast_development_run_proves_a_recipe(recipe: str, capsys) -> None:
     out, err = capsys.readouterr()
     assert "the recipe works: 2 steps, 4 validation videos" in out
     assert "fast development run:" in err
+
+
+def test_an_interrupted_fast_development_run_names_no_file_that_is_gone(capsys, monkeypatch) -> None:
+    def stopped(*arguments: Any, real: Any = Conductor.on_train_epoch_start) -> None:
+        real(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Conductor, "on_train_epoch_start", stopped)
+    assert run(["train", "synthetic", "--fast-dev-run", "--run.accelerator=cpu"]) == 128 + signal.SIGTERM
+    err = capsys.readouterr().err
+    assert "stopped by SIGTERM: a fast development run leaves nothing to continue" in err
+    assert "last.ckpt" not in err
 
 
 def test_list_and_print(capsys) -> None:

@@ -20,13 +20,17 @@ def fast_dev_run(config: TrainConfig) -> None:
     file of weights is loaded.
     """
     from gta.commands.train import train
+    from gta.engine.stopping import TrainingInterrupted
 
     with tempfile.TemporaryDirectory(prefix="gta-fast-dev-run-") as folder:
         small = shrink(config, Path(folder))
         if small.data.root != config.data.root:
             _synthesize(small)
         _say(config, small)
-        result = train(small, live=False, max_val_videos=_VAL_VIDEOS)
+        try:
+            result = train(small, live=False, max_val_videos=_VAL_VIDEOS)
+        except TrainingInterrupted as stop:  # its own words name a checkpoint that goes with the temporary folder
+            raise TrainingInterrupted(stop.number, "a fast development run leaves nothing to continue") from None
         if result is not None:
             print(f"the recipe works: {result.steps} steps, {result.best['num_videos']} validation videos")
 
