@@ -25,16 +25,15 @@ from pathlib import Path
 
 import av
 import av.logging
-import numpy as np
 import torch
 
 from gta.data.dataset import VideoDataset
-from gta.data.decode import open_video
-from gta.data.frames import FrameFolder
 from gta.data.listing import VideoList
 from gta.data.presets import clip_config
 from gta.data.sampling import dense_test_indices, tsn_test_indices
 from gta.types import VideoRecord
+from video_files import make_files
+from video_readers import Reader, available_readers
 
 # A reader that needs longer than this for one clip is run once only.
 _TOO_SLOW_SECONDS = 5.0
@@ -43,204 +42,11 @@ _TOO_SLOW_SECONDS = 5.0
 # machine hardly change and which is what counts when as many workers run as there are cores.
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
-Reader = Callable[[Path, list[int]], object]
-
 SAMPLINGS: dict[str, Callable[[int], list[int]]] = {
     "TSN-8": lambda count: tsn_test_indices(count, 8)[0],
     "TSN-16": lambda count: tsn_test_indices(count, 16)[0],
     "window-64": lambda count: dense_test_indices(count, 64, 1)[0],
 }
-
-
-# --- files ---------------------------------------------------------------------------------------------------------
-
-
-def _scene(num_frames: int, height: int, width: int, seed: int) -> list[np.ndarray]:
-    """A textured background that pans, a moving object and camera noise: bit rates like those of real videos."""
-    generator = np.random.default_rng(seed)
-    small = generator.integers(0, 255, (height // 8 + 40, width // 8 + 80, 3)).astype(np.float32)
-    texture = np.kron(small, np.ones((8, 8, 1), np.float32))
-    noise = generator.normal(0, 3, (4, height, width, 1)).astype(np.float32)
-    frames = []
-    for number in range(num_frames):
-        left, top = (number * 2) % 300, (number // 2) % 150
-        picture = texture[top : top + height, left : left + width] * 0.6 + 40 + noise[number % 4]
-        x = int((0.5 + 0.4 * np.sin(number / 9)) * (width - 60))
-        picture[height // 3 : height // 3 + 50, x : x + 50] = (220, 60, 40)
-        frames.append(picture.clip(0, 255).astype(np.uint8))
-    return frames
-
-
-def _encode(path: Path, frames: list[np.ndarray], codec: str, rate: int, gop: int, options: dict[str, str]) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, options=options)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.gop_size = gop
-        for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
-
-
-def _repeat(source: Path, target: Path, times: int) -> Path:
-    """Join copies of a file without encoding again."""
-    with av.open(str(target), "w") as output:
-        shift = 0
-        stream = None
-        for _ in range(times):
-            with av.open(str(source)) as container:
-                video = container.streams.video[0]
-                stream = stream or output.add_stream_from_template(video)
-                last = 0
-                for packet in container.demux(video):
-                    if packet.dts is None:
-                        continue
-                    last = max(last, packet.pts + packet.duration)
-                    packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
-                    output.mux(packet)
-                shift += last
-    return target
-
-
-def make_files(folder: Path) -> dict[str, Path]:
-    """Write one file of each kind, those that are not there yet."""
-    x264 = {"preset": "fast", "crf": "23", "sc_threshold": "0"}
-    names = {
-        "ssv2 (VP9 427x240, 48 frames, 1 keyframe)": "ssv2.webm",
-        "kinetics (H.264 340x256, 10 s, keyframe every 12)": "kinetics12.mp4",
-        "kinetics (H.264 340x256, 10 s, keyframe every 250)": "kinetics250.mp4",
-        "long (H.264 720p, 5 min, keyframe every 60)": "long.mp4",
-        "ssv1 (48 JPEGs 320x240)": "ssv1",
-    }
-    paths = {name: folder / file for name, file in names.items()}
-    ssv2, short, long_group, film, pictures = paths.values()
-    if not ssv2.exists():
-        options = {"crf": "30", "b": "0", "cpu-used": "5", "deadline": "realtime"}
-        _encode(ssv2, _scene(48, 240, 427, 1)[:48], "libvpx-vp9", 12, 1000, options)
-    if not short.exists():
-        frames = _scene(300, 256, 340, 2)
-        _encode(short, frames, "libx264", 30, 12, x264)
-        _encode(long_group, frames, "libx264", 30, 250, x264)
-    if not film.exists():
-        fast = {**x264, "preset": "veryfast"}
-        part = _encode(folder / "part.mp4", _scene(300, 720, 1280, 3), "libx264", 30, 60, fast)
-        _repeat(part, film, 30)
-        part.unlink()
-    if not pictures.exists():
-        from PIL import Image
-
-        pictures.mkdir()
-        for number, picture in enumerate(_scene(48, 240, 320, 4), start=1):
-            Image.fromarray(picture).save(pictures / f"{number:05d}.jpg", quality=90)
-    return paths
-
-
-# --- ways of reading -----------------------------------------------------------------------------------------------
-
-
-def read_ours(path: Path, indices: list[int]) -> object:
-    with open_video(path) as video:
-        return video.read(indices)
-
-
-_INDEXES: dict[Path, dict] = {}
-
-
-def read_ours_indexed(path: Path, indices: list[int]) -> object:
-    if path not in _INDEXES:
-        with open_video(path) as video:
-            _INDEXES[path] = {"names": video.names} if isinstance(video, FrameFolder) else {"index": video.index}
-    with open_video(path, **_INDEXES[path]) as video:
-        return video.read(indices)
-
-
-def read_everything(path: Path, indices: list[int]) -> object:
-    """Peer (a): decode every frame with PyAV's defaults and pick."""
-    if path.is_dir():
-        from PIL import Image
-
-        names = sorted(path.iterdir())
-        return np.stack([np.asarray(Image.open(names[i])) for i in indices])
-    with av.open(str(path)) as container:
-        # Every frame is converted, as usual, but only the wanted ones are kept: 5 min of 720p would be 25 GB.
-        converted = ((i, frame.to_ndarray(format="rgb24")) for i, frame in enumerate(container.decode(video=0)))
-        wanted = set(indices)
-        frames = {i: pixels for i, pixels in converted if i in wanted}
-    return np.stack([frames[i] for i in indices])
-
-
-def read_everything_lazily(path: Path, indices: list[int]) -> object:
-    """Peer (a) at its best: decode every frame with PyAV's defaults, convert only the wanted ones."""
-    if path.is_dir():
-        return read_everything(path, indices)
-    wanted = set(indices)
-    with av.open(str(path)) as container:
-        frames = {i: f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(video=0)) if i in wanted}
-    return np.stack([frames[i] for i in indices])
-
-
-def decode_only(path: Path, indices: list[int]) -> object:
-    """The floor (d): sequential decoding up to the last wanted frame, one thread, no colour conversion."""
-    if path.is_dir():
-        return read_ours(path, indices)
-    last = max(indices)
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        for number, frame in enumerate(container.decode(stream)):
-            if number == last:
-                return frame
-    return None
-
-
-def read_opencv(path: Path, indices: list[int]) -> object:
-    import cv2
-
-    cv2.setNumThreads(1)
-    if path.is_dir():
-        names = sorted(path.iterdir())
-        return np.stack([cv2.imread(str(names[i]))[..., ::-1] for i in indices])
-    capture = cv2.VideoCapture(str(path))
-    wanted, last, frames = set(indices), max(indices), {}
-    for number in range(last + 1):
-        if not capture.grab():
-            break
-        if number in wanted:
-            frames[number] = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
-    capture.release()
-    return np.stack([frames[i] for i in indices])
-
-
-def read_torchcodec(path: Path, indices: list[int]) -> object:
-    from torchcodec.decoders import VideoDecoder
-
-    return VideoDecoder(str(path), num_ffmpeg_threads=1, seek_mode="exact").get_frames_at(indices).data
-
-
-def read_decord(path: Path, indices: list[int]) -> object:
-    import decord
-
-    return decord.VideoReader(str(path), num_threads=1).get_batch(indices).asnumpy()
-
-
-def available_readers() -> tuple[dict[str, Reader], dict[str, str]]:
-    """Every way that works here, and why the others do not."""
-    readers: dict[str, Reader] = {"ours": read_ours, "ours, indexed": read_ours_indexed}
-    readers |= {"all frames": read_everything, "all frames, lazy": read_everything_lazily, "floor": decode_only}
-    missing: dict[str, str] = {}
-    for name, module, reader in (
-        ("opencv", "cv2", read_opencv),
-        ("torchcodec", "torchcodec.decoders", read_torchcodec),
-        ("decord", "decord", read_decord),
-    ):
-        try:
-            __import__(module)
-        except (ImportError, OSError, RuntimeError) as error:
-            missing[name] = str(error).strip().splitlines()[0]
-        else:
-            readers[name] = reader
-    return readers, missing
 
 
 # --- measuring -----------------------------------------------------------------------------------------------------
