@@ -13,8 +13,10 @@ import statistics
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from gta.config import ClipConfig, RunConfig, config_to_json
 from gta.data.dataset import VideoDataset
@@ -92,43 +94,20 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
     torch.manual_seed(seed)
     model = row_model(row, budget, len(videos.train.classes))
     gflops = count_flops(model, (3, clip.num_frames, clip.crop_size, clip.crop_size)) / 1e9
-    opener = None if videos.store is None else videos.store.open
-    loaders = [
-        build_loader(
-            VideoDataset(part, clip, training=training, seed=seed, opener=opener),
-            batch_size=budget.batch_size,
-            num_workers=budget.num_workers,
-            shuffle=training,
-            seed=seed,
-            drop_last=training,
-            pin_memory=budget.accelerator == "gpu",
-        )
-        for part, training in ((videos.train, True), (videos.val, False))
-    ]
+    train_loader, val_loader = _loaders(clip, budget, seed, videos)
     description = describe(
         model=model.arguments,
         classes=videos.train.classes,
         clip=config_to_json(clip),
         reversals=videos.reversals,
     )
-    run = RunConfig(
-        folder=folder / RUN,
-        max_epochs=budget.epochs,
-        seed=seed,
-        precision=budget.precision,
-        accelerator=budget.accelerator,
-        devices=1,
-        num_threads=num_threads,
-        compile=budget.compile,
-        validate_every=max(1, budget.epochs // 4),
-        checkpoint_minutes=1.0,
-    )
+    run = _run_config(budget, seed, folder / RUN, num_threads)
     resumed = (folder / RUN / LAST).exists()  # then this process sees a part of the training only
     before = process_memory_mib()
     fitted = fit(
         model,
-        loaders[0],
-        loaders[1],
+        train_loader,
+        val_loader,
         prepare=prepare,
         optim=budget.optim,
         run=run,
@@ -144,7 +123,7 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
     )
     probed = probe(
         model,
-        loaders[1],
+        val_loader,
         prepare=prepare.to(next(model.parameters()).device),
         classes=videos.train.classes,
         reversals=videos.reversals,
@@ -158,6 +137,40 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
     fitted.best_checkpoint.unlink(missing_ok=True)  # the study judges the final weights; no epoch is picked
     write_json(folder / RESULT, result_to_json(result))
     return result
+
+
+def _loaders(clip: ClipConfig, budget: Budget, seed: int, videos: Videos) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Loaders of the training and of the held-out clips."""
+    opener = None if videos.store is None else videos.store.open
+    train, val = (
+        build_loader(
+            VideoDataset(part, clip, training=training, seed=seed, opener=opener),
+            batch_size=budget.batch_size,
+            num_workers=budget.num_workers,
+            shuffle=training,
+            seed=seed,
+            drop_last=training,
+            pin_memory=budget.accelerator == "gpu",
+        )
+        for part, training in ((videos.train, True), (videos.val, False))
+    )
+    return train, val
+
+
+def _run_config(budget: Budget, seed: int, folder: Path, num_threads: int) -> RunConfig:
+    """How the cell is trained: on one device, validated about four times."""
+    return RunConfig(
+        folder=folder,
+        max_epochs=budget.epochs,
+        seed=seed,
+        precision=budget.precision,
+        accelerator=budget.accelerator,
+        devices=1,
+        num_threads=num_threads,
+        compile=budget.compile,
+        validate_every=max(1, budget.epochs // 4),
+        checkpoint_minutes=1.0,
+    )
 
 
 def _result(
