@@ -69,8 +69,9 @@ class ClipConfig:
     """Protocol whose rules hold where public code bases disagree."""
     num_frames: int = 8
     """Frames per clip."""
-    sampling: Literal["tsn", "dense"] = "tsn"
-    """`tsn`: one frame from each of num_frames equal segments; `dense`: a window of frames frame_stride apart."""
+    sampling: Literal["tsn", "segments", "dense"] = "tsn"
+    """`tsn`: one frame from each of num_frames equal segments; `segments`: likewise, with PySlowFast's borders, which
+    reach the last frame; `dense`: a window of frames frame_stride apart."""
     frame_stride: int = 1
     """Distance between the frames of a dense window, in frames."""
     resize: tuple[int, int] | int = (240, 320)

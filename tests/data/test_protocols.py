@@ -51,7 +51,8 @@ def test_the_three_presets_differ_where_their_sources_disagree():
     assert (slowfast.mean, slowfast.std) == ((0.45,) * 3, (0.225,) * 3)
     kinetics = clip_config("pyslowfast", data="kinetics")
     assert (kinetics.flip, kinetics.test_clips, kinetics.test_crops, kinetics.test_crop_size) == ("random", 10, 3, 256)
-    assert clip_config("paper", sampling="dense").train_short_side == (256, 340)
+    assert (slowfast.sampling, slowfast.test_crops, kinetics.sampling) == ("segments", 1, "dense")
+    assert clip_config("paper", sampling="segments").train_short_side == (256, 340)
 
 
 def test_other_crop_sizes_scale_the_whole_protocol():
@@ -200,7 +201,7 @@ def test_flip_mirrors_the_whole_clip_and_obeys_the_class():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("sampling", ["tsn", "dense"])
+@pytest.mark.parametrize("sampling", ["tsn", "segments", "dense"])
 def test_every_preset_makes_clips_of_its_size(preset, sampling):
     clip = clip_config(preset, sampling=sampling, num_frames=3, crop_size=28, test_clips=2, test_crops=3)
     for size in ((40, 50), (50, 40), (20, 90)):

@@ -11,6 +11,8 @@ from gta.data.sampling import (
     dense_test_indices,
     dense_train_indices,
     evaluation_indices,
+    segment_test_indices,
+    segment_train_indices,
     training_indices,
     tsn_test_indices,
     tsn_train_indices,
@@ -106,6 +108,27 @@ def test_dense_train_starts_anywhere_the_window_fits():
     assert dense_train_indices(20, 4, 2, Highest()) == [12, 14, 16, 18]
 
 
+# parts from round(d * i) to round(d * (i + 1)), d = (N - 1) / n: smallest draw, largest draw, middle
+SEGMENTS = [
+    (9, 4, [0, 2, 4, 6], [2, 4, 6, 8], [1, 3, 5, 7]),
+    (10, 4, [0, 2, 4, 7], [2, 4, 7, 9], [1, 3, 5, 8]),  # borders 0, 2.25, 4.5 (to even: 4), 6.75, 9
+    (3, 4, [0, 0, 1, 2], [0, 1, 2, 2], [0, 0, 1, 2]),  # fewer frames than wanted: borders 0, 0.5, 1, 1.5, 2
+    (1, 3, [0, 0, 0], [0, 0, 0], [0, 0, 0]),
+]
+
+
+@pytest.mark.parametrize(("num_video_frames", "num_frames", "lowest", "highest", "middle"), SEGMENTS)
+def test_segments_table(num_video_frames, num_frames, lowest, highest, middle):
+    assert segment_train_indices(num_video_frames, num_frames, Lowest()) == lowest
+    assert segment_train_indices(num_video_frames, num_frames, Highest()) == highest
+    assert segment_test_indices(num_video_frames, num_frames) == [middle]
+
+
+def test_further_clips_of_segments_shift_inside_the_parts():
+    # phases 1/2 and 0 of parts that are 2 frames long
+    assert segment_test_indices(9, 4, 2) == [[1, 3, 5, 7], [0, 2, 4, 6]]
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     num_video_frames=st.integers(1, 500),
@@ -119,10 +142,12 @@ def test_every_protocol_gives_ordered_indices_inside_the_video(num_video_frames,
     clips = [
         tsn_train_indices(num_video_frames, num_frames, rng),
         dense_train_indices(num_video_frames, num_frames, stride, rng),
+        segment_train_indices(num_video_frames, num_frames, rng),
+        *segment_test_indices(num_video_frames, num_frames, num_clips),
         *tsn_test_indices(num_video_frames, num_frames, num_clips),
         *dense_test_indices(num_video_frames, num_frames, stride, num_clips),
     ]
-    assert len(clips) == 2 + 2 * num_clips
+    assert len(clips) == 3 + 3 * num_clips
     for clip in clips:
         assert len(clip) == num_frames
         assert clip == sorted(clip)
@@ -153,6 +178,9 @@ def test_impossible_numbers_are_refused(bad):
 def test_the_configuration_chooses_the_protocol():
     tsn, dense = clip_config("paper"), clip_config("paper", sampling="dense", data="kinetics")
     assert evaluation_indices(tsn, 48) == tsn_test_indices(48, 8, 1)
+    segments = clip_config("pyslowfast")
+    assert evaluation_indices(segments, 48) == segment_test_indices(48, 8, 1)
+    assert training_indices(segments, 48, random.Random(3)) == segment_train_indices(48, 8, random.Random(3))
     assert evaluation_indices(dense, 300) == dense_test_indices(300, 8, 2, 10)
     assert training_indices(tsn, 48, random.Random(3)) == tsn_train_indices(48, 8, random.Random(3))
     assert training_indices(dense, 300, random.Random(3)) == dense_train_indices(300, 8, 2, random.Random(3))

@@ -1,12 +1,14 @@
 """Every recipe is complete and sound without any data; see test_train_command.py for runs."""
 
 import json
+import random
 import subprocess
 import sys
 
 import pytest
 
 from gta.config import TrainConfig, config_from_json, config_to_json
+from gta.data.sampling import evaluation_indices, training_indices
 from gta.models.registry import list_models
 from gta.recipes import RECIPES, SUMMARIES
 
@@ -57,6 +59,16 @@ def test_section_4_of_the_paper() -> None:
     assert (slowfast.run.max_epochs, slowfast.optim.lr, slowfast.optim.lr_batch_size) == (22, 0.03, 128)
     assert (slowfast.optim.step_epochs, slowfast.optim.weight_decay) == ((14, 18), 1e-6)
     assert (slowfast.data.clip.train_short_side, slowfast.data.clip.flip) == ((256, 340), "none")
+    assert (slowfast.data.clip.test_clips, slowfast.data.clip.test_crops) == (1, 1)
+
+
+def test_slowfast_sees_the_whole_of_a_short_video() -> None:
+    clip = RECIPES["ssv2_slowfast50_16x8_gta"]().data.clip
+    for indices in (training_indices(clip, 45, random.Random(0)), *evaluation_indices(clip, 45)):
+        assert len(indices) == 64
+        assert max(indices.count(index) for index in set(indices)) <= 4
+        assert indices[0] <= 1
+        assert indices[-1] >= 43
 
 
 def test_ablations_of_tables_2_to_4() -> None:

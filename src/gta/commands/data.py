@@ -63,8 +63,8 @@ class ShowArguments:
     """A video file or a folder of numbered pictures."""
     preset: Literal["paper", "tsm", "pyslowfast"] = "paper"
     """Protocol."""
-    sampling: Literal["tsn", "dense"] | None = None
-    """`tsn` or `dense`; the protocol's own choice if not given."""
+    sampling: Literal["tsn", "segments", "dense"] | None = None
+    """Which frames make a clip; the protocol's own choice if not given."""
     data: Literal["something", "kinetics"] = "something"
     """Kind of data set the protocol is meant for; decides flips and views."""
     num_frames: int = 8

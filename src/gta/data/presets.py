@@ -19,7 +19,7 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SLOWFAST_MEAN, _SLOWFAST_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 
 
-Sampling = Literal["tsn", "dense"]
+Sampling = Literal["tsn", "segments", "dense"]
 DataKind = Literal["something", "kinetics"]
 
 
@@ -39,7 +39,8 @@ def clip_config(
     Args:
         preset: `paper`, `tsm` or `pyslowfast`.
         num_frames: frames per clip.
-        sampling: `tsn` for 2D networks, `dense` for 3D ones; the preset's own choice if None.
+        sampling: `tsn` for 2D networks; for 3D ones `segments` (short videos, seen as a whole) or `dense` (a window of
+            a long one); the preset's own choice if None.
         data: `something` for data in which direction matters, `kinetics` for everyday actions; decides flips and views.
         frame_stride: distance of the frames of a dense window; the preset's own if None.
         crop_size: size of the clips in pixels. Other sizes than 224 scale every other size of the protocol along.
@@ -51,7 +52,8 @@ def clip_config(
     """
     if preset not in PRESETS:
         raise OptionError(f"preset is {preset!r}: it must be one of {', '.join(PRESETS)}")
-    chosen: Sampling = sampling or ("dense" if preset == "pyslowfast" else "tsn")
+    slowfast: Sampling = "dense" if data == "kinetics" else "segments"
+    chosen: Sampling = sampling or (slowfast if preset == "pyslowfast" else "tsn")
     clip = _RULES[preset](chosen, data, num_frames)
     clip = _scaled(clip, crop_size)
     return replace(
@@ -63,7 +65,7 @@ def clip_config(
 
 
 def _paper(sampling: Sampling, data: DataKind, num_frames: int) -> ClipConfig:
-    if sampling == "dense":
+    if sampling != "tsn":
         # The 3D models are PySlowFast's, fine-tuned with a wider range of sizes on Something-Something.
         clip = replace(_pyslowfast(sampling, data, num_frames), preset="paper")
         return replace(clip, train_short_side=(256, 340)) if data == "something" else clip
@@ -112,7 +114,7 @@ def _pyslowfast(sampling: Sampling, data: DataKind, num_frames: int) -> ClipConf
         flip="random" if everyday else "none",
         test_crop_size=256,
         test_clips=10 if everyday else 1,
-        test_crops=3,
+        test_crops=3 if everyday else 1,
         averaging="softmax",
         mean=_SLOWFAST_MEAN,
         std=_SLOWFAST_STD,

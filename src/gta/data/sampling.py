@@ -4,6 +4,7 @@
 [0, N - 1] and works for any N >= 1: a video with fewer frames than wanted is stretched by repeating frames.
 """
 
+import itertools
 import random
 
 from gta.config import ClipConfig
@@ -80,10 +81,43 @@ def _window(start: int, num_video_frames: int, num_frames: int, stride: int) -> 
     return [min(start + i * stride, num_video_frames - 1) for i in range(num_frames)]
 
 
+def segment_train_indices(num_video_frames: int, num_frames: int, rng: random.Random) -> list[int]:
+    """SlowFast training on Something-Something: a random frame of each of n equal parts of the whole video.
+
+    Part i reaches from d * i to d * (i + 1), both rounded (halves to even) and included, with d = (N - 1) / n. Unlike
+    TSN's segments the parts cover the last frame, share their borders, and also exist where N < n.
+    """
+    bounds = _segment_bounds(num_video_frames, num_frames)
+    return [rng.randint(low, high) for low, high in bounds]
+
+
+def segment_test_indices(num_video_frames: int, num_frames: int, num_clips: int = 1) -> list[list[int]]:
+    """SlowFast testing on Something-Something: the middle of each of n equal parts, rounded down.
+
+    Further clips shift the position inside the parts by equal steps, as those of `tsn_test_indices`.
+
+    Returns:
+        One list of indices per clip.
+    """
+    bounds = _segment_bounds(num_video_frames, num_frames)
+    step = 2 * num_clips
+    phases = [(num_clips + 2 * clip) % step for clip in range(num_clips)]
+    return [[low + (high - low) * phase // step for low, high in bounds] for phase in phases]
+
+
+def _segment_bounds(num_video_frames: int, num_frames: int) -> list[tuple[int, int]]:
+    _check(num_video_frames, num_frames)
+    length = (num_video_frames - 1) / num_frames
+    borders = [round(length * i) for i in range(num_frames + 1)]
+    return list(itertools.pairwise(borders))
+
+
 def training_indices(clip: ClipConfig, num_video_frames: int, rng: random.Random) -> list[int]:
     """Indices of one training clip, by the protocol that `clip` names."""
     if clip.sampling == "tsn":
         return tsn_train_indices(num_video_frames, clip.num_frames, rng)
+    if clip.sampling == "segments":
+        return segment_train_indices(num_video_frames, clip.num_frames, rng)
     return dense_train_indices(num_video_frames, clip.num_frames, clip.frame_stride, rng)
 
 
@@ -91,4 +125,6 @@ def evaluation_indices(clip: ClipConfig, num_video_frames: int) -> list[list[int
     """Indices of the `clip.test_clips` clips of an evaluation, by the protocol that `clip` names."""
     if clip.sampling == "tsn":
         return tsn_test_indices(num_video_frames, clip.num_frames, clip.test_clips)
+    if clip.sampling == "segments":
+        return segment_test_indices(num_video_frames, clip.num_frames, clip.test_clips)
     return dense_test_indices(num_video_frames, clip.num_frames, clip.frame_stride, clip.test_clips)

@@ -75,7 +75,7 @@ def draw_sheet(
 
 
 def _title(clip: ClipConfig) -> str:
-    sampling = clip.sampling if clip.sampling == "tsn" else f"dense, stride {clip.frame_stride}"
+    sampling = f"dense, stride {clip.frame_stride}" if clip.sampling == "dense" else clip.sampling
     sizes = f"resize {clip.resize if clip.train_short_side is None else clip.train_short_side}"
     return (
         f"protocol '{clip.preset}': {clip.num_frames} frames ({sampling}), {sizes}, {clip.crop} crop {clip.crop_size}, "

@@ -96,8 +96,8 @@ def something_slowfast(*, data: Something, model: str, name: str) -> TrainConfig
     """SlowFast-R50 16x8 on Something-Something: 64 frames, 16 of them in the slow pathway.
 
     The paper starts from Kinetics-400 weights: give them with `--model.pretrained FILE`. Its schedule is PySlowFast's
-    for V2 (22 epochs, 0.03 for a batch of 128, steps at 14 and 18, weight decay 1e-6, no flip), and its short side
-    varies in [256, 340].
+    for V2 (22 epochs, 0.03 for a batch of 128, steps at 14 and 18, weight decay 1e-6, no flip, a frame from each of
+    64 parts of the video, one view of 256 pixels in tests), and its short side varies in [256, 340].
     """
     return TrainConfig(
         model=ModelConfig(name=model, num_frames=64),
@@ -106,7 +106,7 @@ def something_slowfast(*, data: Something, model: str, name: str) -> TrainConfig
             layout=data,
             batch_size=16,
             num_workers=8,
-            clip=clip_config("paper", sampling="dense", num_frames=64),
+            clip=clip_config("paper", sampling="segments", num_frames=64),
         ),
         optim=OptimConfig(
             optimizer="sgd",
