@@ -1,6 +1,7 @@
 """Stored frames stand in for the files bit for bit, and are noticed to be stale."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from gta.data.dataset import VideoDataset
 from gta.data.listing import open_videos
 from gta.data.synthetic import synthesize
 from gta.errors import DataError
-from gta.studies.frame_store import FrameStore, build_store
+from gta.studies.frame_store import FrameStore, build_store, missing_room
 from gta.types import VideoRecord
 
 
@@ -44,6 +45,15 @@ def test_store_is_kept_and_renewed(videos, tmp_path):
     store = build_store(tmp_path / "store", videos.records, on_video=lambda: decoded.append(1))
     assert len(decoded) == 2 * len(videos)
     assert store.open(changed) is not None
+
+
+def test_a_disk_without_room_is_known_before_any_decoding(videos, tmp_path, monkeypatch):
+    build_store(tmp_path / "store", videos.records)
+    size = (tmp_path / "store" / "frames.bin").stat().st_size
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    assert missing_room(tmp_path / "store", videos.records, sample=99) == 0  # it is there already
+    assert missing_room(tmp_path / "new", videos.records, sample=99) == size - 1000
+    assert missing_room(tmp_path / "new", videos.records, sample=4) == pytest.approx(size, rel=0.5)
 
 
 def test_parts_of_videos_and_strangers_are_left_to_the_reader(videos, tmp_path):

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
+from gta.commands.probe import _class_table
 from gta.errors import DataError
 from gta.studies.orders import ONE_FRAME, ORDERED, REVERSED
-from gta.studies.probe import probe
+from gta.studies.probe import ProbeResult, probe
 
 CLASSES = ("brighter", "darker", "still")
 REVERSALS = {"brighter": "darker", "darker": "brighter"}
@@ -87,6 +89,28 @@ def test_a_model_that_ignores_time():
     assert result.shuffled_top1().mean == pytest.approx(result.top1(ORDERED))
     assert result.top1(ONE_FRAME) < result.top1(ORDERED)  # one frame repeated is another set of frames
     assert result.read_as_reversal()["brighter"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("precision", "change", "verdict"),
+    [("32", 0.01, True), ("bf16", 0.01, None), ("fp16", 0.3, True), ("bf16", 0.0, False), ("32", 1e-6, False)],
+)
+def test_rough_arithmetic_does_not_call_rounding_an_effect(precision, change, verdict):
+    base = np.full((1, 2), 0.5, np.float32)
+    moved = base + np.array([[change, -change]], np.float32)
+    scores = {ORDERED: base, REVERSED: moved, ONE_FRAME: base}
+    number = np.zeros(1, np.int64)
+    result = ProbeResult(("a", "b"), {}, number, number, scores, precision=precision)
+    assert result.sees_order is verdict
+    assert result.to_json()["sees_order"] is verdict
+
+
+def test_class_names_are_shown_as_they_are():
+    row = {"num_videos": 1, "top1": {"in order": 1.0}, "taken_for_its_reversal_when_reversed": None}
+    row["sensitivity"] = {"reversed": 0.1, "shuffled": 0.1, "one frame": 0.1}
+    console = Console(record=True, width=120)
+    console.print(_class_table({"jump [left]": row}))
+    assert "jump [left]" in console.export_text()
 
 
 def test_results_do_not_depend_on_batches_or_views():

@@ -41,7 +41,9 @@ def test_study_then_again_then_probe(tmp_path, capsys):
     assert run([*command, "--epochs", "2"]) == 2
     assert "another budget" in capsys.readouterr().err
     assert run(["study", str(grid), "--output", str(folder), "--report-only"]) == 0  # the folder knows the rest
-    assert "| TAPE | 1 |" in (folder / "report.md").read_text()
+    report = (folder / "report.md").read_text()
+    assert "| TAPE | 1 |" in report
+    assert "--num-train 32" in report  # the command that made it, not the one that wrote the report
 
     checkpoint = cell / "run" / "last.ckpt"
     assert run(["probe", str(checkpoint), "--permutations", "2", "--num-workers", "0"]) == 0

@@ -19,6 +19,11 @@ RESULTS = "probe.json"
 _CLASSES_IN_TERMINAL = 40
 _CLASSES_IN_PICTURE = 120
 _WIDTH_OF_FILES = 160
+_VERDICTS = {
+    True: "the order of the frames changes what the model says",
+    False: "the order of the frames makes no difference to this model",
+    None: "whether the order of the frames makes a difference is lost in rounding: use --precision 32",
+}
 
 
 @dataclass(frozen=True)
@@ -169,12 +174,14 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
     """Print the tables."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     values = result.to_json()
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:  # names of classes are cut to fit a terminal, not a file
         console.width = _WIDTH_OF_FILES
-    table = Table(title=f"{len(result.labels)} videos of {root} ({options.split})", title_justify="left")
+    title = Text(f"{len(result.labels)} videos of {root} ({options.split})", style="table.title")
+    table = Table(title=title, title_justify="left")
     heads = ("frames", "top-1 %", "top-5 %", "direction %", "predictions changed %", "movement")
     for number, name in enumerate(heads):
         table.add_column(name, justify="right" if number else "left")
@@ -192,11 +199,7 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
         console.print(
             f"shuffled: {100 * shuffled['mean']:.2f}{deviation} % over {shuffled['permutations']} permutations"
         )
-    console.print(
-        "the order of the frames changes what the model says"
-        if values["sees_order"]
-        else "the order of the frames makes no difference to this model"
-    )
+    console.print(_VERDICTS[values["sees_order"]])
     console.print(_class_table(values["per_class"]))
     hidden = len(values["per_class"]) - _CLASSES_IN_TERMINAL
     if hidden > 0:
@@ -212,6 +215,7 @@ def _percent(share: float | None, digits: int = 2) -> str:
 def _class_table(per_class: dict[str, Any]) -> Any:
     """The classes whose predictions move most when the video is reversed."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="temporal sensitivity: how far the prediction moves, 0 to 1", title_justify="left")
     heads = ("class", "videos", "top-1 %", "reversed", "shuffled", "one frame", "read as its reversal %")
@@ -221,7 +225,7 @@ def _class_table(per_class: dict[str, Any]) -> Any:
     for name, row in ordered[:_CLASSES_IN_TERMINAL]:
         flips: float | None = row["taken_for_its_reversal_when_reversed"]
         table.add_row(
-            name,
+            Text(name),  # not as markup: a class may be called "jump [left]"
             str(row["num_videos"]),
             _percent(row["top1"]["in order"], 1),
             *(f"{row['sensitivity'][key]:.3f}" for key in ("reversed", "shuffled", "one frame")),

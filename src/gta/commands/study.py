@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
         jobs=jobs,
         num_threads=options.threads,
         train=not options.report_only,
-        command=shlex.join(["gta", "study", *(word for word in arguments if word != "--report-only")]),
+        command=shlex.join(["gta", "study", *arguments]),
     )
     print(f"written: {report}")
     print(f"written: {report.with_suffix('.html')}")

@@ -121,10 +121,11 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         resume=True,
         live=False,
     )
+    device = "cuda" if budget.accelerator == "gpu" else "cpu"  # Lightning leaves the trained model on the CPU
     probed = probe(
-        model,
+        model.to(device),
         val_loader,
-        prepare=prepare.to(next(model.parameters()).device),
+        prepare=prepare.to(device),
         classes=videos.train.classes,
         reversals=videos.reversals,
         averaging=clip.averaging,
@@ -132,8 +133,19 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         seed=0,  # in 32-bit arithmetic: whether a model sees the order must not drown in rounding
     )
     memory = None if resumed else _peak_memory_mib(before, budget.accelerator)
-    machine = describe_machine(num_threads, budget.accelerator)
-    result = _result(row, seed, model, fitted, probed, gflops, memory, machine)
+    seconds, rates = _timing(fitted.folder)
+    result = _result(
+        row,
+        seed,
+        model,
+        fitted,
+        probed,
+        gflops=gflops,
+        clips_per_second=statistics.median(rates) if rates else None,
+        train_seconds=None if resumed else sum(seconds),
+        peak_memory_mib=memory,
+        machine=describe_machine(num_threads, budget.accelerator),
+    )
     fitted.best_checkpoint.unlink(missing_ok=True)  # the study judges the final weights; no epoch is picked
     write_json(folder / RESULT, result_to_json(result))
     return result
@@ -179,12 +191,14 @@ def _result(
     model: VideoClassifier,
     fitted: FitResult,
     probed: ProbeResult,
+    *,
     gflops: float,
+    clips_per_second: float | None,
+    train_seconds: float | None,
     peak_memory_mib: float | None,
     machine: str,
 ) -> CellResult:
     measures = summarise(probed.scores[ORDERED], probed.labels, probed.classes, dict(probed.reversals))
-    seconds, rates = _timing(fitted.folder)
     shuffled = probed.shuffled_top1()
     assert shuffled is not None  # there are always shuffles
     names = ("train_loss", "train_top1", "val_loss", "val_top1", "val_direction_accuracy")
@@ -202,8 +216,8 @@ def _result(
         num_videos=len(probed.labels),
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         gflops=gflops,
-        clips_per_second=statistics.median(rates),
-        train_seconds=sum(seconds),
+        clips_per_second=clips_per_second,
+        train_seconds=train_seconds,
         peak_memory_mib=peak_memory_mib,
         curves={name: [line.get(name) for line in fitted.rows] for name in names},
         model=model.arguments,
@@ -213,7 +227,7 @@ def _result(
 
 
 def _timing(run_folder: Path) -> tuple[list[float], list[float]]:
-    """Seconds and training clips per second of each epoch."""
+    """Seconds and training clips per second of each epoch; not of one that was interrupted in its validation."""
     with (run_folder / "timing.csv").open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["seconds"]]
     return [float(line["seconds"]) for line in lines], [float(line["clips_per_second"]) for line in lines]

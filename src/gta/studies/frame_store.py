@@ -9,6 +9,7 @@ cache.
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -110,6 +111,22 @@ class StoredVideo:
         return picture if fit is None else fit(picture)
 
 
+def missing_room(folder: str | Path, records: Sequence[VideoRecord], *, sample: int = 8) -> int:
+    """Bytes that a store of these videos would lack on the disk of `folder`, judged from a sample; 0 if it fits."""
+    folder = Path(folder)
+    chosen = records[:: max(len(records) // sample, 1)]
+    needed = sum(_decode(record).nbytes for record in chosen) * len(records) // max(len(chosen), 1)
+    there = folder / _FRAMES
+    kept = there.stat().st_size if there.exists() else 0
+    return max(needed - kept - shutil.disk_usage(folder if folder.exists() else folder.parent).free, 0)
+
+
+def _decode(record: VideoRecord) -> np.ndarray:
+    """Every frame of a video, uint8 (T, H, W, 3)."""
+    with open_video(record.path) as video:
+        return video.read(range(video.num_frames)).permute(0, 2, 3, 1).contiguous().numpy()
+
+
 def build_store(
     folder: str | Path, records: Sequence[VideoRecord], *, on_video: Callable[[], None] | None = None
 ) -> FrameStore:
@@ -132,8 +149,7 @@ def build_store(
     offset = 0
     with atomic_path(folder / _FRAMES) as temporary, temporary.open("wb") as file:
         for record in records:
-            with open_video(record.path) as video:
-                frames = video.read(range(video.num_frames)).permute(0, 2, 3, 1).contiguous().numpy()
+            frames = _decode(record)
             file.write(frames.tobytes())
             table[str(record.path)] = [offset, *frames.shape[:3], *stamps[str(record.path)]]
             offset += frames.nbytes

@@ -22,6 +22,9 @@ INVARIANCE_TOLERANCE = 1e-3
 """A model whose class probabilities change by less than this when the frames are reversed or shuffled, on every
 held-out video, does not see their order (float32 rounding changes them by about 1e-6)."""
 
+ROUGH_TOLERANCE = 0.1
+"""The same in bf16 or fp16, whose rounding may add up to changes of some percent: what lies between the two is open."""
+
 
 @dataclass(frozen=True)
 class CellResult:
@@ -52,12 +55,13 @@ class CellResult:
     num_parameters: int
     gflops: float
     """Multiply-adds of one clip's forward pass, in 10^9."""
-    clips_per_second: float
-    """Training clips per second: median over the epochs, loading included."""
-    train_seconds: float
+    clips_per_second: float | None
+    """Training clips per second: median over the epochs, loading included; None if no epoch was timed as a whole."""
+    train_seconds: float | None
+    """Seconds of the training; None after an interruption, as the last process knows its own part only."""
     peak_memory_mib: float | None
-    """Peak memory of the training: allocated on the GPU, or what the process grew by on a CPU; None if unknown, as
-    after an interruption."""
+    """Peak memory of the training: allocated on the GPU, or what the process grew by on a CPU; None after an
+    interruption."""
     curves: Mapping[str, Sequence[float | None]]
     """Quantity -> one value per epoch."""
     model: Mapping[str, Any]

@@ -81,15 +81,21 @@ def plan_cells(grid: Grid, seeds: Sequence[int], folder: Path) -> list[Cell]:
     for cell in cells:
         cell.result = read_result(cell.folder)
         if cell.result is not None:
-            cell.state, cell.seconds = "done", cell.result.train_seconds
+            cell.state, cell.seconds = "done", cell.result.train_seconds or 0.0
     return cells
 
 
 # ---- the study's folder ----------------------------------------------------------------------------------------------
 
 
-def claim_folder(folder: Path, grid: Grid, data: Path | None) -> None:
+def claim_folder(folder: Path, grid: Grid, data: Path | None, *, command: str = "") -> None:
     """Create the study's folder, or check that it holds this very study; seeds and rows may be added later.
+
+    Args:
+        folder: the study's folder.
+        grid: rows and budget.
+        data: folder of its data set; None: synthetic videos of its own.
+        command: the command line, for reports that are written later.
 
     Raises:
         RunFolderError: it holds something else, or the same grid with another budget or other videos.
@@ -97,12 +103,10 @@ def claim_folder(folder: Path, grid: Grid, data: Path | None) -> None:
     path = folder / STUDY
     if path.exists():
         check_folder(folder, grid, data)
-        write_json(path, {"format": _FORMAT, "data": _place(data), "grid": grid_to_json(grid)})  # rows may be added
-        return
-    if folder.exists() and (not folder.is_dir() or any(entry.name != _LOCK for entry in folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(entry.name != _LOCK for entry in folder.iterdir())):
         raise RunFolderError(f"{folder}: exists and holds no study ({STUDY}): choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"format": _FORMAT, "data": _place(data), "grid": grid_to_json(grid)})
+    write_json(path, {"format": _FORMAT, "data": _place(data), "command": command, "grid": grid_to_json(grid)})
 
 
 def check_folder(folder: Path, grid: Grid, data: Path | None) -> None:

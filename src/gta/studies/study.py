@@ -16,7 +16,7 @@ from gta.data.synthetic.layouts import MANIFEST
 from gta.errors import DataError, GtaError, OptionError
 from gta.studies.cell import row_model
 from gta.studies.findings import Study
-from gta.studies.frame_store import build_store
+from gta.studies.frame_store import build_store, missing_room
 from gta.studies.grids import Budget, Grid, grid_to_json
 from gta.studies.output import write_study
 from gta.studies.progress import shown
@@ -28,6 +28,7 @@ from gta.studies.runner import (
     failure,
     finished_seeds,
     plan_cells,
+    read_study,
     run_cells,
     sole_user,
     start_process,
@@ -62,7 +63,7 @@ def run_study(
         jobs: cells at a time.
         num_threads: CPU threads of each cell.
         train: False only writes the report of what is finished.
-        command: the command line, for the report.
+        command: the command line, for the report; the one that trained the study where `train` is False.
         console: where progress is shown; standard error if not given.
 
     Returns:
@@ -82,7 +83,7 @@ def run_study(
     # A report may be written while cells are running.
     with sole_user(folder) if train else contextlib.nullcontext() as lock:
         if train:
-            claim_folder(folder, grid, data)
+            claim_folder(folder, grid, data, command=command)
         root = folder / VIDEOS if data is None else data
         if data is None and train:
             prepare_videos(grid.budget, root, num_workers=jobs)
@@ -109,6 +110,7 @@ def run_study(
                 run_cells(cells, jobs=jobs, start=start, on_change=show)
         error = failure(cells)
         speed = _speed(grid, folder, splits[0], num_threads, measure=train and error is None, console=console)
+        command = command if train else read_study(folder).get("command", "")
         report = write_study(_study(grid, cells, splits, command, speed, rendered=data is None), folder)
     if error is not None:
         raise error
@@ -155,6 +157,14 @@ def _store(budget: Budget, splits: Iterable[VideoList], folder: Path, *, needed:
     if not (needed and budget.cache_frames):
         return None
     records = [record for split in splits for record in split.records]
+    lacking = missing_room(folder / FRAMES, records)
+    if lacking:
+        console.print(
+            f"warning: {folder}: the disk lacks {lacking / 1e9:.1f} GB for the decoded frames of {len(records)} "
+            "videos, so every cell decodes them in every epoch, which is slower",
+            markup=False,
+        )
+        return None
     with console.status(f"decoding {len(records)} videos once"):
         build_store(folder / FRAMES, records)
     return folder / FRAMES
