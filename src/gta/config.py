@@ -292,11 +292,11 @@ class RunConfig:
     num_threads: int | None = None
     """CPU threads of each training process; PyTorch's own choice if not given."""
     channels_last: bool = True
-    """Keep weights in channels-last memory, as clips are, which is faster."""
+    """Keep weights in channels-last memory, as clips are, which is faster; otherwise in PyTorch's plain order."""
     compile: bool = False
     """Compile the model with torch.compile."""
     activation_checkpointing: bool = False
-    """Recompute each stage's activations in the backward pass: less memory, about a third more time."""
+    """Recompute each block's activations in the backward pass: less memory, about a third more time."""
     validate_every: int = 1
     """Epochs between validations (the last epoch always has one)."""
     patience: int | None = None
@@ -321,6 +321,12 @@ class RunConfig:
             "--run.num-threads",
             self.num_threads,
             "it must be 1 or more",
+        )
+        _require(
+            not (self.compile and self.activation_checkpointing),
+            "--run.activation-checkpointing",
+            True,
+            "it does not work together with --run.compile (which decides itself what to recompute)",
         )
         _require(self.validate_every >= 1, "--run.validate-every", self.validate_every, "it must be 1 or more")
         _require(self.patience is None or self.patience >= 1, "--run.patience", self.patience, "it must be 1 or more")

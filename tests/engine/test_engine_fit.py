@@ -277,6 +277,10 @@ def test_what_cannot_be_resumed_is_one_clear_error(tmp_path) -> None:
         train(folder, max_epochs=2, resume=True)
     with pytest.raises(DataError, match=r"other classes.*'sideways'"):
         train(folder, resume=True, classes=(*fakes.CLASSES[:-1], "sideways"))
+    with pytest.raises(
+        OptionError, match=r"6 steps of 4 clips per epoch, now there are 3 of 8: resume it with as many"
+    ):
+        train(folder, max_epochs=4, resume=True, batch_size=8)
     (folder / "last.ckpt").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(CheckpointError, match=r"last\.ckpt: damaged.*copy .*best\.ckpt over it"):
         train(folder, resume=True)
@@ -326,9 +330,22 @@ def test_options_that_need_a_gpu_say_so(tmp_path) -> None:
         train(tmp_path / "run", accelerator="gpu")
 
 
-def test_bf16_and_a_live_bar_and_compile_free_options_run(tmp_path) -> None:
-    result = train(tmp_path / "run", max_epochs=1, precision="bf16", live=True)
+def test_bf16_a_live_bar_and_plain_memory_order_run(tmp_path) -> None:
+    result = train(tmp_path / "run", max_epochs=1, precision="bf16", live=True, channels_last=False)
     assert result.steps == 6
+
+
+def test_a_compiled_model_trains_alike(tmp_path) -> None:
+    plain, compiled = (
+        train(tmp_path / name, max_epochs=1, compile=name == "compiled", model=fakes.model(dropout=0.0))
+        for name in ("plain", "compiled")
+    )
+    assert compiled.rows[0]["train_loss"] == pytest.approx(plain.rows[0]["train_loss"], rel=1e-4)
+    assert load_file(tmp_path / "plain/last.ckpt")["state_dict"].keys() == (
+        load_file(tmp_path / "compiled/last.ckpt")["state_dict"].keys()
+    )
+    with pytest.raises(OptionError, match=r"--run\.activation-checkpointing.*--run\.compile"):
+        fakes.run(tmp_path, compile=True, activation_checkpointing=True)
 
 
 def test_no_training_batch_is_a_clear_error(tmp_path) -> None:

@@ -15,7 +15,7 @@ from gta.config import OptimConfig, TrainConfig, config_to_json
 from gta.engine.augment import mix_batch, rand_augment, soft_targets
 from gta.engine.averaging import AveragedWeights
 from gta.engine.launch import create_trainer
-from gta.engine.memory import checkpoint_activations, to_channels_last
+from gta.engine.memory import checkpoint_activations, set_memory_format
 from gta.engine.norms import freeze, frozen_norms
 from gta.engine.run_folder import check_run_folder, check_same_config
 from gta.engine.stopping import Stopper, TrainingInterrupted
@@ -185,9 +185,10 @@ def test_channels_last_keeps_the_numbers() -> None:
     model = fakes.model().eval()
     clip = torch.randn(1, 3, 4, 8, 8)
     before = model(clip)
-    to_channels_last(model)
-    assert model.conv.weight.is_contiguous(memory_format=torch.channels_last_3d)
-    torch.testing.assert_close(before, model(clip))
+    for channels_last in (True, False):
+        set_memory_format(model, channels_last=channels_last)
+        assert model.conv.weight.is_contiguous(memory_format=torch.channels_last_3d) is channels_last
+        torch.testing.assert_close(before, model(clip))
 
 
 def test_another_configuration_cannot_be_resumed() -> None:

@@ -2,8 +2,10 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import engine_fakes as fakes
@@ -11,7 +13,7 @@ import process_program
 import pytest
 import torch
 
-from gta.engine.checkpoint import read_checkpoint
+from gta.engine.checkpoint import load_file, read_checkpoint
 from gta.engine.evaluate import evaluate
 
 PROGRAM = Path(__file__).with_name("process_program.py")
@@ -22,18 +24,23 @@ def metrics(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def start(*words: str | Path) -> str:
-    """Run the program and return what it said."""
-    done = subprocess.run(
+def start(*words: str | Path, code: int = 0, stop_at: Path | None = None) -> str:
+    """Run the program and return what it said; SIGTERM for it once `stop_at` exists."""
+    process = subprocess.Popen(
         [sys.executable, *map(str, words)],
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
-        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stderr
+    if stop_at is not None:
+        deadline = time.monotonic() + 120
+        while not stop_at.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == code, said[-3000:]
+    return said
 
 
 def test_two_processes_give_the_metrics_and_weights_of_one_with_the_same_global_batch(tmp_path: Path) -> None:
@@ -53,6 +60,32 @@ def test_two_processes_give_the_metrics_and_weights_of_one_with_the_same_global_
         results = (tmp_path / name / "results.json").read_text()
         assert '"num_videos": 11' in results  # eleven videos over two processes: none twice, none lost
         assert (tmp_path / name / "skipped.csv").read_text().count("truncated") == 2
+
+
+def test_two_processes_that_are_stopped_and_resumed_end_like_those_that_were_not(tmp_path: Path) -> None:
+    start(PROGRAM, tmp_path / "plain", "2", "4")
+    folder = tmp_path / "stopped"
+    said = start(PROGRAM, folder, "2", "4", "slow", code=128 + signal.SIGTERM, stop_at=folder / "last.ckpt")
+    assert "checkpoint written after epoch 0" in said
+    assert 1 <= load_file(folder / "last.ckpt")["batches_done"] <= 2
+    start(PROGRAM, folder, "2", "4", "resume")
+    plain, stopped = (load_file(tmp_path / name / "last.ckpt")["state_dict"] for name in ("plain", "stopped"))
+    for name, value in plain.items():
+        assert torch.equal(value, stopped[name]), name
+    for row, other in zip(metrics(tmp_path / "plain"), metrics(folder), strict=True):
+        assert {name: float(text) for name, text in other.items()} == pytest.approx(
+            {name: float(text) for name, text in row.items()}, rel=1e-9
+        )
+
+
+def test_two_processes_stop_together_when_the_first_cannot_write(tmp_path: Path) -> None:
+    started = time.monotonic()
+    said = start(PROGRAM, tmp_path / "run", "2", "4", "limit", code=2)
+    assert "last.ckpt: the file would exceed the size limit: the previous file is intact" in said
+    assert "error: another process of this run has failed" in said
+    assert "Traceback" not in said
+    assert load_file(tmp_path / "run" / "last.ckpt")["epoch"] == 1
+    assert time.monotonic() - started < 100  # they do not wait for each other until the timeout of an hour
 
 
 def test_torchrun_says_how_many_processes_there_are_and_validation_measures_the_model_that_is_stored(

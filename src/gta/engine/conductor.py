@@ -24,6 +24,7 @@ from gta.engine.module import ClassifierModule
 from gta.engine.progress import Display
 from gta.engine.run_folder import BEST, LAST, RunFolder
 from gta.engine.stopping import Stopper, TrainingInterrupted
+from gta.errors import GtaError
 
 _OLD_SECONDS = 30.0
 """A validation begins with a checkpoint if the last one is older than this."""
@@ -84,6 +85,7 @@ class Conductor(pl.Callback):
         self._at_epoch_end = False
         self._last_saved = time.monotonic()
         self._skipped: list[tuple[str, str]] = []
+        self._failure: GtaError | None = None  # of this process; raised once all processes know
         self._epoch_started = time.monotonic()
         self._clips_in_epoch = 0
 
@@ -92,6 +94,8 @@ class Conductor(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back from Lightning, and redo a validation that was cut off."""
         self.stopper.install()
+        if self.run.num_threads is not None:  # Lightning's launcher has set its own number
+            torch.set_num_threads(self.run.num_threads)
         if trainer._signal_connector.received_sigterm:  # it came while Lightning had them
             trainer._signal_connector.received_sigterm = False
             self.stopper.number = self.stopper.number or signal.SIGTERM
@@ -138,7 +142,11 @@ class Conductor(pl.Callback):
             self.curves("train/step_loss", loss, trainer.global_step)
         if loop._num_ready_batches_reached() or self._steps_are_over(trainer):
             return  # the epoch's end has its own checkpoint
-        stop, save = self._agree(trainer, self.stopper.number or 0, int(self._is_checkpoint_due(trainer)))
+        stop, save, failed = self._agree(
+            trainer, self.stopper.number or 0, int(self._is_checkpoint_due(trainer)), int(self._failure is not None)
+        )
+        if failed:
+            self._fail()
         if stop or save:
             self.save(trainer, LAST)
         if stop:
@@ -151,7 +159,11 @@ class Conductor(pl.Callback):
         if self.note_skipped is None:
             self._skipped += skipped
             return
-        new = self.note_skipped(skipped)
+        try:
+            new = self.note_skipped(skipped)
+        except GtaError as error:  # too many, or the disk is full
+            self._failure = self._failure or error
+            return
         if new and self.display:
             for path, reason in new:
                 self.display.say(f"left out, because it cannot be read: {path}: {reason}")
@@ -169,6 +181,16 @@ class Conductor(pl.Callback):
         tensor = torch.tensor(values, device=trainer.strategy.root_device)
         torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
         return tensor.tolist()
+
+    def _fail_together(self, trainer: pl.Trainer) -> None:
+        """Stop all processes if one of them has failed: the others would wait for it for as long as the timeout is."""
+        if self._agree(trainer, int(self._failure is not None))[0]:
+            self._fail()
+
+    def _fail(self) -> None:
+        if self.display:
+            self.display.stop()
+        raise self._failure or GtaError("another process of this run has failed: its message says why")
 
     def _stop(self, trainer: pl.Trainer, number: int) -> None:
         if self.display:
@@ -223,6 +245,7 @@ class Conductor(pl.Callback):
         took = time.monotonic() - started
         is_best = self._judge(result, epoch)
         self._record(trainer, module, epoch=epoch, result=result, seconds=seconds, validation_seconds=took)
+        self._fail_together(trainer)
         if is_best or not self.validate:
             self.save(trainer, BEST)
         self.save(trainer, LAST)
@@ -293,11 +316,15 @@ class Conductor(pl.Callback):
             "validation_seconds": validation_seconds if result is not None else None,
             "peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
         }
-        self.folder.add_epoch(row, timing)
+        try:
+            self.folder.add_epoch(row, timing)
+        except GtaError as error:
+            self._failure = self._failure or error
+            return
         if self.curves:
             for name, value in {**row, "clips_per_second": timing["clips_per_second"]}.items():
                 if name not in ("epoch", "step") and value is not None and math.isfinite(value):
-                    self.curves(f"epoch/{name}", value, trainer.global_step)
+                    self.curves(f"epoch/{name}", float(value), trainer.global_step)
         if self.display:
             self.display.end_epoch(row, timing)
 
@@ -305,7 +332,12 @@ class Conductor(pl.Callback):
 
     def save(self, trainer: pl.Trainer, name: str) -> None:
         """Write a checkpoint of this moment; every process must call it."""
-        trainer.save_checkpoint(self.checkpoints / name, weights_only=False)
+        try:
+            trainer.save_checkpoint(self.checkpoints / name, weights_only=False)
+        except GtaError as error:  # in the first process, which alone writes; the others wait for it
+            self._failure = self._failure or error
+            trainer.strategy.barrier()
+        self._fail_together(trainer)
         self._last_saved = time.monotonic()
 
     def on_save_checkpoint(

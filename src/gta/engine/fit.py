@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from gta.config import OptimConfig, RunConfig, config_to_json
 from gta.engine.batches import TrainingBatches
 from gta.engine.checkpoint import load_file
 from gta.engine.conductor import Conductor, gather_objects
+from gta.engine.curves import open_curves
 from gta.engine.evaluate import EvaluationResult, evaluate
 from gta.engine.launch import create_trainer
-from gta.engine.memory import checkpoint_activations, to_channels_last
+from gta.engine.memory import checkpoint_activations, set_memory_format
 from gta.engine.module import ClassifierModule
 from gta.engine.optim import scaled_learning_rate
 from gta.engine.progress import Display
@@ -29,7 +30,6 @@ from gta.errors import CheckpointError, DataError, OptionError
 from gta.skipped import SkippedVideos
 
 NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
-Curves = Callable[[str, float, int], None]
 
 
 @dataclass(frozen=True)
@@ -111,15 +111,23 @@ def fit(
         torch.set_num_threads(run.num_threads)
     trainer = create_trainer(run, optim)
     is_first = trainer.global_rank == 0
-    folder, stored = _open_folder(run, optim, config, description, resume=resume, is_first=is_first)
+    global_batch = _batch_size(train_loader) * optim.accumulate * trainer.world_size
+    steps_per_epoch = math.ceil(len(train_loader) / optim.accumulate)
+    stored = None
+    if is_first:
+        check_run_folder(run.folder, resume=resume)
+    if resume and (run.folder / LAST).exists():
+        stored = _read_last(run, description, global_batch=global_batch, steps_per_epoch=steps_per_epoch)
+    whole = config or {"optim": config_to_json(optim), "run": config_to_json(run)}
+    folder = _open_folder(run, whole, stored) if is_first else None
     module = _build_module(
         model,
-        trainer,
-        train_loader,
         prepare,
         optim=optim,
         run=run,
         description=description,
+        global_batch=global_batch,
+        steps_per_epoch=steps_per_epoch,
         class_weights=class_weights,
     )
     display = Display(max_epochs=run.max_epochs, live=live) if is_first else None
@@ -135,7 +143,9 @@ def fit(
         note_skipped=(note_skipped or SkippedVideos(run.folder / SKIPPED).add) if folder else None,
     )
     trainer.callbacks.append(conductor)  # pyright: ignore[reportAttributeAccessIssue]
-    with conductor.stopper, _curves(run.folder, display, stored) as conductor.curves:
+    resumed_at = stored["global_step"] if stored else None
+    curves = open_curves(run.folder, display.say, resumed_at=resumed_at) if display else contextlib.nullcontext()
+    with conductor.stopper, curves as conductor.curves:
         _train(trainer, module, train_loader, conductor, stored)
     result = FitResult(
         folder=run.folder,
@@ -156,35 +166,23 @@ def fit(
     return result
 
 
-def _open_folder(
-    run: RunConfig,
-    optim: OptimConfig,
-    config: dict[str, Any] | None,
-    description: dict[str, Any],
-    *,
-    resume: bool,
-    is_first: bool,
-) -> tuple[RunFolder | None, dict[str, Any] | None]:
-    """Check and open the run folder, and read the checkpoint to resume from, if there is one."""
-    if is_first:
-        check_run_folder(run.folder, resume=resume)
-    stored = _read_last(run, description) if resume and (run.folder / LAST).exists() else None
-    if not is_first:
-        return None, stored
+def _open_folder(run: RunConfig, config: dict[str, Any], stored: dict[str, Any] | None) -> RunFolder:
+    """Open the run folder; rows of epochs that are not in the checkpoint to resume from are dropped."""
     recorded = 0
     if stored:
         recorded = stored["run"]["epochs_done"] - int(stored["run"]["validation_owed"])
-    whole = config or {"optim": config_to_json(optim), "run": config_to_json(run)}
-    return RunFolder(run.folder, config=whole, last_epoch=recorded), stored
+    return RunFolder(run.folder, config=config, last_epoch=recorded)
 
 
-def _read_last(run: RunConfig, description: dict[str, Any]) -> dict[str, Any]:
+def _read_last(
+    run: RunConfig, description: dict[str, Any], *, global_batch: int, steps_per_epoch: int
+) -> dict[str, Any]:
     """Read the checkpoint to resume from, and check that the present run can continue it.
 
     Raises:
         CheckpointError: it is damaged.
         DataError: the data set has other classes now.
-        OptionError: the run is longer already than it is allowed to become.
+        OptionError: the run is longer already than it is allowed to become, or its steps would be others.
     """
     last = run.folder / LAST
     try:
@@ -200,6 +198,13 @@ def _read_last(run: RunConfig, description: dict[str, Any]) -> dict[str, Any]:
             f"{run.folder}: the run was started with other classes ({len(classes)} then, {len(present)} now; "
             f"{changed[0]!r} is one that differs): give it the same data, or start a new run folder"
         )
+    before = tuple(stored["training"].get(name) for name in ("global_batch", "steps_per_epoch"))
+    if before != (global_batch, steps_per_epoch) and None not in before:
+        raise OptionError(
+            f"{run.folder}: the run was started with {before[1]} steps of {before[0]} clips per epoch, now there are "
+            f"{steps_per_epoch} of {global_batch}: resume it with as many processes and training videos, or start a "
+            "new run folder"
+        )
     done = stored["run"]["epochs_done"]
     if run.max_epochs < done:
         raise OptionError(f"--run.max-epochs is {run.max_epochs}: the run to resume has trained {done} epochs already")
@@ -214,22 +219,20 @@ def _batch_size(loader: DataLoader[Any]) -> int:
 
 def _build_module(
     model: nn.Module,
-    trainer: pl.Trainer,
-    train_loader: DataLoader[Any],
     prepare: nn.Module,
     *,
     optim: OptimConfig,
     run: RunConfig,
     description: dict[str, Any],
+    global_batch: int,
+    steps_per_epoch: int,
     class_weights: Tensor | None,
 ) -> ClassifierModule:
-    if run.channels_last:
-        to_channels_last(model)
+    set_memory_format(model, channels_last=run.channels_last)
     if run.activation_checkpointing:
         checkpoint_activations(model)
     if run.compile:
         model.compile()
-    steps_per_epoch = math.ceil(len(train_loader) / optim.accumulate)
     total_epochs = float(run.max_epochs)
     if run.max_steps is not None:
         total_epochs = min(total_epochs, run.max_steps / steps_per_epoch)
@@ -238,7 +241,7 @@ def _build_module(
         prepare=prepare,
         optim=optim,
         description=description,
-        global_batch=_batch_size(train_loader) * optim.accumulate * trainer.world_size,
+        global_batch=global_batch,
         steps_per_epoch=steps_per_epoch,
         total_epochs=total_epochs,
         seed=run.seed,
@@ -321,23 +324,3 @@ def _validator(
             )
 
     return validate
-
-
-@contextlib.contextmanager
-def _curves(folder: Path, display: Display | None, stored: dict[str, Any] | None) -> Iterator[Curves | None]:
-    """TensorBoard's curves in the run folder, for the first process; one line instead if it is not installed."""
-    if display is None:
-        yield None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        display.say("TensorBoard is not installed: no curves for it (pip install 'gta-video[tensorboard]')")
-        yield None
-        return
-    writer = SummaryWriter(str(folder), purge_step=stored["global_step"] + 1 if stored else None)
-    try:
-        yield writer.add_scalar
-    finally:
-        with contextlib.suppress(OSError):  # a full disk is reported by what matters more: checkpoint or metrics
-            writer.close()

@@ -9,13 +9,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def to_channels_last(model: nn.Module) -> nn.Module:
-    """Keep the weights of 2D and 3D convolutions in channels-last order, in place; returns the model."""
+def set_memory_format(model: nn.Module, *, channels_last: bool) -> nn.Module:
+    """Keep the weights of 2D and 3D convolutions in channels-last or in plain order, in place; returns the model."""
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
-        elif isinstance(module, nn.Conv3d):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            order = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
+            chosen = order if channels_last else torch.contiguous_format
+            module.weight.data = module.weight.data.contiguous(memory_format=chosen)
     return model
 
 

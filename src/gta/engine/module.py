@@ -243,6 +243,8 @@ class ClassifierModule(pl.LightningModule):
         checkpoint["gta"] = self.description
         checkpoint["training"] = {
             "totals": [totals.loss, totals.correct, totals.count],
+            "global_batch": self.global_batch,
+            "steps_per_epoch": self.steps_per_epoch,
             "num_batches": self.num_batches,
             "num_steps": self.num_steps,
             "bad_steps": self.bad_steps,
