@@ -35,6 +35,7 @@ from gta.files import write_text
 from gta.studies.cell import describe_machine, row_model
 from gta.studies.frame_store import build_store
 from gta.studies.grids import create_grid
+from gta.studies.statistics import paired_gap
 from gta.studies.study import prepare_videos
 
 
@@ -95,12 +96,15 @@ VARIANTS: dict[str, Variant] = {
     "learning rate of M x 10": Variant(mixing_lr_factor=10.0),
     "weight decay on M": Variant(decay_mixing=True),
     "gamma of the last norm 1": Variant(gamma=1.0),
-    "region logits start x 8": Variant(region_scale=8.0),
     "region GTA alone, default": Variant(row="region"),
     "region GTA alone, region logits start x 8": Variant(row="region", region_scale=8.0),
     "region GTA alone, R = 32": Variant(row="region", num_regions=32),
     "region GTA alone, R = 32, logits x 8": Variant(row="region", num_regions=32, region_scale=8.0),
 }
+_DEFAULTS = {
+    row: next(name for name, variant in VARIANTS.items() if variant == Variant(row=row)) for row in ("gta", "region")
+}
+"""Row of the grid -> the variant without any change."""
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "mixing_init.md"
 
 
@@ -170,25 +174,41 @@ def report(results: dict[tuple[str, int], list[float]], variants: list[str], see
     """The Markdown table."""
     columns = len(next(iter(results.values())))
     quarters = " | ".join(f"loss, quarter {n}" for n in range(1, columns))
-    lines = [f"| variant | {quarters} | top-1 % | lowest run |", "| --- |" + " ---: |" * (columns + 1)]
+    lines = [
+        f"| variant | {quarters} | top-1 % | lowest run | gap to the default |",
+        "| --- |" + " ---: |" * (columns + 2),
+    ]
     for name in variants:
         runs = [results[name, seed] for seed in seeds]
         means = [statistics.fmean(values) for values in zip(*runs, strict=True)]
         tops = [100 * run[-1] for run in runs]
         spread = f" ± {statistics.stdev(tops):.1f}" if len(seeds) > 1 else ""
         losses = " | ".join(f"{value:.3f}" for value in means[:-1])
-        lines.append(f"| {name} | {losses} | {statistics.fmean(tops):.1f}{spread} | {min(tops):.1f} |")
+        gap = _gap(results, name, _DEFAULTS[VARIANTS[name].row], seeds)
+        lines.append(f"| {name} | {losses} | {statistics.fmean(tops):.1f}{spread} | {min(tops):.1f} | {gap} |")
     budget = create_grid("table3").budget
     versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
     lines += [
         "",
         f"{budget.num_train:,} training and {budget.num_val} held-out synthetic videos, {budget.epochs} epochs, "
         f"batches of {budget.batch_size}, {budget.optim.optimizer} with learning rate {budget.optim.lr:g}; "
-        f"mean ± sample deviation over seeds {seeds[0]} to {seeds[-1]}, final weights. {describe_machine(1)}.",
+        f"mean ± sample deviation over seeds {seeds[0]} to {seeds[-1]}, final weights. Gap: points of top-1, seed by "
+        f"seed, with the 95 % interval of the mean. {describe_machine(1)}.",
         "",
         f"Versions: {versions}.",
     ]
     return "\n".join(lines)
+
+
+def _gap(results: dict[tuple[str, int], list[float]], name: str, default: str, seeds: range) -> str:
+    """Top-1 minus that of the default; nothing for the default itself, or where it was not run."""
+    if name == default or (default, seeds[0]) not in results:
+        return ""
+    gap = paired_gap(*({seed: 100 * results[key, seed][-1] for seed in seeds} for key in (name, default)))
+    assert gap is not None  # both have all seeds
+    if gap.half_width is None:
+        return f"{gap.mean:+.1f}"
+    return f"{gap.mean:+.1f} [{gap.mean - gap.half_width:+.1f}, {gap.mean + gap.half_width:+.1f}]"
 
 
 def main() -> None:
