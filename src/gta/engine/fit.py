@@ -147,6 +147,19 @@ def fit(
     curves = open_curves(run.folder, display.say, resumed_at=resumed_at) if display else contextlib.nullcontext()
     with conductor.stopper, curves as conductor.curves:
         _train(trainer, module, train_loader, conductor, stored)
+    return _finish(run, folder, conductor, module, description, seconds=time.monotonic() - started)
+
+
+def _finish(
+    run: RunConfig,
+    folder: RunFolder | None,
+    conductor: Conductor,
+    module: ClassifierModule,
+    description: dict[str, Any],
+    *,
+    seconds: float,
+) -> FitResult:
+    """Gather what the run left, and write results.json."""
     result = FitResult(
         folder=run.folder,
         best_checkpoint=run.folder / BEST,
@@ -157,7 +170,7 @@ def fit(
         steps=module.num_steps,
         bad_steps=module.bad_steps,
         stopped_early=conductor.state.stopped_early,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         skipped=SkippedVideos(run.folder / SKIPPED).reasons if folder else {},
     )
     if folder:
