@@ -32,8 +32,8 @@ from gta.data.listing import VideoList
 from gta.data.presets import clip_config
 from gta.data.sampling import dense_test_indices, tsn_test_indices
 from gta.types import VideoRecord
-from video_files import make_files
-from video_readers import Reader, available_readers
+from reading_files import make_files
+from reading_ways import Reader, available_readers
 
 # A reader that needs longer than this for one clip is run once only.
 _TOO_SLOW_SECONDS = 5.0
