@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 from typing import Any
 
 import engine_fakes as fakes
@@ -37,6 +38,12 @@ def train(
         resume=chosen.get("resume", False),
         live=chosen.get("live", False),
     )
+
+
+def test_no_worker_outlives_its_run(tmp_path) -> None:
+    before = set(multiprocessing.active_children())
+    train(tmp_path / "run", max_epochs=1, workers=1)
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_a_run_learns_and_leaves_everything_behind(tmp_path, capfd) -> None:

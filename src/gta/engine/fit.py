@@ -145,9 +145,25 @@ def fit(
     trainer.callbacks.append(conductor)  # pyright: ignore[reportAttributeAccessIssue]
     resumed_at = stored["global_step"] if stored else None
     curves = open_curves(run.folder, display.say, resumed_at=resumed_at) if display else contextlib.nullcontext()
-    with conductor.stopper, curves as conductor.curves:
-        _train(trainer, module, train_loader, conductor, stored)
+    try:
+        with conductor.stopper, curves as conductor.curves:
+            _train(trainer, module, train_loader, conductor, stored)
+    finally:
+        for loader in (train_loader, val_loader):
+            _end_workers(loader)
     return _finish(run, folder, conductor, module, description, seconds=time.monotonic() - started)
+
+
+def _end_workers(loader: DataLoader[Any] | None) -> None:
+    """End a loader's persistent workers now; a later iteration starts new ones.
+
+    Left to the garbage collector, they live until it runs - and if it runs in a worker that was forked meanwhile, for
+    the next model's data, PyTorch complains there about processes that are not its children.
+    """
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
+        loader._iterator = None  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def _finish(
