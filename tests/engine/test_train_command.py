@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import torch
 
 from gta.cli import run, show_every_name
 from gta.commands.evaluate import Source, find_source
+from gta.commands.fast_dev_run import shrink
 from gta.config import DataConfig, TrainConfig, config_to_json
 from gta.data.synthetic import CLASSES, synthesize
 from gta.engine.conductor import Conductor
 from gta.errors import OptionError
 from gta.files import write_json
+from gta.recipes import RECIPES
 
 SMALL = [
     "--data.num-workers=0",
@@ -287,6 +290,14 @@ def test_a_fast_development_run_proves_a_recipe(recipe: str, capsys) -> None:
     out, err = capsys.readouterr()
     assert "the recipe works: 2 steps, 4 validation videos" in out
     assert "fast development run:" in err
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_fast_development_run_does_not_emulate_bf16(tmp_path, precision) -> None:
+    config = RECIPES["ssv2_slowfast50_16x8_gta"]()
+    run_config = replace(config.run, accelerator="cpu", precision=precision)
+    small = shrink(replace(config, run=run_config), tmp_path)
+    assert small.run.precision == {"bf16": "32", "fp16": "fp16"}[precision]  # fp16 is refused with its own words
 
 
 def test_an_interrupted_fast_development_run_names_no_file_that_is_gone(capsys, monkeypatch) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-from gta.config import ClipConfig, TrainConfig
+from gta.config import ClipConfig, RunConfig, TrainConfig
 
 _CROP = 64
 _VAL_VIDEOS = 4
@@ -50,8 +50,23 @@ def shrink(config: TrainConfig, folder: Path) -> TrainConfig:
             num_workers=0,
             clip=_small_clip(config.data.clip),
         ),
-        run=replace(config.run, folder=folder / "run", max_epochs=1, max_steps=2, validate_every=1),
+        run=replace(
+            config.run,
+            folder=folder / "run",
+            max_epochs=1,
+            max_steps=2,
+            validate_every=1,
+            precision=_quick_precision(config.run),
+        ),
     )
+
+
+def _quick_precision(run: RunConfig) -> Literal["32", "bf16", "fp16"]:
+    """The recipe's arithmetic, but for bf16 on a CPU: most emulate it, which takes minutes instead of seconds."""
+    import torch
+
+    on_cpu = run.accelerator == "cpu" or not torch.cuda.is_available()
+    return "32" if on_cpu and run.precision == "bf16" else run.precision
 
 
 def _file_only(pretrained: str | None) -> str | None:
@@ -107,6 +122,8 @@ def _say(config: TrainConfig, small: TrainConfig) -> None:
     ]
     if small.data.root != config.data.root:
         changes.append("synthetic videos for the data set")
+    if small.run.precision != config.run.precision:
+        changes.append(f"{config.run.precision} -> 32 bits on the CPU")
     if config.model.pretrained != small.model.pretrained:
         changes.append(f"random weights for {config.model.pretrained}")
     print(f"fast development run: {', '.join(changes)}", file=sys.stderr)
