@@ -43,13 +43,19 @@ def tsn_test_indices(num_video_frames: int, num_frames: int, num_clips: int = 1)
         One list of indices per clip.
     """
     _check(num_video_frames, num_frames)
-    clips = []
-    for clip in range(num_clips):
-        # Whole numbers throughout, so that no rounding error decides: phase = ((K + 2k) mod 2K) / 2K.
-        phase = (num_clips + 2 * clip) % (2 * num_clips)
-        step = 2 * num_clips
-        clips.append([num_video_frames * (phase + step * i) // (step * num_frames) for i in range(num_frames)])
-    return clips
+    step = 2 * num_clips
+    return [
+        [num_video_frames * (phase + step * i) // (step * num_frames) for i in range(num_frames)]
+        for phase in _phases(num_clips)
+    ]
+
+
+def _phases(num_clips: int) -> list[int]:
+    """Where in its segment clip k of K takes a frame, frac(1 / 2 + k / K), in units of 1 / 2K.
+
+    Whole numbers, so that no rounding error decides.
+    """
+    return [(num_clips + 2 * clip) % (2 * num_clips) for clip in range(num_clips)]
 
 
 def dense_train_indices(num_video_frames: int, num_frames: int, stride: int, rng: random.Random) -> list[int]:
@@ -101,8 +107,7 @@ def segment_test_indices(num_video_frames: int, num_frames: int, num_clips: int 
     """
     bounds = _segment_bounds(num_video_frames, num_frames)
     step = 2 * num_clips
-    phases = [(num_clips + 2 * clip) % step for clip in range(num_clips)]
-    return [[low + (high - low) * phase // step for low, high in bounds] for phase in phases]
+    return [[low + (high - low) * phase // step for low, high in bounds] for phase in _phases(num_clips)]
 
 
 def _segment_bounds(num_video_frames: int, num_frames: int) -> list[tuple[int, int]]:
