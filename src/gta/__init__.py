@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gta.models.flops import count_flops
     from gta.models.registry import create_model, list_models
     from gta.predictor import Predictor
+    from gta.recipes import recipe
     from gta.types import Prediction, VideoInfo
 
 _ATTRIBUTES = {
@@ -25,6 +26,7 @@ _ATTRIBUTES = {
     "remove_attention": "gta.backbones.insertion",
     "probe_video": "gta.data.decode",
     "read_video": "gta.data.decode",
+    "recipe": "gta.recipes",
     "Predictor": "gta.predictor",
     "Prediction": "gta.types",
     "VideoInfo": "gta.types",
@@ -44,6 +46,7 @@ __all__ = [
     "ops",
     "probe_video",
     "read_video",
+    "recipe",
     "remove_attention",
 ]
 

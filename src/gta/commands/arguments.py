@@ -42,6 +42,18 @@ def parse_arguments(
     raise OptionError(_one_line(captured.getvalue(), command))
 
 
+def name_options(text: str) -> str:
+    """An error's text with the fields of a training configuration as the options that set them.
+
+    `data.clip.crop_size` becomes `--data.clip.crop-size`; everything else stays as it is.
+    """
+    from gta.config import TrainConfig
+    from gta.settings import field_names
+
+    names = "|".join(re.escape(name) for name in sorted(field_names(TrainConfig), reverse=True) if "." in name)
+    return re.sub(rf"(?<![\w./-])({names})(?![\w/-])", lambda found: f"--{found[1].replace('_', '-')}", text)
+
+
 def _one_line(box: str, command: str) -> str:
     """Fold tyro's framed message into one line: the complaint, the nearest option if there is one, where to look."""
     sections: list[list[str]] = [[]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import name_options, parse_arguments
 from gta.config import (
     ClipConfig,
     DataConfig,
@@ -14,23 +14,25 @@ from gta.config import (
     OptimConfig,
     RunConfig,
     TrainConfig,
-    config_from_json,
     config_to_json,
 )
-from gta.errors import DataError, OptionError
+from gta.errors import DataError, GtaError, OptionError
 from gta.recipes import RECIPES, SUMMARIES
+from gta.recipes.files import SUFFIXES, file_schema, read_config_file, write_yaml
 
 if TYPE_CHECKING:
     from gta.data.listing import VideoList
     from gta.engine.launch import Process
 
 _USAGE = """usage: gta train RECIPE [OPTIONS]
+       gta train FILE.yaml [OPTIONS]
        gta train RUN_FOLDER --resume [OPTIONS]
        gta train --list
 
 Train a model from a recipe; options override its fields. gta train RECIPE --help shows them all with their values.
-gta train --list shows the recipes, gta train RECIPE --print the resolved configuration. A run folder in the place of
-the recipe continues with that run's own configuration."""
+gta train --list shows the recipes, gta train RECIPE --print the resolved configuration (--print --yaml as a file to
+edit and train from; gta train --schema prints the schema of such files). A run folder in the place of the recipe
+continues with that run's own configuration."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,27 @@ class TrainArguments:
     """Continue the run folder from its last checkpoint, in the middle of an epoch if need be."""
     print: bool = False
     """Print the resolved configuration as JSON and stop."""
+    yaml: bool = False
+    """With --print: as YAML, a file that `gta train FILE.yaml` takes."""
     fast_dev_run: bool = False
     """Prove the recipe in seconds: two small steps and a validation, on synthetic videos if --data.root has none."""
 
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta train`."""
+    try:
+        _run(arguments)
+    except GtaError as error:  # the library names fields, the command line the options that set them
+        error.args = (name_options(str(error)), *error.args[1:])
+        raise
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments == ["--schema"]:
+        import json
+
+        print(json.dumps(file_schema(), indent=2))
+        return
     if arguments[:1] == ["--list"]:
         width = max(map(len, RECIPES))
         print("\n".join(f"{name:<{width}}  {SUMMARIES[name]}" for name in RECIPES))
@@ -67,10 +84,12 @@ def main(arguments: list[str]) -> None:
     name, *rest = arguments
     options = _parse(name, rest)
     config = TrainConfig(model=options.model, data=options.data, optim=options.optim, run=options.run)
+    if options.yaml and not options.print:
+        raise OptionError("--yaml goes with --print: gta train RECIPE --print --yaml")
     if options.print:
         import json
 
-        print(json.dumps(config_to_json(config), indent=2))
+        print(write_yaml(config) if options.yaml else json.dumps(config_to_json(config), indent=2))
         return
     if options.fast_dev_run:
         from gta.commands.fast_dev_run import fast_dev_run
@@ -87,27 +106,19 @@ def _parse(name: str, rest: list[str]) -> TrainArguments:
     if name in RECIPES:
         config = RECIPES[name]()
     elif (folder / "config.json").exists():
-        config = _stored_config(folder)
+        stored = read_config_file(folder / "config.json")
+        config = replace(stored, run=replace(stored.run, folder=folder))
+    elif name.endswith(SUFFIXES):
+        config = read_config_file(folder)
     else:
         close = difflib.get_close_matches(name, RECIPES, n=1)
         hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows them"
-        raise OptionError(f"'{name}' is neither a recipe nor a run folder: {hint}")
+        raise OptionError(f"'{name}' is neither a recipe, a configuration file nor a run folder: {hint}")
     default = TrainArguments(model=config.model, data=config.data, optim=config.optim, run=config.run)
     options = parse_arguments(TrainArguments, rest, command=f"gta train {name}", default=default)
-    if name not in RECIPES and not (options.resume or options.print):
+    if folder.is_dir() and name not in RECIPES and not (options.resume or options.print):
         raise OptionError(f"{name} is a run folder: continue it with --resume, or name a recipe")
     return options
-
-
-def _stored_config(folder: Path) -> TrainConfig:
-    import json
-
-    path = folder / "config.json"
-    try:
-        config = config_from_json(TrainConfig, json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise OptionError(f"{path}: not valid JSON ({error})") from error
-    return replace(config, run=replace(config.run, folder=folder))
 
 
 def train(

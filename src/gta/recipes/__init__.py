@@ -5,11 +5,33 @@
 """
 
 from collections.abc import Callable
+from difflib import get_close_matches
 
 from gta.config import TrainConfig
+from gta.errors import OptionError
 from gta.recipes import own, paper, synthetic
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {**synthetic.RECIPES, **own.RECIPES, **paper.RECIPES}
 SUMMARIES: dict[str, str] = {**synthetic.SUMMARIES, **own.SUMMARIES, **paper.SUMMARIES}
 
-__all__ = ["RECIPES", "SUMMARIES"]
+__all__ = ["RECIPES", "SUMMARIES", "recipe"]
+
+
+def recipe(name: str) -> TrainConfig:
+    """The configuration of a recipe, to be trained as it is or with other values.
+
+    Args:
+        name: its name; `gta train --list` and `gta.recipes.RECIPES` have them all.
+
+    Raises:
+        OptionError: there is no recipe of this name.
+
+    >>> config = recipe("finetune").override("optim.lr", 0.01, "data.root", "videos")
+    >>> config.optim.lr, recipe("finetune").optim.lr
+    (0.01, 0.005)
+    """
+    if name not in RECIPES:
+        close = get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows them"
+        raise OptionError(f"'{name}' is not a recipe: {hint}")
+    return RECIPES[name]()

@@ -1,0 +1,189 @@
+"""Configurations in files: YAML or JSON, with `extends` naming a recipe or another file.
+
+    # yaml-language-server: $schema=train.schema.json
+    extends: finetune
+    data:
+      root: videos
+    optim:
+      lr: 0.01
+
+Every error names the file and the line.
+"""
+
+import json
+import re
+from collections.abc import Hashable, Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gta.config import TrainConfig, config_from_json, config_to_json
+from gta.errors import OptionError
+from gta.recipes import RECIPES
+from gta.settings import field_names, json_schema
+
+SUFFIXES = (".yaml", ".yml", ".json")
+_EXTENDS = "extends"
+_MAX_BYTES = 1 << 20
+_Lines = dict[tuple[str, ...], int]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as its 1.2 schema has it where 1.1 surprises: `1e-3` is a number, and a key may stand only once."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def read_config_file(path: str | Path) -> TrainConfig:
+    """Read a training configuration from a YAML or JSON file; what the file leaves out has its default.
+
+    Args:
+        path: the file. Its key `extends` names a recipe (`finetune`) or another file, relative to this one, whose
+            values are the defaults. `config.json` of a run folder is such a file, too.
+
+    Raises:
+        OptionError: the file is missing or not valid YAML or JSON, has an unknown field or a value that does not fit,
+            or files extend each other in a circle; the text names file and line.
+    """
+    return _read(Path(path), ())
+
+
+def write_yaml(config: TrainConfig) -> str:
+    """A configuration as YAML text that `read_config_file` reads back to the same."""
+    return yaml.safe_dump(config_to_json(config), sort_keys=False, allow_unicode=True, width=120)
+
+
+def file_schema() -> dict[str, Any]:
+    """The JSON schema of configuration files, for editors that check and complete them."""
+    schema = json_schema(TrainConfig)
+    extends = {"type": "string", "description": "A recipe, or another file whose values are the defaults."}
+    return {**schema, "properties": {_EXTENDS: extends, **schema["properties"]}}
+
+
+def _read(path: Path, before: tuple[Path, ...]) -> TrainConfig:
+    if path.resolve() in before:
+        raise OptionError(f"{path}: it extends itself, by way of {before[-1].name}")
+    values, lines = _parse(path)
+    base = config_to_json(_base(path, values, lines, (*before, path.resolve())))
+    _check_names(path, values, lines)
+    merged = _merge(base, values)
+    try:
+        return config_from_json(TrainConfig, merged)
+    except OptionError as error:
+        raise OptionError(f"{_place(path, str(error), lines)}: {error}") from None
+
+
+def _base(path: Path, values: dict[str, Any], lines: _Lines, before: tuple[Path, ...]) -> TrainConfig:
+    """The configuration whose values hold where this file has none."""
+    name = values.pop(_EXTENDS, None)
+    if name is None:
+        return TrainConfig()
+    where = f"{path}:{lines.get((_EXTENDS,), 1)}"
+    if not isinstance(name, str):
+        raise OptionError(f"{where}: extends is {name!r}: it must be the name of a recipe or a file")
+    if name in RECIPES:
+        return RECIPES[name]()
+    if not name.endswith(SUFFIXES):
+        close = get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean {close[0]}?" if close else "gta train --list shows the recipes"
+        raise OptionError(f"{where}: extends names neither a recipe nor a file: {name}; {hint}")
+    target = path.parent / name
+    if not target.exists():
+        raise OptionError(f"{where}: extends names a file that is not there: {target}")
+    return _read(target, before)
+
+
+def _parse(path: Path) -> tuple[dict[str, Any], _Lines]:
+    """The file's values, and the line of each key."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise OptionError(f"{path}: it is larger than {_MAX_BYTES >> 20} MiB, which no configuration is")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise OptionError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise OptionError(f"{path}: this is a folder, not a configuration file") from None
+    except UnicodeDecodeError:
+        raise OptionError(f"{path}: not a text file (UTF-8)") from None
+    try:
+        # JSON is nearly YAML, so one parser tells the lines of both; but where they differ, JSON's own has the word.
+        node = yaml.compose(text, _Loader)
+        lines = dict(_key_lines(node, (), path))
+        values = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise OptionError(f"{path}:{line}: not valid {path.suffix[1:].upper()} ({error.problem})") from None
+    except yaml.YAMLError as error:
+        raise OptionError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    except json.JSONDecodeError as error:
+        raise OptionError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+    except RecursionError:
+        raise OptionError(f"{path}: its values are nested without end") from None
+    if values is None:
+        return {}, lines
+    if not isinstance(values, dict):
+        raise OptionError(f"{path}:1: a configuration is a mapping of fields, not {type(values).__name__}")
+    return values, lines
+
+
+def _key_lines(node: yaml.Node | None, place: tuple[str, ...], path: Path) -> Iterable[tuple[tuple[str, ...], int]]:
+    """Lines of all keys, counted from 1.
+
+    Raises:
+        OptionError: a key stands twice in one mapping, of which YAML would take the last in silence.
+    """
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[Hashable] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            raise OptionError(f"{path}:{key.start_mark.line + 1}: {'.'.join((*place, key.value))} is set twice")
+        seen.add(key.value)
+        yield (*place, key.value), key.start_mark.line + 1
+        yield from _key_lines(value, (*place, key.value), path)
+
+
+def _check_names(path: Path, values: dict[str, Any], lines: _Lines) -> None:
+    """Refuse fields that the configuration does not have."""
+    known = field_names(TrainConfig)
+    sections = {name.rpartition(".")[0] for name in known}
+
+    def visit(inner: dict[Any, Any], place: tuple[str, ...]) -> None:
+        for key, value in inner.items():
+            name = ".".join((*place, str(key)))
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                hint = f": did you mean {close[0]}?" if close else ""
+                raise OptionError(f"{path}:{lines.get((*place, str(key)), 1)}: there is no field {name}{hint}")
+            if isinstance(value, dict) and name in sections:
+                visit(value, (*place, str(key)))
+
+    visit(values, ())
+
+
+def _merge(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The base's values, overridden; sections are merged, everything else is replaced."""
+    sections = {name.rpartition(".")[0] for name in field_names(TrainConfig)}
+
+    def merge(below: Any, above: Any, place: str) -> Any:
+        if place in sections and isinstance(below, dict) and isinstance(above, dict):
+            prefix = f"{place}." if place else ""
+            return {**below, **{key: merge(below.get(key), above[key], f"{prefix}{key}") for key in above}}
+        return above
+
+    return merge(base, values, "")
+
+
+def _place(path: Path, problem: str, lines: _Lines) -> str:
+    """File and line of the field that an error's text begins with; the file alone if the value comes from its base."""
+    place = tuple(problem.split(" ", 1)[0].split("."))
+    while place and place not in lines:
+        place = place[:-1]
+    return f"{path}:{lines[place]}" if place else str(path)

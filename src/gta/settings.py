@@ -1,0 +1,226 @@
+"""Configurations as frozen dataclasses with their ranges at the fields; every error is one line that names the field.
+
+pydantic checks types and ranges and gives the JSON schema; here its errors become `OptionError`s in the user's words.
+"""
+
+import json
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from gta.errors import OptionError
+
+Config = TypeVar("Config")
+
+# Ranges that several fields share.
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+"""In [0, 1]."""
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+"""In [0, 1)."""
+Factor = Annotated[float, Field(gt=0, le=1)]
+"""In (0, 1]."""
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    Path: "a path",
+    type(None): "null",
+}
+
+
+@dataclass_transform(frozen_default=True)
+def settings(place: str = "") -> Callable[[type[Config]], type[Config]]:
+    """Make a class a frozen dataclass whose fields are checked when it is built.
+
+    Args:
+        place: where its fields stand in the whole configuration, such as "data.clip"; errors name them so.
+
+    Raises (when an instance is built):
+        OptionError: a value has another type, lies outside its range, or breaks a rule of `__post_init__` (which
+            raises `ValueError` for that).
+    """
+
+    def decorate(kind: type[Config]) -> type[Config]:
+        options = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+        made: Any = checked_dataclass(frozen=True, config=options)(kind)
+        build = made.__init__
+
+        @wraps(build)
+        def checked(self: Any, *values: Any, **named: Any) -> None:
+            try:
+                build(self, *values, **named)
+            except ValidationError as error:
+                raise _explained(made, error, named) from None
+
+        made.__init__ = checked
+        made.__place__ = place
+        return made
+
+    return decorate
+
+
+def config_to_json(config: Any) -> dict[str, Any]:
+    """Turn a configuration (dataclasses of plain values) into JSON values: paths become strings, tuples lists."""
+    return {
+        item.name: config_to_json(value) if is_dataclass(value := getattr(config, item.name)) else _plain(value)
+        for item in fields(config)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def config_from_json(kind: type[Config], values: Any) -> Config:
+    """Build the configuration that `config_to_json` wrote; types must fit exactly (but 1 is a number, too).
+
+    Raises:
+        OptionError: `values` is no mapping, or has a field that `kind` has not, or a value that does not fit.
+    """
+    if not isinstance(values, Mapping):
+        raise OptionError(f"a {kind.__name__} is expected, not {type(values).__name__}")
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise _explained(kind, error, values) from None
+
+
+def json_schema(kind: type[Any]) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a configuration: types, ranges, defaults, meanings."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **TypeAdapter(kind).json_schema()}
+
+
+def field_names(kind: type[Any], prefix: str = "") -> list[str]:
+    """Dotted names of all fields of a configuration, nested ones included: `data.clip.crop_size`."""
+    names: list[str] = []
+    hints = get_type_hints(kind)
+    for item in fields(kind):
+        name = f"{prefix}{item.name}"
+        names.append(name)
+        if is_dataclass(hints[item.name]):
+            names += field_names(hints[item.name], f"{name}.")
+    return names
+
+
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A copy of a configuration with other values.
+
+    Args:
+        config: the configuration; it stays as it is.
+        changes: values by dotted name, e.g. `{"optim.lr": 0.01}`.
+
+    Raises:
+        OptionError: there is no such field, or the value does not fit.
+    """
+    known = field_names(type(config))
+    deeper: dict[str, dict[str, Any]] = {}
+    direct: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            raise OptionError(f"there is no field {name}{f': did you mean {close[0]}?' if close else ''}")
+        head, _, rest = name.partition(".")
+        if rest:
+            deeper.setdefault(head, {})[rest] = value
+        else:
+            direct[head] = value
+    for head, inner in deeper.items():
+        direct[head] = override(direct.get(head, getattr(config, head)), inner)
+    return replace(config, **direct)  # pyright: ignore[reportArgumentType]
+
+
+def _walk(kind: type[Any], location: tuple[int | str, ...]) -> tuple[tuple[str, ...], Any]:
+    """Names of the fields along a location (without pydantic's own steps), and the annotation of the last."""
+    names: list[str] = []
+    hint: Any = kind
+    for step in location:
+        if not is_dataclass(hint):
+            break
+        hints = get_type_hints(hint, include_extras=True)
+        names.append(str(step))
+        if step not in hints:
+            break
+        hint = hints[str(step)]
+    return tuple(names), hint
+
+
+def _explained(kind: type[Any], error: ValidationError, values: Mapping[str, Any]) -> OptionError:
+    """The first problem as one line: the field, its value, and what it must be."""
+    problem = error.errors(include_url=False)[0]
+    names, hint = _walk(kind, problem["loc"])
+    place = getattr(kind, "__place__", "")
+    field = ".".join((*filter(None, [place]), *names))
+    if problem["type"] in ("unexpected_keyword_argument", "unexpected_positional_argument"):
+        return OptionError(f"there is no field {field}: written by another version of gta?")
+    if problem["type"] in ("missing", "missing_argument"):
+        return OptionError(f"{field} is missing")
+    if problem["type"] == "value_error":  # a rule between fields, from __post_init__
+        rule = problem.get("ctx", {})["error"]  # it names the field itself, relative to its class
+        return OptionError(f"{field}.{rule}" if field else str(rule))
+    if problem["type"] in ("dataclass_type", "dataclass_exact_type", "mapping_type"):
+        return OptionError(f"{field or kind.__name__} is {problem['input']!r}: it must be a mapping of fields")
+    value = _value_at(names, values, problem["input"])
+    shown = f"'{value}'" if isinstance(value, str) else repr(tuple(value) if isinstance(value, list) else value)
+    return OptionError(f"{field} is {shown}: it must {_rule(hint)}")
+
+
+def _value_at(names: tuple[str, ...], values: Any, fallback: Any) -> Any:
+    """The whole value of a field: pydantic tells only the innermost part that does not fit."""
+    for name in names:
+        if not isinstance(values, Mapping) or name not in values:
+            return fallback
+        values = values[name]
+    return values
+
+
+def _rule(hint: Any) -> str:
+    """What an annotation asks for: "be 1 or more", "lie in [0, 1)", "be 'a' or 'b'", "be a whole number"."""
+    if get_origin(hint) is not Annotated:
+        parts = [part for part in get_args(hint) if get_origin(part) is Annotated]
+        if get_origin(hint) in (Union, types.UnionType) and len(parts) == 1:
+            others = [part for part in get_args(hint) if part is not parts[0]]
+            return " or ".join((_rule(parts[0]), *(_words(other) for other in others)))
+        return f"be {_words(hint)}"
+    inner, *notes = get_args(hint)
+    bounds = [item for note in notes for item in getattr(note, "metadata", [note])]
+    low = next((f"[{b.ge:g}" if isinstance(b, Ge) else f"({b.gt:g}" for b in bounds if isinstance(b, Ge | Gt)), None)
+    high = next((f"{b.le:g}]" if isinstance(b, Le) else f"{b.lt:g})" for b in bounds if isinstance(b, Le | Lt)), None)
+    if low and high:
+        rule = f"lie in {low}, {high}"
+    elif low:
+        rule = f"be {low[1:]} or more" if low[0] == "[" else f"be above {low[1:]}"
+    else:
+        return f"be {_words(inner)}"
+    return rule if inner is not int or high is None else rule.replace("lie in", "be a whole number in")
+
+
+def _words(hint: Any) -> str:
+    """What a plain annotation asks for."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _rule(hint).removeprefix("be ")
+    if origin is Literal:
+        return " or ".join(map(repr, parts))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_words, parts))
+    if origin is tuple:
+        if parts[1:] == (...,):
+            return f"a list, each {_words(parts[0])}"
+        return f"{len(parts)} values, each {_words(parts[0])}"
+    return _WORDS.get(hint, "a mapping" if origin is not None else str(hint))

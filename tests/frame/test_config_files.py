@@ -1,0 +1,179 @@
+"""Configuration files: what is read back, what extends what, and errors that name file and line."""
+
+import contextlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gta
+from gta.config import TrainConfig, config_to_json
+from gta.errors import OptionError
+from gta.recipes import RECIPES
+from gta.recipes.files import file_schema, read_config_file, write_yaml
+from gta.settings import field_names
+
+
+def _write(folder: Path, text: str, name: str = "run.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_is_read_back_from_yaml_and_json(name: str, tmp_path: Path) -> None:
+    config = RECIPES[name]()
+    assert read_config_file(_write(tmp_path, write_yaml(config))) == config
+    assert read_config_file(_write(tmp_path, json.dumps(config_to_json(config)), "config.json")) == config
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert read_config_file(_write(tmp_path, "# nothing\n")) == TrainConfig()
+
+
+def test_extends_a_recipe_and_other_files(tmp_path: Path) -> None:
+    _write(tmp_path, "extends: finetune\noptim: {lr: 1e-3, momentum: 0.8}\n", "base.yaml")
+    (tmp_path / "inner").mkdir()
+    path = _write(tmp_path / "inner", "extends: ../base.yaml\noptim:\n  lr: 2e-3\ndata:\n  root: my videos\n")
+    expected = gta.recipe("finetune").override(
+        {"optim.lr": 0.002, "optim.momentum": 0.8, "data.root": Path("my videos")}
+    )
+    assert read_config_file(path) == expected
+
+
+def test_mappings_that_are_values_are_replaced_not_merged(tmp_path: Path) -> None:
+    _write(tmp_path, "model: {at: {res3: 2, res4: 3}}\n", "base.yaml")
+    path = _write(tmp_path, "extends: base.yaml\nmodel: {at: {res5: 1}}\n")
+    assert read_config_file(path).model.at == {"res5": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("optim:\n  lr: 0.1\n  lrr: 2\n", "run.yaml:3: there is no field optim.lrr: did you mean optim.lr?"),
+        ("oprim: {}\n", "run.yaml:1: there is no field oprim: did you mean optim?"),
+        ("data:\n  clip:\n    crop_size: 0\n", "run.yaml:3: data.clip.crop_size is 0: it must be 1 or more"),
+        ("data:\n  clip: 3\n", "run.yaml:2: data.clip is 3: it must be a mapping of fields"),
+        ("optim:\n\n  lr: fast\n", "run.yaml:3: optim.lr is 'fast': it must be above 0"),
+        ("optim:\n  step_epochs: [1, two]\n", "run.yaml:2: optim.step_epochs is (1, 'two'): it must be a list"),
+        ("run:\n  max_epochs: 2.5\n", "run.yaml:2: run.max_epochs is 2.5: it must be 1 or more"),
+        ("run:\n  compile: yes please\n", "run.yaml:2: run.compile is 'yes please': it must be true or false"),
+        ("run:\n  seed: true\n", "run.yaml:2: run.seed is True"),
+        ("optim:\n  lr: .nan\n", "run.yaml:2: optim.lr is nan"),
+        ("optim:\n  optimizer: adam\n", "run.yaml:2: optim.optimizer is 'adam': it must be 'sgd' or 'adamw'"),
+        ("model:\n  num_frames: 16\n", "run.yaml:2: model.num_frames is 16: it must equal data.clip.num_frames"),
+        ("run: {seed: 1}\nmodel: {}\nrun: {seed: 2}\n", "run.yaml:3: run is set twice"),
+        (
+            "extends: finetun\n",
+            "run.yaml:1: extends names neither a recipe nor a file: finetun; did you mean finetune?",
+        ),
+        ("\nextends: other.yaml\n", "run.yaml:2: extends names a file that is not there"),
+        ("extends: [a]\n", "run.yaml:1: extends is ['a']"),
+        ("extends: run.yaml\n", "run.yaml: it extends itself"),
+        ("- a\n- b\n", "run.yaml:1: a configuration is a mapping of fields, not list"),
+        ("a: [1\nb: 2\n", "not valid YAML"),
+        ("a: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+        ("a: " + "[" * 5000, "run.yaml"),
+    ],
+)
+def test_errors_name_file_and_line(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=re.escape(words)) as caught:
+        read_config_file(_write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_json_errors_name_the_line(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"config\.json:2: optim\.lr is -1: it must be above 0"):
+        read_config_file(_write(tmp_path, '{"optim":\n {"lr": -1}}', "config.json"))
+    with pytest.raises(OptionError, match=r"config\.json:\d+: not valid JSON"):
+        read_config_file(_write(tmp_path, '{"optim":\n {"lr": 1}', "config.json"))
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no such file"):
+        read_config_file(tmp_path / "absent.yaml")
+    with pytest.raises(OptionError, match="a folder"):
+        read_config_file(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(OptionError, match="not a text file"):
+        read_config_file(tmp_path / "binary.yaml")
+
+
+@given(text=st.text(alphabet="{}[]:,-# \n\"'abcoptimlrdatarunseed019.&*!|>?%@\t", max_size=60))
+def test_any_text_is_a_configuration_or_one_line(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = _write(tmp_path_factory.mktemp("files"), text)
+    with contextlib.suppress(OptionError):
+        assert isinstance(read_config_file(path), TrainConfig)
+        return
+    with pytest.raises(OptionError, match=r"\A.*run\.yaml.*\Z"):  # one line
+        read_config_file(path)
+
+
+def test_overriding_leaves_the_original_and_checks_as_building_does() -> None:
+    config = gta.recipe("synthetic")
+    changed = config.override("optim.lr", 0.5, "data.clip.crop_size", 64)
+    assert (changed.optim.lr, changed.data.clip.crop_size) == (0.5, 64)
+    assert config == gta.recipe("synthetic")
+    assert changed.override({"optim.lr": config.optim.lr, "data.clip.crop_size": config.data.clip.crop_size}) == config
+    with pytest.raises(OptionError, match=r"there is no field optim\.lrate: did you mean optim\.lr"):
+        config.override("optim.lrate", 1)
+    with pytest.raises(OptionError, match=r"^optim\.lr is -1: it must be above 0$"):
+        config.override("optim.lr", -1)
+    with pytest.raises(OptionError, match=r"model\.num_frames is 16: it must equal data\.clip\.num_frames"):
+        config.override("model.num_frames", 16)
+    both = config.override("model.num_frames", 16, "data.clip.num_frames", 16)
+    assert both.data.clip.num_frames == 16
+    with pytest.raises(ValueError, match="a value after each name"):
+        config.override("optim.lr")
+    with pytest.raises(OptionError, match="'finetun' is not a recipe: did you mean 'finetune'"):
+        gta.recipe("finetun")
+
+
+def test_the_schema_knows_every_field_with_its_meaning() -> None:
+    schema = file_schema()
+    found: set[str] = set()
+
+    def walk(entry: dict, place: str) -> None:
+        entry = schema["$defs"][entry["$ref"].rpartition("/")[2]] if "$ref" in entry else entry
+        for name, inner in entry.get("properties", {}).items():
+            assert inner.get("description"), f"{place}{name} says nothing"
+            found.add(f"{place}{name}")
+            walk(inner, f"{place}{name}.")
+
+    walk(schema, "")
+    assert found == {*field_names(TrainConfig), "extends"}
+    assert schema["$defs"]["OptimConfig"]["properties"]["lr"]["exclusiveMinimum"] == 0
+
+
+def test_the_published_schema_is_the_one_of_this_version() -> None:
+    published = Path(__file__).parents[2] / "docs" / "train.schema.json"
+    assert json.loads(published.read_text(encoding="utf-8")) == file_schema(), (
+        "renew it: gta train --schema > docs/train.schema.json"
+    )
+
+
+def test_train_takes_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from gta.cli import run
+
+    path = _write(tmp_path, "extends: synthetic\nrun: {seed: 5}\n")
+    assert run(["train", str(path), "--optim.lr", "0.25", "--print"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["run"]["seed"], printed["optim"]["lr"]) == (5, 0.25)
+    assert run(["train", str(path), "--print", "--yaml"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["run"]["seed"] == 5
+    path.write_text("data:\n  clip: {crop_size: 0}\n")
+    assert run(["train", str(path), "--print"]) == 2
+    assert f"{path}:2: --data.clip.crop-size is 0" in capsys.readouterr().err
+    assert run(["train", "synthetic", "--yaml"]) == 2
+    assert "--yaml goes with --print" in capsys.readouterr().err
+
+
+def test_a_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    from gta.cli import run
+
+    assert run(["train", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == file_schema()
