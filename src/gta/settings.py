@@ -164,12 +164,16 @@ def _explained(kind: type[Any], error: ValidationError, values: Mapping[str, Any
     """The first problem as one line: the field, its value, and what it must be."""
     problem = error.errors(include_url=False)[0]
     names, hint = _walk(kind, problem["loc"])
-    place = getattr(kind, "__place__", "")
+    place = getattr(kind, "__place__", None)
     field = ".".join((*filter(None, [place]), *names))
+    if place is None and names:  # a plain dataclass, whose place in a file only the caller knows
+        field = f"{field} of a {kind.__name__}"
     if problem["type"] in ("unexpected_keyword_argument", "unexpected_positional_argument"):
         return OptionError(f"there is no field {field}: written by another version of gta?")
     if problem["type"] in ("missing", "missing_argument"):
-        return OptionError(f"{field} is missing")
+        every = error.errors(include_url=False)
+        missing = [_walk(kind, one["loc"])[0][-1] for one in every if one["type"] == problem["type"]]
+        return OptionError(f"a {kind.__name__} needs {', '.join(missing)}")
     if problem["type"] == "value_error":  # a rule between fields, from __post_init__
         rule = problem.get("ctx", {})["error"]  # it names the field itself, relative to its class
         return OptionError(f"{field}.{rule}" if field else str(rule))

@@ -12,7 +12,7 @@ Every error names the file and the line.
 
 import json
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -141,8 +141,10 @@ def _key_lines(node: yaml.Node | None, place: tuple[str, ...], path: Path) -> It
     """
     if not isinstance(node, yaml.MappingNode):
         return
-    seen: set[Hashable] = set()
+    seen: set[str] = set()
     for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise OptionError(f"{path}:{key.start_mark.line + 1}: a field's name must be a text")
         if key.value in seen:
             raise OptionError(f"{path}:{key.start_mark.line + 1}: {'.'.join((*place, key.value))} is set twice")
         seen.add(key.value)
