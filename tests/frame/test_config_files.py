@@ -78,6 +78,11 @@ def test_mappings_that_are_values_are_replaced_not_merged(tmp_path: Path) -> Non
         ("a: [1\nb: 2\n", "not valid YAML"),
         ("a: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
         ("a: " + "[" * 5000, "run.yaml"),
+        ("?", "run.yaml:1: a field's name must be a text"),
+        ("0: a\n", "run.yaml:1: a field's name must be a text"),
+        ("data: &a\n  clip: *a\n", "run.yaml:2: not valid YAML (aliases are not supported"),
+        ("data: {root: 2001-99-99}\n", "run.yaml: not valid YAML"),
+        ("!!int a", "run.yaml: not valid YAML"),
     ],
 )
 def test_errors_name_file_and_line(text: str, words: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
 
 from gta.config import TrainConfig, config_from_json, config_to_json
 from gta.errors import OptionError
@@ -31,7 +32,14 @@ _Lines = dict[tuple[str, ...], int]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as its 1.2 schema has it where 1.1 surprises: `1e-3` is a number, and a key may stand only once."""
+    """YAML without its surprises: `1e-3` is a number, and there are no aliases, which can unfold to any size."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse aliases (`*name`); `extends` is how values are shared here."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise ComposerError(None, None, "aliases are not supported, use extends", mark)
+        return super().compose_node(parent, index)
 
 
 _Loader.add_implicit_resolver(
@@ -126,6 +134,8 @@ def _parse(path: Path) -> tuple[dict[str, Any], _Lines]:
         raise OptionError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
     except RecursionError:
         raise OptionError(f"{path}: its values are nested without end") from None
+    except ValueError as error:  # a date or a tagged number that is none
+        raise OptionError(f"{path}: not valid {path.suffix[1:].upper()} ({error})") from None
     if values is None:
         return {}, lines
     if not isinstance(values, dict):
@@ -143,7 +153,7 @@ def _key_lines(node: yaml.Node | None, place: tuple[str, ...], path: Path) -> It
         return
     seen: set[str] = set()
     for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
+        if key.tag != "tag:yaml.org,2002:str":
             raise OptionError(f"{path}:{key.start_mark.line + 1}: a field's name must be a text")
         if key.value in seen:
             raise OptionError(f"{path}:{key.start_mark.line + 1}: {'.'.join((*place, key.value))} is set twice")
