@@ -17,7 +17,8 @@ class VideoInfo:
     """What is known of a video before any frame is decoded.
 
     `width` and `height` are those of the frames that `read_video` returns, that is, after `rotation_degrees`
-    (counter-clockwise, a multiple of 90) has been applied.
+    (counter-clockwise, a multiple of 90) has been applied. `stream_index` is the stream of the file that is read, the
+    best of its `num_video_streams` (cover pictures are not counted).
     """
 
     path: Path
@@ -28,6 +29,8 @@ class VideoInfo:
     height: int
     codec: str
     rotation_degrees: int = 0
+    stream_index: int = 0
+    num_video_streams: int = 1
 
 
 @dataclass(frozen=True)

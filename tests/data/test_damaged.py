@@ -22,7 +22,7 @@ from gta.data.listing import VideoList, open_videos
 from gta.data.loader import build_loader
 from gta.data.presets import clip_config
 from gta.data.video import VideoFile
-from gta.data.workers import in_parallel
+from gta.data.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.skipped import SkippedVideos
 from gta.types import VideoRecord
@@ -315,4 +315,5 @@ def die_over_seven(number: int) -> int:
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_crash_loses_only_the_guilty_file(num_workers):
     results = dict(in_parallel(die_over_seven, range(20), num_workers=num_workers))
-    assert results == {number: None if number == 7 else number * number for number in range(20)}
+    crash = Failure("reading it crashes the decoder")
+    assert results == {number: crash if number == 7 else number * number for number in range(20)}

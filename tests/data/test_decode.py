@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from video_files import FORMATS, decode_sequentially, encode, pictures
 
 from gta.data.decode import open_video, probe_video, read_video
+from gta.data.decoding import decode_run
 from gta.data.packets import NO_TIMESTAMP, PacketIndex, Run, plan_runs
 from gta.data.video import VideoFile
 from gta.errors import VideoError
@@ -74,13 +75,18 @@ def test_seeking_is_used_where_it_works(videos):
         index = video.index
     with VideoFile(videos["h264_short"], index=index) as video:
         video.read([20])
-        assert video._packets is None  # the packets were never all read
+        assert video._reader._can_seek  # the file was never read from the beginning
+        assert video._reader._held is None
 
 
 def test_the_planned_way_decodes_only_what_is_needed(plain, monkeypatch):
     fed = []
-    original = VideoFile._packets_of
-    monkeypatch.setattr(VideoFile, "_packets_of", lambda self, run: fed.append(run) or original(self, run))
+
+    def remember(opened, index, run, packets, deadline):
+        fed.append(run)
+        return decode_run(opened, index, run, packets, deadline)
+
+    monkeypatch.setattr("gta.data.video.decode_run", remember)
     with VideoFile(plain) as video:
         video.read([1, 33])
         keys = set(video.index.keyframe_packets.tolist())

@@ -167,6 +167,7 @@ def check(options: CheckArguments) -> None:
         ("too short", [f"{path}: {count} frames" for path, count in report.too_short.items()]),
         ("wrong label", [f"{path}: {reason}" for path, reason in report.wrong_label.items()]),
         ("there twice", [" = ".join(group) for group in report.duplicates]),
+        ("sequential", report.sequential),
     ):
         _print_some(name, found)
     print(f"report: {target}")

@@ -20,12 +20,13 @@ from gta.data.index import VideoFacts, load_index, relative_name, save_index, st
 from gta.data.layouts.common import Listed
 from gta.data.listing import Layout, Split, check_root, detect_layout, list_layout
 from gta.data.video import VideoFile
-from gta.data.workers import in_parallel
+from gta.data.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.types import VideoRecord
 
+# A disk that does not answer, no permission: not the file's fault.
+_DISK_ERRORS = (OSError, PermissionError, TimeoutError)
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-_CRASHED = "reading it crashes the decoder"
 
 
 @dataclass
@@ -33,7 +34,8 @@ class CheckReport:
     """What `check_videos` found; every list holds paths relative to the data set.
 
     `damaged` and `wrong_label` map a path to the reason, `too_short` to its number of frames; `duplicates` are groups
-    of files with the same contents.
+    of files with the same contents. `sequential` are sound files whose packets do not tell which holds which frame, so
+    that they are decoded from the beginning: right, but slow; they are no problems.
     """
 
     root: Path
@@ -47,6 +49,7 @@ class CheckReport:
     too_short: dict[str, int] = field(default_factory=dict)
     wrong_label: dict[str, str] = field(default_factory=dict)
     duplicates: list[list[str]] = field(default_factory=list)
+    sequential: list[str] = field(default_factory=list)
 
     @property
     def num_problems(self) -> int:
@@ -69,6 +72,7 @@ class CheckReport:
             "too_short": self.too_short,
             "wrong_label": self.wrong_label,
             "duplicates": self.duplicates,
+            "sequential": self.sequential,
         }
 
 
@@ -89,8 +93,10 @@ def look_at(path: Path, *, decode: bool) -> VideoFacts:
             digest = _digest(path, video)
             video.read(range(video.num_frames) if decode else [0, video.num_frames - 1], fit=_corner)
     except VideoError as error:
+        if type(error.__cause__) in _DISK_ERRORS:  # no stamp, so that it is looked at again
+            return VideoFacts(0, 0, problem=error.reason)
         return VideoFacts(*stamp, problem=error.reason, decoded=decode)
-    except OSError as error:  # a disk that does not answer, no permission: no stamp, so that it is looked at again
+    except OSError as error:
         return VideoFacts(0, 0, problem=f"it cannot be read ({error.strerror})")
     return replace(facts, digest=digest, decoded=decode)
 
@@ -186,7 +192,9 @@ def check_videos(
     saved = time.monotonic()
     try:
         for path, entry in in_parallel(_Look(decode), todo, num_workers=num_workers):
-            facts[relative_name(path, base)] = entry or VideoFacts(*stamp_of(path), problem=_CRASHED, decoded=True)
+            if isinstance(entry, Failure):
+                entry = VideoFacts(*stamp_of(path), problem=entry.reason, decoded=True)
+            facts[relative_name(path, base)] = entry
             if progress is not None:
                 progress(len(facts), len(paths))
             if time.monotonic() - saved > save_seconds:
@@ -239,6 +247,8 @@ def _report(
             report.damaged[name] = entry.problem
         elif entry.num_frames < min_frames:
             report.too_short[name] = entry.num_frames
+        if entry.packets is not None and not entry.packets.is_one_to_one:
+            report.sequential.append(name)
         if entry.digest:
             copies[entry.digest].append(name)
     report.duplicates = sorted(sorted(names) for names in copies.values() if len(names) > 1)

@@ -1,7 +1,8 @@
-"""Reading videos: files of any format that FFmpeg knows, and folders of numbered pictures."""
+"""Reading videos: media files of any format that FFmpeg knows, and folders of numbered pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import SupportsIndex
 
 import torch
 
@@ -43,21 +44,22 @@ def probe_video(path: str | Path) -> VideoInfo:
         return video.info()
 
 
-def read_video(path: str | Path, indices: Sequence[int] | None = None) -> torch.Tensor:
+def read_video(path: str | Path, indices: Iterable[SupportsIndex] | None = None) -> torch.Tensor:
     """Decode frames of a video, exactly those asked for.
 
     Frame i is the i-th that decoding the file from the beginning gives; only what the wanted frames need is decoded.
 
     Args:
         path: a video file, or a folder of numbered pictures.
-        indices: frame numbers in any order, repetitions allowed, each in [0, number of frames); all frames if None.
+        indices: frame numbers in any order, repetitions allowed, each in [0, number of frames); integers of any kind, a
+            NumPy array or a tensor too; all frames if None.
 
     Returns:
         uint8 (T, C, H, W): red, green, blue, turned upright where the file says so.
 
     Raises:
         IndexError: a number lies outside the video.
-        VideoError: the video is missing or damaged.
+        VideoError: the video is missing or damaged, or the frames take more than 1 GiB of memory at a time.
     """
     with open_video(path) as video:
         return video.read(range(video.num_frames) if indices is None else indices)

@@ -1,20 +1,19 @@
 """Reading videos that are stored as a folder of numbered pictures (Something-Something v1 comes this way)."""
 
-import io
+import itertools
 import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import SupportsIndex
 
-import numpy as np
 import torch
-from PIL import Image
 
-from gta.data.pictures import Fit, stack_frames
+from gta.data.limits import MEMORY_LIMIT_BYTES, MemoryBudget
+from gta.data.pictures import PICTURE_CODECS, Clip, Fit, frame_numbers, is_picture_name
+from gta.data.still import read_picture
 from gta.errors import VideoError
 from gta.types import VideoInfo
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # The rate at which Something-Something v1 was turned into pictures; a folder of pictures does not tell its own.
 PICTURES_PER_SECOND = 12.0
 
@@ -31,15 +30,24 @@ class FrameFolder:
     """A video stored as numbered pictures, with the interface of `VideoFile`; a context manager.
 
     Args:
-        path: the folder. Its pictures are taken in the order of their numbers, whatever the zero padding.
+        path: the folder. Its pictures are taken in the order of their numbers, whatever the zero padding. The numbers
+            may go up in steps (0, 5, 10, ...); hidden files are passed over.
         names: names of the pictures in order, where they are known from an earlier reading.
+        memory_limit_bytes: decoded pictures that one `read` may hold.
 
     Raises:
         VideoError: the folder is missing, holds no numbered pictures, or numbers are missing between them.
     """
 
-    def __init__(self, path: str | Path, *, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        names: Sequence[str] | None = None,
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+    ) -> None:
         self.path = Path(path)
+        self._memory_limit = memory_limit_bytes
         self.names = tuple(self._list() if names is None else names)
 
     def __enter__(self) -> "FrameFolder":
@@ -77,36 +85,33 @@ class FrameFolder:
             duration_seconds=self.num_frames / PICTURES_PER_SECOND,
             width=first.shape[3],
             height=first.shape[2],
-            codec="png" if self.names[0].lower().endswith(".png") else "mjpeg",
+            codec=PICTURE_CODECS[Path(self.names[0]).suffix.lower()],
         )
 
-    def read(self, indices: Sequence[int], *, fit: Fit | None = None) -> torch.Tensor:
+    def read(self, indices: Iterable[SupportsIndex], *, fit: Fit | None = None) -> torch.Tensor:
         """Decode the pictures with the given numbers, counted from 0.
 
         Args and returns as in `VideoFile.read`: uint8 (T, C, H, W).
 
         Raises:
             IndexError: a number lies outside the folder.
-            VideoError: a picture is missing, damaged, or of another size than the others.
+            VideoError: a picture is missing, damaged, of another size than the others, or all are too much memory.
         """
-        if not indices:
-            raise ValueError("no frame indices were given")
-        pictures: dict[int, torch.Tensor] = {}
+        budget = MemoryBudget(self.path, self._memory_limit)
+        clip = Clip(frame_numbers(indices, self.num_frames, self.path), budget)
         size: torch.Size | None = None
-        for index in sorted(set(indices)):
-            if not 0 <= index < self.num_frames:
-                raise IndexError(f"frame {index} of {self.path}, which has {self.num_frames}")
-            picture = self._decode(self.names[index])
+        for number in clip.numbers:
+            picture = read_picture(self.path, self.names[number], budget)
             if size is not None and picture.shape != size:
                 now, before = (f"{shape[2]}x{shape[1]}" for shape in (picture.shape, size))
-                raise VideoError(self.path, f"the picture changes from {before} to {now} at {self.names[index]}")
+                raise VideoError(self.path, f"the picture changes from {before} to {now} at {self.names[number]}")
             size = picture.shape
-            pictures[index] = picture if fit is None else fit(picture)
-        return stack_frames([pictures[index] for index in indices])
+            clip.put(number, picture if fit is None else fit(picture))
+        return clip.tensor()
 
     def _list(self) -> list[str]:
         try:
-            found = [entry.name for entry in self.path.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES]
+            found = [entry.name for entry in self.path.iterdir() if is_picture_name(entry.name)]
         except FileNotFoundError:
             raise VideoError(self.path, "no such folder of frames") from None
         except NotADirectoryError:
@@ -114,34 +119,12 @@ class FrameFolder:
         numbered = sorted((number, name) for name in found if (number := frame_number(name)) is not None)
         if not numbered:
             raise VideoError(self.path, "the folder holds no numbered pictures (00001.jpg, ...)")
-        present = {number for number, _ in numbered}
-        if len(present) != len(numbered):
+        steps = [after - before for (before, _), (after, _) in itertools.pairwise(numbered)]
+        if 0 in steps:
             raise VideoError(self.path, "two of its pictures have the same number")
-        first, last = numbered[0][0], numbered[-1][0]
-        if last - first + 1 != len(present):
-            missing = next(number for number in range(first, last) if number not in present)
-            raise VideoError(self.path, f"picture number {missing} is missing ({len(present)} of {first}..{last})")
+        step = min(steps, default=1)
+        for (before, _), found_step in zip(numbered, steps, strict=False):
+            if found_step != step:
+                span = f"{len(numbered)} of {numbered[0][0]}..{numbered[-1][0]}" + (f" in steps of {step}" * (step > 1))
+                raise VideoError(self.path, f"picture number {before + step} is missing ({span})")
         return [name for _, name in numbered]
-
-    def _decode(self, name: str) -> torch.Tensor:
-        """One picture as uint8 (3, H, W), channels last in memory like a decoded video frame."""
-        try:
-            data = (self.path / name).read_bytes()
-        except FileNotFoundError:
-            raise VideoError(self.path, f"{name} is missing") from None
-        if not data:
-            raise VideoError(self.path, f"{name} is empty (0 bytes)")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                picture = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            Image.DecompressionBombWarning,
-            Image.DecompressionBombError,
-        ) as error:
-            reason = str(error).replace(repr(data), "").partition("<_io")[0].strip(" .") or "not a picture"
-            raise VideoError(self.path, f"{name} is damaged ({reason})") from error
-        return torch.from_numpy(picture).permute(2, 0, 1)

@@ -17,7 +17,8 @@ from gta.data.packets import PacketIndex
 from gta.errors import DataError
 from gta.files import atomic_path
 
-INDEX_FORMAT = 2
+# 3: packets of files that cannot be planned carry their number of frames; before, some were believed wrongly.
+INDEX_FORMAT = 3
 _INDEX_NAME = ".gta-index.npz"
 
 

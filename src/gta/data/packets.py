@@ -22,7 +22,8 @@ class PacketIndex:
         timestamps: presentation timestamps, (P,) int64 in units of the stream's time base; `NO_TIMESTAMP` if absent.
         keyframes: (P,) bool, decoding can start here.
         discarded: (P,) bool, the packet is decoded but not shown (MP4 edit lists).
-        counted_frames: number of frames that decoding the whole file gave, where somebody counted; None otherwise.
+        counted_frames: number of frames that decoding the whole file gave, where its packets cannot be believed; None
+            where they can. A counted file is always decoded from the beginning.
     """
 
     timestamps: np.ndarray
@@ -50,17 +51,37 @@ class PacketIndex:
     def is_one_to_one(self) -> bool:
         """Whether packet i of the presentation order can be trusted to be frame i of sequential decoding.
 
-        It cannot where timestamps are missing or occur twice, where the file does not begin with a keyframe, or where
-        frames precede the first keyframe in presentation (the leading pictures of a cut open group: decoders drop
-        them), or where counting gave another number. Such files are decoded from the beginning.
+        It cannot where frames had to be counted, where timestamps are missing or occur twice, where the file does not
+        begin with a keyframe, or where frames precede the first keyframe in presentation (the leading pictures of a cut
+        open group: decoders drop them). Such files are decoded from the beginning.
         """
         shown = self.frame_timestamps
-        if len(shown) == 0 or shown[0] == NO_TIMESTAMP or not self.keyframes[0]:
-            return False
-        if self.counted_frames is not None and self.counted_frames != len(self.order):
+        if self.counted_frames is not None or len(shown) == 0 or shown[0] == NO_TIMESTAMP or not self.keyframes[0]:
             return False
         leading = self.timestamps[1:] < self.timestamps[0]
         return bool((np.diff(shown) > 0).all() and not (leading & ~self.discarded[1:]).any())
+
+    @property
+    def is_in_file_order(self) -> bool:
+        """Whether the times ascend with the packets although some refer to others: as if there were no B-frames."""
+        return not self.keyframes.all() and bool((np.diff(self.timestamps) > 0).all())
+
+    def is_in_order(self, reorder_depth: int) -> bool:
+        """Whether the timestamps are ones that a decoder can follow when it puts frames in order.
+
+        Damaged or invented timestamps would give a frame another number than the decoder's output does. No frame may
+        be shown earlier, relative to the others, than `reorder_depth` packets before its own, and all that precedes a
+        keyframe in the file is shown before it.
+
+        Args:
+            reorder_depth: packets that the decoder holds back to put frames in order; 0 for codecs without B-frames.
+        """
+        ranks = np.empty(len(self.timestamps), np.int64)
+        ranks[np.argsort(self.timestamps, kind="stable")] = np.arange(len(ranks))
+        if (np.arange(len(ranks)) - ranks > reorder_depth).any():
+            return False
+        keys = self.keyframe_packets[self.keyframe_packets > 0]
+        return bool((np.maximum.accumulate(self.timestamps)[keys - 1] < self.timestamps[keys]).all())
 
     @cached_property
     def keyframe_packets(self) -> np.ndarray:

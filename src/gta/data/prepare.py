@@ -30,7 +30,7 @@ from gta.data.listing import Layout, check_root, detect_layout, list_layout
 from gta.data.sampling import tsn_test_indices
 from gta.data.transforms import resize, resized_size
 from gta.data.video import VideoFile
-from gta.data.workers import in_parallel
+from gta.data.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.files import atomic_path, write_json
 from gta.skipped import SkippedVideos
@@ -118,11 +118,10 @@ def prepare_videos(
     skipped = SkippedVideos(target / "skipped.csv", num_videos=len(tasks), max_share=1.0)
     made = 0
     for task, problem in in_parallel(convert_video, todo, num_workers=num_workers):
-        if problem:
-            skipped.add([(str(task.source), problem)])
-        made += problem == ""
-        if problem is None:
-            skipped.add([(str(task.source), "reading it crashes the decoder")])
+        reason = problem.reason if isinstance(problem, Failure) else problem
+        if reason:
+            skipped.add([(str(task.source), reason)])
+        made += reason == ""
         if progress is not None:
             progress(len(tasks) - len(todo) + made + len(skipped), len(tasks))
     done = [task for task in tasks if task.target.exists()]

@@ -1,77 +1,83 @@
 """Reading exact frames of one video file with PyAV: planned from its packets, or sequentially where that is unsafe.
 
 Decoding the file from the beginning and counting is the definition of "frame i". The planned way gives the same pixels
-while decoding only from the keyframe before each wanted frame to that frame; what a packet says (its timestamp) is
-checked against what comes out, and any doubt sends the file to sequential decoding.
+while decoding only from the keyframe before each wanted frame to that frame.
 """
 
 import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import SupportsIndex
 
-import av
-import numpy as np
 import torch
+from av import Packet
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
-from gta.data.container import Deadline, check_size, explained, index_packets, open_container, read_packets
-from gta.data.packets import PacketIndex, Run, plan_runs
-from gta.data.pictures import Fit, stack_frames
+from gta.data.container import OpenedVideo, open_container
+from gta.data.conversion import to_rgb
+from gta.data.decoding import PacketReader, decode_in_order, decode_run
+from gta.data.limits import (
+    MEMORY_LIMIT_BYTES,
+    TIME_LIMIT_SECONDS,
+    Deadline,
+    MemoryBudget,
+    MismatchError,
+    boundary,
+    check_size,
+    guarded,
+)
+from gta.data.packets import PacketIndex, plan_runs
+from gta.data.pictures import Clip, Fit, frame_numbers
+from gta.data.scan import scan_packets
 from gta.errors import VideoError
 from gta.types import VideoInfo
-
-# A file that has not given what was asked for after this long is refused: nothing may hang a training run.
-TIME_LIMIT_SECONDS = 60.0
-# Codecs in which the decoder can leave out frames that no other frame refers to. VP9 ignores the request and AV1 loses
-# other frames, so they are not asked.
-_SKIPPING_CODECS = {"h264", "hevc"}
-# Seeking may land on an earlier keyframe; this many packets are passed over at most to get to the right one.
-_SEEK_SLACK_PACKETS = 600
-
-# Converters keep tables between frames of the same size; making them anew for every file would cost more than the
-# frames. They must not be shared by threads.
-_THREAD = threading.local()
-
-
-def _reformatter() -> VideoReformatter:
-    if not hasattr(_THREAD, "reformatter"):
-        _THREAD.reformatter = VideoReformatter()
-    return _THREAD.reformatter
 
 
 class VideoFile:
     """One open video file; a context manager.
 
     Args:
-        path: the file; any container and codec that FFmpeg knows.
+        path: the file; any container and codec that FFmpeg knows. Of several video streams the best is read, as FFmpeg
+            chooses it; a cover picture is no video.
         index: its packets, where they are known from an earlier reading; saves reading them all again.
         time_limit_seconds: how long opening, reading packets, and each `read` may take.
+        memory_limit_bytes: decoded pictures that one `read` may hold, the decoder's own included.
 
     Raises:
-        VideoError: the file is missing, empty, damaged, truncated, has no video stream, or claims an absurd size.
+        VideoError: the file is missing, empty, damaged, truncated, no media file, has no video stream, or claims an
+            absurd size.
     """
 
     def __init__(
-        self, path: str | Path, *, index: PacketIndex | None = None, time_limit_seconds: float = TIME_LIMIT_SECONDS
+        self,
+        path: str | Path,
+        *,
+        index: PacketIndex | None = None,
+        time_limit_seconds: float = TIME_LIMIT_SECONDS,
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
     ) -> None:
         self.path = Path(path)
         self._limit = time_limit_seconds
-        self._packets: list[av.Packet] | None = None
+        self._memory_limit = memory_limit_bytes
         self._frame_size: tuple[int, int] | None = None
         self._rotation = 0
-        self._container, self._stream = open_container(self.path, time_limit_seconds)
-        try:
-            self.index = self._demux() if index is None else index
-            if not self.index.is_one_to_one and self.index.counted_frames is None:
-                self.index = self._count()
-        except BaseException:
-            self.close()
-            raise
+        with contextlib.ExitStack() as undo, self._boundary("it is damaged"):
+            opened = open_container(self.path, time_limit_seconds)
+            undo.callback(opened.container.close)
+            opened.check_memory(MemoryBudget(self.path, memory_limit_bytes))
+            packets = None
+            self._is_scanned = index is None
+            if index is None:
+                index, packets = self._scan(opened)
+            elif not index.is_one_to_one and index.counted_frames is None:
+                index = self._count(index)
+            self.index = index
+            self._reader = PacketReader(self.path, opened, index, packets, time_limit_seconds)
+            undo.pop_all()
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -83,8 +89,7 @@ class VideoFile:
 
     def close(self) -> None:
         """Close the file and forget its packets."""
-        self._packets = None
-        self._container.close()
+        self._reader.close()
 
     @property
     def num_frames(self) -> int:
@@ -94,13 +99,19 @@ class VideoFile:
     @property
     def fps(self) -> float:
         """Average frames per second; 0 where the file does not tell."""
-        rate = self._stream.average_rate or self._stream.guessed_rate
+        stream = self._reader.opened.stream
+        rate = stream.average_rate or stream.guessed_rate
         return float(rate) if rate else 0.0
 
     @property
     def time_base(self) -> Fraction:
         """Seconds per unit of the timestamps."""
-        return self._stream.time_base or Fraction(1, 1000)
+        return self._reader.opened.stream.time_base or Fraction(1, 1000)
+
+    @property
+    def is_read_sequentially(self) -> bool:
+        """Whether frames are found by decoding from the beginning, because packets and frames do not match."""
+        return not self.index.is_one_to_one
 
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
         """Numbers (first, stop) of the frames between two moments, counted in seconds from the first frame.
@@ -131,6 +142,7 @@ class VideoFile:
     def info(self) -> VideoInfo:
         """Describe the video; decodes its first frame to learn the rotation."""
         first = self.read([0])
+        opened = self._reader.opened
         fps = self.fps
         duration = self.num_frames / fps if fps else 0.0
         shown = self.index.frame_timestamps
@@ -145,15 +157,18 @@ class VideoFile:
             duration_seconds=duration,
             width=first.shape[3],
             height=first.shape[2],
-            codec=self._stream.codec_context.name,
+            codec=opened.stream.codec_context.name,
             rotation_degrees=self._rotation,
+            stream_index=opened.stream.index,
+            num_video_streams=opened.num_streams,
         )
 
-    def read(self, indices: Sequence[int], *, fit: Fit | None = None) -> torch.Tensor:
+    def read(self, indices: Iterable[SupportsIndex], *, fit: Fit | None = None) -> torch.Tensor:
         """Decode the frames with the given numbers.
 
         Args:
-            indices: frame numbers in any order, repetitions allowed, each in [0, num_frames).
+            indices: frame numbers in any order, repetitions allowed, each in [0, num_frames); integers of any kind,
+                also those of NumPy and PyTorch.
             fit: applied to each decoded frame, uint8 (C, H, W), before they are stacked; lets large frames be scaled
                 down one at a time.
 
@@ -162,146 +177,104 @@ class VideoFile:
 
         Raises:
             IndexError: a number lies outside the video.
-            VideoError: the frames cannot be decoded.
+            VideoError: the frames cannot be decoded, or take more memory than allowed.
         """
-        wanted = sorted(set(indices))
-        if not wanted:
-            raise ValueError("no frame indices were given")
-        if wanted[0] < 0 or wanted[-1] >= self.num_frames:
-            raise IndexError(
-                f"frame {wanted[0] if wanted[0] < 0 else wanted[-1]} of {self.path}, which has {self.num_frames}"
-            )
-        self._frame_size = None
-        frames = self._read_planned(wanted, fit) if self.index.is_one_to_one else None
-        if frames is None:
-            frames = self._read_sequentially(wanted, fit)
-        return stack_frames([frames[index] for index in indices])
-
-    def _demux(self) -> PacketIndex:
-        """Read all packets and keep them."""
-        self._packets = read_packets(self.path, self._container, self._stream, self._limit)
-        return index_packets(self._packets, self._container, self._stream)
-
-    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return explained(self.path, what, self._limit)
-
-    def _load_packets(self) -> list[av.Packet]:
-        """All packets of the video; with a known index they are read only if they are needed after all."""
-        if self._packets is None:
-            # Opening anew is the one rewind that every format has.
-            self._container.close()
-            self._container, self._stream = open_container(self.path, self._limit)
-            self._demux()
-        return self._packets or []
-
-    def _count(self) -> PacketIndex:
-        """Count the frames of a file whose packets cannot be trusted, by decoding it."""
-        count = sum(1 for _ in self._decode_all())
-        if count == 0:
-            raise VideoError(self.path, "no frame of it can be decoded")
-        found = self.index
-        return PacketIndex(found.timestamps, found.keyframes, found.discarded, counted_frames=count)
-
-    def _decode_all(self) -> Iterator[VideoFrame]:
-        """Decode from the beginning, in the order of presentation: the definition of the frame numbers."""
-        packets = self._load_packets()
-        deadline = Deadline(self.path, self._limit + 0.1 * len(packets))
-        context = self._stream.codec_context
-        context.flush_buffers()
-        context.skip_frame = "DEFAULT"
-        started = False
-        for packet in [*packets, None]:
-            deadline.check()
+        numbers = frame_numbers(indices, self.num_frames, self.path)
+        if self.index.is_one_to_one:
             try:
-                frames = context.decode(packet)
-            except FFmpegError as error:
-                if not started:  # what precedes the first decodable frame does not count
-                    continue
-                reason = (error.strerror or type(error).__name__).lower()
-                raise VideoError(self.path, f"it is damaged ({reason})") from error
-            for frame in frames:
-                started = True
-                yield frame
+                return self._gather(numbers, fit, self._planned(sorted(set(numbers))))
+            except MismatchError:
+                self._doubt()
+            if max(numbers) >= self.num_frames:
+                raise VideoError(self.path, f"it is damaged: only {self.num_frames} of its frames can be decoded")
+            return self.read(numbers, fit=fit)
+        return self._gather(numbers, fit, self._sequential(sorted(set(numbers))))
 
-    def _read_sequentially(self, wanted: list[int], fit: Fit | None) -> dict[int, torch.Tensor]:
-        frames: dict[int, torch.Tensor] = {}
+    def _boundary(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return boundary(self.path, what, self._limit)
+
+    def _scan(self, opened: OpenedVideo) -> tuple[PacketIndex, list[Packet] | None]:
+        """Read all packets of a freshly opened file; count its frames where the packets cannot be believed."""
+        scan = scan_packets(self.path, opened, self._limit)
+        self._is_scanned = True
+        if scan.trust == "full":
+            return scan.index, scan.packets
+        return self._count(scan.index, may_match=scan.trust == "after a check"), scan.packets
+
+    def _doubt(self) -> None:
+        """Believe the index no more: it is another file's, so scan this one; or else the packets themselves mislead."""
+        with self._boundary("it is damaged"):
+            if self._is_scanned:
+                self.index = self._count(self.index)
+                return
+            self._reader.close()
+            opened = open_container(self.path, self._limit)
+            try:
+                self.index, packets = self._scan(opened)
+                self._reader = PacketReader(self.path, opened, self.index, packets, self._limit)
+            except BaseException:
+                opened.container.close()
+                raise
+
+    def _count(self, index: PacketIndex, *, may_match: bool = False) -> PacketIndex:
+        """Count the frames of a file whose packets cannot be believed, by decoding it.
+
+        Args:
+            index: its packets.
+            may_match: believe them after all if the frames come out with the times and in the order that they say.
+        """
+        frames = decode_in_order(self.path, len(index.timestamps), self._limit)
+        times = [frame.pts for frame in frames]
+        if not times:
+            raise VideoError(self.path, "no frame of it can be decoded")
+        if may_match and times == index.frame_timestamps.tolist():
+            return index
+        return PacketIndex(index.timestamps, index.keyframes, index.discarded, counted_frames=len(times))
+
+    def _gather(self, numbers: list[int], fit: Fit | None, frames: Iterator[tuple[int, VideoFrame]]) -> torch.Tensor:
+        """Convert the frames that come and put them in place; `fit` runs outside the boundary."""
+        budget = MemoryBudget(self.path, self._memory_limit)
+        self._reader.opened.check_memory(budget)
+        clip = Clip(numbers, budget)
+        self._frame_size = None
+        if fit is None:
+            budget.keep(len(numbers), 3 * math.prod(self._reader.opened.size))
+        pictures = ((number, self._convert(frame, number, compact=fit is not None)) for number, frame in frames)
+        for number, picture in guarded(pictures, self.path, "it is damaged", self._limit):
+            clip.put(number, picture if fit is None else fit(picture))
+        return clip.tensor()
+
+    def _planned(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Decode only what the wanted frames need.
+
+        Raises:
+            MismatchError: a frame did not come out as its packet promised.
+        """
+        deadline = Deadline(self.path, self._limit + 0.1 * len(self.index.order))
+        for run, packets in self._reader.read(plan_runs(self.index, wanted)):
+            try:
+                yield from decode_run(self._reader.opened, self.index, run, packets, deadline)
+            except FFmpegError as error:
+                raise MismatchError from error
+
+    def _sequential(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Decode from the beginning to the last wanted frame."""
         remaining = iter(wanted)
         target = next(remaining)
-        number = -1
-        for number, frame in enumerate(self._decode_all()):
-            if number < target:
-                continue
-            frames[number] = self._convert(frame, number, fit)
-            following = next(remaining, None)
-            if following is None:
-                return frames
-            target = following
-        raise VideoError(self.path, f"it is damaged: only {number + 1} of its {self.num_frames} frames can be decoded")
+        count = 0
+        with contextlib.closing(decode_in_order(self.path, len(self.index.timestamps), self._limit)) as frames:
+            for number, frame in enumerate(frames):
+                count = number + 1
+                if number < target:
+                    continue
+                yield number, frame
+                following = next(remaining, None)
+                if following is None:
+                    return
+                target = following
+        raise VideoError(self.path, f"it is damaged: only {count} of its {self.num_frames} frames can be decoded")
 
-    def _read_planned(self, wanted: list[int], fit: Fit | None) -> dict[int, torch.Tensor] | None:
-        """Decode only what the wanted frames need; None where a frame did not come out as its packet promised."""
-        deadline = Deadline(self.path, self._limit + 0.1 * len(self.index.order))
-        frames: dict[int, torch.Tensor] = {}
-        for run in plan_runs(self.index, wanted):
-            packets = self._packets_of(run)
-            if packets is None:
-                return None
-            try:
-                frames.update(self._decode_run(run, packets, fit, deadline))
-            except FFmpegError:
-                return None
-            if any(frame not in frames for frame in run.wanted):
-                return None
-        return frames
-
-    def _packets_of(self, run: Run) -> list[av.Packet] | None:
-        """The packets of a run: those held in memory, or, in a file whose index is known, read by seeking."""
-        if self._packets is None:
-            found = self._seek_packets(self.index.timestamps[run.first_packet : run.last_packet + 1])
-            if found is not None:
-                return found
-        packets = self._load_packets()
-        if len(packets) != len(self.index.timestamps):
-            return None
-        return packets[run.first_packet : run.last_packet + 1]
-
-    def _seek_packets(self, timestamps: np.ndarray) -> list[av.Packet] | None:
-        """Seek to the keyframe with the first timestamp and read on; None where other packets turn up."""
-        found: list[av.Packet] = []
-        try:
-            self._container.seek(int(timestamps[0]), stream=self._stream)
-            for number, packet in enumerate(self._container.demux(self._stream)):
-                if packet.size == 0 or number > len(timestamps) + _SEEK_SLACK_PACKETS:
-                    break
-                if packet.pts == timestamps[len(found)]:
-                    found.append(packet)
-                elif found:
-                    break
-                if len(found) == len(timestamps):
-                    return found
-        except FFmpegError:  # some formats cannot seek; reading all packets will tell whether the file is damaged
-            return None
-        return None
-
-    def _decode_run(
-        self, run: Run, packets: list[av.Packet], fit: Fit | None, deadline: Deadline
-    ) -> dict[int, torch.Tensor]:
-        context = self._stream.codec_context
-        context.flush_buffers()
-        numbers = {int(self.index.frame_timestamps[frame]): frame for frame in run.wanted}
-        may_skip = context.name in _SKIPPING_CODECS
-        frames: dict[int, torch.Tensor] = {}
-        for packet in [*packets, None]:
-            deadline.check()
-            if may_skip and packet is not None:
-                context.skip_frame = "DEFAULT" if packet.pts in numbers else "NONREF"
-            for frame in context.decode(packet):
-                number = None if frame.pts is None else numbers.get(frame.pts)
-                if number is not None and not frame.is_corrupt:
-                    frames[number] = self._convert(frame, number, fit)
-        return frames
-
-    def _convert(self, frame: VideoFrame, number: int, fit: Fit | None) -> torch.Tensor:
+    def _convert(self, frame: VideoFrame, number: int, *, compact: bool) -> torch.Tensor:
         """One decoded frame as uint8 (C, H, W) in red, green, blue, turned upright."""
         size = (frame.width, frame.height)
         if self._frame_size is None:
@@ -312,12 +285,6 @@ class VideoFile:
             raise VideoError(self.path, f"the picture changes from {before} to {size[0]}x{size[1]} at frame {number}")
         if frame.is_corrupt:
             raise VideoError(self.path, f"frame {number} is damaged")
-        with self._explained(f"frame {number} cannot be converted to RGB"):
-            rgb = _reformatter().reformat(frame, format="rgb24", threads=1).to_ndarray()
         self._rotation = frame.rotation % 360
-        if self._rotation:
-            rgb = np.rot90(rgb, self._rotation // 90)
-        if fit is not None or self._rotation:
-            rgb = np.ascontiguousarray(rgb)  # the decoder leaves gaps between rows, over which resizing stumbles
-        picture = torch.from_numpy(rgb).permute(2, 0, 1)  # else the decoder's memory: stacking makes the one copy
-        return picture if fit is None else fit(picture)
+        with self._boundary(f"frame {number} cannot be converted to RGB"):
+            return to_rgb(frame, compact=compact)

@@ -6,16 +6,49 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import av.logging
 import torch
+
+from gta.data.limits import describe
+from gta.errors import GtaError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Waiting tasks per process: enough to keep it busy, few enough that an interruption ends soon.
 _QUEUE_PER_WORKER = 4
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Takes the place of a result that could not be had.
+
+    Args:
+        reason: why, in a few words.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Netted(Generic[Item, Result]):
+    """A function with a net below it: an unexpected error becomes the `Failure` of one item.
+
+    Errors of ours and of the operating system pass: a full disk is not the fault of the file at hand.
+    """
+
+    function: Callable[[Item], Result]
+
+    def __call__(self, item: Item) -> "Result | Failure":
+        try:
+            return self.function(item)
+        except (GtaError, OSError):
+            raise
+        except Exception as error:
+            return Failure(f"reading it fails ({describe(error)})")
 
 
 def _start_worker() -> None:
@@ -32,26 +65,28 @@ def _pool(num_workers: int) -> ProcessPoolExecutor:
 
 def in_parallel(
     function: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int
-) -> Iterator[tuple[Item, Result | None]]:
-    """Apply `function` to every item, in any order; a result is None where the process died over the item.
+) -> Iterator[tuple[Item, Result | Failure]]:
+    """Apply `function` to every item, in any order; a result is a `Failure` where the item ended the work on it.
 
     A decoder library that crashes on a damaged file kills its process. The items that were under way are then tried
-    again one by one, each in a process of its own, so that only the guilty one is lost.
+    again one by one, each in a process of its own, so that only the guilty one is lost. An unexpected error likewise
+    costs the one item.
 
     Args:
         function: called in the worker processes; it must be importable.
         items: its arguments.
         num_workers: processes; 0 works in this process.
     """
+    netted = _Netted(function)
     if num_workers == 0:
         for item in items:
-            yield item, function(item)
+            yield item, netted(item)
         return
     waiting = deque(items)
     while waiting:
-        suspects = yield from _until_broken(function, waiting, num_workers)
+        suspects = yield from _until_broken(netted, waiting, num_workers)
         for item in suspects:
-            yield item, _alone(function, item)
+            yield item, _alone(netted, item)
 
 
 def _until_broken(
@@ -88,9 +123,9 @@ def _until_broken(
             raise
 
 
-def _alone(function: Callable[[Item], Result], item: Item) -> Result | None:
+def _alone(function: Callable[[Item], Result], item: Item) -> Result | Failure:
     with _pool(1) as pool:
         try:
             return pool.submit(function, item).result()
         except BrokenProcessPool:
-            return None
+            return Failure("reading it crashes the decoder")

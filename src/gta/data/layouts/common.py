@@ -1,5 +1,6 @@
 """What the layouts share: the records they produce, and looking at folders and text files."""
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gta.data.pictures import PICTURE_CODECS, is_picture_name
 from gta.errors import DataError
 from gta.types import VideoRecord
 
@@ -17,7 +19,7 @@ VIDEO_SUFFIXES = frozenset(
         *("wmv", "flv", "ogv", "3gp", "gif", "h264", "hevc"),
     )
 )
-PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png"])
+PICTURE_SUFFIXES = frozenset(PICTURE_CODECS)
 # Other names in use for the three splits.
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -171,11 +173,11 @@ def videos_in(path: Path) -> list[Path]:
 
 
 def holds_pictures(path: Path) -> bool:
-    """Whether the first few entries of a folder contain a numbered picture."""
+    """Whether the first few entries of a folder, hidden ones left out, contain a numbered picture."""
     with os.scandir(path) as entries:
-        for _, entry in zip(range(8), entries, strict=False):
-            stem, suffix = os.path.splitext(entry.name)
-            if suffix.lower() in PICTURE_SUFFIXES and stem[-1:].isdigit():
+        names = (entry.name for entry in entries if not entry.name.startswith("."))
+        for name in itertools.islice(names, 8):
+            if is_picture_name(name) and os.path.splitext(name)[0][-1:].isdigit():
                 return True
     return False
 
