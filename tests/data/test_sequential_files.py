@@ -13,6 +13,7 @@ from video_files import FORMATS, decode_sequentially, encode
 from gta.data import scan
 from gta.data.check import check_videos
 from gta.data.decode import read_video
+from gta.data.index import load_index
 from gta.data.packets import PacketIndex
 from gta.data.prepare import PrepareSettings, prepare_videos
 from gta.data.video import VideoFile
@@ -148,6 +149,28 @@ def test_wrong_timestamps_do_not_move_frames(tmp_path, change, suffix):
     expected = decode_sequentially(path)
     assert np.array_equal(expected, decode_sequentially(source))
     assert_exact(path, expected, sequential=True if change is times_of_the_file_order else None)
+
+
+def test_check_holds_the_times_against_decoding(tmp_path):
+    """Two neighbours with each other's time: packets alone cannot tell, decoding all frames for the index does."""
+
+    def swap(packets):
+        packets[9].pts, packets[10].pts = packets[10].pts, packets[9].pts
+        return packets
+
+    source = encode(tmp_path / "a.mkv", options={"bf": "2"}, gop=8)
+    folder = tmp_path / "set" / "train" / "a"
+    folder.mkdir(parents=True)
+    path = copy_stream(source, folder / "b.mkv", change=swap)
+    with VideoFile(path) as video:
+        assert not video.is_read_sequentially
+    report = check_videos(tmp_path / "set", num_workers=0)
+    assert (report.sequential, report.num_problems) == (["train/a/b.mkv"], 0)
+    facts = load_index(tmp_path / "set").get(path)
+    expected = decode_sequentially(path)
+    with VideoFile(path, index=facts.packets) as video:
+        for number in range(len(expected)):
+            assert np.array_equal(video.read([number])[0].permute(1, 2, 0).numpy(), expected[number])
 
 
 def test_times_without_b_frames_are_believed_if_decoding_gives_them(tmp_path):

@@ -89,9 +89,10 @@ def look_at(path: Path, *, decode: bool) -> VideoFacts:
         return VideoFacts(0, 0, problem="it is not there")
     try:
         with open_video(path) as video:
+            # First, since decoding may show that the packets are not to be believed, which the index must know.
+            video.read(range(video.num_frames) if decode else [0, video.num_frames - 1], fit=_corner)
             facts = _describe(video, stamp)
             digest = _digest(path, video)
-            video.read(range(video.num_frames) if decode else [0, video.num_frames - 1], fit=_corner)
     except VideoError as error:
         if type(error.__cause__) in _DISK_ERRORS:  # no stamp, so that it is looked at again
             return VideoFacts(0, 0, problem=error.reason)
