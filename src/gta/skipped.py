@@ -1,10 +1,10 @@
 """Keeping account of videos that could not be read: one line each in `skipped.csv`, and a limit (floor 0)."""
 
-import csv
-import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from gta.csv_files import read_rows, table_text
 from gta.errors import DataError
 from gta.files import write_text
 
@@ -26,10 +26,9 @@ class SkippedVideos:
         self._max_share = max_share
         self._reasons: dict[str, str] = {}
         if self.path.exists():
-            with self.path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                rows = csv.reader(file)
-                next(rows, None)
-                self._reasons = {row[0]: row[1] for row in rows if len(row) == 2}
+            rows = list(read_rows(self.path))[1:]
+            self._reasons = {row[0]: row[1] for row in rows if len(row) == 2}
+        self._known = {os.path.abspath(path) for path in self._reasons}
 
     def __len__(self) -> int:
         return len(self._reasons)
@@ -48,7 +47,12 @@ class SkippedVideos:
         Raises:
             DataError: more than the allowed share of all videos could not be read.
         """
-        new = [(path, reason) for path, reason in dict(skipped).items() if path not in self._reasons]
+        # One file is one entry, however the data set's folder was named in this and in earlier parts of the run.
+        new: list[tuple[str, str]] = []
+        for path, reason in skipped:
+            if (place := os.path.abspath(path)) not in self._known:
+                self._known.add(place)
+                new.append((path, reason))
         if not new:
             return []
         self._reasons.update(new)
@@ -61,8 +65,4 @@ class SkippedVideos:
         return new
 
     def _write(self) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_HEADER)
-        writer.writerows(sorted(self._reasons.items()))
-        write_text(self.path, text.getvalue())
+        write_text(self.path, table_text(_HEADER, sorted(self._reasons.items())))

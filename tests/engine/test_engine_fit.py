@@ -351,7 +351,7 @@ def test_a_compiled_model_trains_alike(tmp_path) -> None:
     assert load_file(tmp_path / "plain/last.ckpt")["state_dict"].keys() == (
         load_file(tmp_path / "compiled/last.ckpt")["state_dict"].keys()
     )
-    with pytest.raises(OptionError, match=r"--run\.activation-checkpointing.*--run\.compile"):
+    with pytest.raises(OptionError, match=r"run\.activation_checkpointing.*run\.compile"):
         fakes.run(tmp_path, compile=True, activation_checkpointing=True)
 
 

@@ -8,7 +8,6 @@ events.out.*   TensorBoard curves, if it is installed
 """
 
 import csv
-import io
 import json
 import platform
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from gta.config import TrainConfig, config_from_json, config_to_json
+from gta.csv_files import table_text
 from gta.engine.checkpoint import library_versions
 from gta.engine.writing import clear_failures
 from gta.errors import OptionError, RunFolderError
@@ -163,12 +163,7 @@ class RunFolder:
 
 
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
-    return text.getvalue()
+    return table_text(columns, [[row.get(name) for name in columns] for row in rows])
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,10 +1,9 @@
 """The report of a study: Markdown, CSV and one self-contained HTML page, all from the same table."""
 
-import csv
 import html
-import io
 from collections.abc import Mapping, Sequence
 
+from gta.csv_files import table_text
 from gta.studies.findings import Study, findings
 from gta.studies.results import RowResult
 from gta.studies.statistics import Summary, proportion_error
@@ -74,12 +73,7 @@ def _paper(value: float | None) -> str:
 
 def cells_csv(study: Study) -> str:
     """One line per cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CELL_COLUMNS)
-    for cell in study.cells:
-        writer.writerow(["" if (value := getattr(cell, name)) is None else value for name in CELL_COLUMNS])
-    return text.getvalue()
+    return table_text(CELL_COLUMNS, [[getattr(cell, name) for name in CELL_COLUMNS] for cell in study.cells])
 
 
 def rows_csv(study: Study) -> str:
@@ -94,9 +88,7 @@ def rows_csv(study: Study) -> str:
         "paper_ssv1_top1_percent",
         "paper_ssv2_top1_percent",
     ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    lines: list[list[object]] = []
     for result in study.rows:
         row = result.row
         line: list[object] = [row.key, row.label, row.part, row.model, len(result.cells)]
@@ -107,8 +99,8 @@ def rows_csv(study: Study) -> str:
             line += [None, None] if summary is None else [summary.mean, summary.deviation]
         line += [None, None] if result.gap is None else [result.gap.mean, result.gap.half_width]
         line += [study.speed.get(row.key), study.relative_speed(row), row.paper_ssv1, row.paper_ssv2]
-        writer.writerow(["" if value is None else value for value in line])
-    return text.getvalue()
+        lines.append(line)
+    return table_text(head, lines)
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
