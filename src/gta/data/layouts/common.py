@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +14,32 @@ from gta.data.pictures import PICTURE_CODECS, is_picture_name
 from gta.errors import DataError
 from gta.types import VideoRecord
 
+# What files of the containers that the reader opens are called; FFmpeg itself lists only some of these names.
 VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
-        *("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "ts", "mts", "m2ts"),
-        *("wmv", "flv", "ogv", "3gp", "gif", "h264", "hevc"),
+        *("mp4", "m4v", "mov", "qt", "3gp", "3gpp", "3g2", "mj2", "psp", "ismv", "f4v", "mkv", "mk3d", "webm", "avi"),
+        *(
+            "divx",
+            "xvid",
+            "wmv",
+            "asf",
+            "dvr-ms",
+            "wtv",
+            "flv",
+            "kux",
+            "swf",
+            "mpg",
+            "mpeg",
+            "mpe",
+            "m1v",
+            "m2v",
+            "mpv",
+        ),
+        *("mp2v", "m2p", "vob", "mod", "evo", "ts", "mts", "m2ts", "m2t", "trp", "tod", "ogv", "ogm", "ogg", "rm"),
+        *("rmvb", "mxf", "gxf", "lxf", "dv", "dif", "nut", "ivf", "y4m", "obu", "av1", "h261", "h263", "h264", "264"),
+        *("avc", "h26l", "h265", "265", "hevc", "h266", "266", "vvc", "vc1", "evc", "avs", "avs2", "avs3", "mjpeg"),
+        *("mjpg", "gif", "apng", "fli", "flc", "nsv", "nuv", "amv", "bik", "bk2", "smk", "roq", "thp", "usm", "viv"),
     )
 )
 PICTURE_SUFFIXES = frozenset(PICTURE_CODECS)
@@ -26,6 +49,8 @@ SPLIT_NAMES = {
     "val": ("val", "validation", "valid", "validate"),
     "test": ("test", "testing"),
 }
+# Files that belong to a data set without being videos: not worth a word.
+_OTHER_SUFFIXES = frozenset([".csv", ".json", ".jsonl", ".ndjson", ".txt", ".npz", ".md"])
 # Label of a video whose class the data set does not tell.
 UNKNOWN_LABEL = -1
 
@@ -61,6 +86,11 @@ class Listed:
             )
 
 
+def one_form(name: str) -> str:
+    """A class name in Unicode's composed form (NFC): file systems and editors write accents in two ways."""
+    return unicodedata.normalize("NFC", name)
+
+
 @dataclass(frozen=True)
 class NamedVideo:
     """A listed video with its class still as a name; None where the list does not tell."""
@@ -82,11 +112,11 @@ def with_labels(
         source: the list that the videos come from, for errors.
         missing: videos that were listed but are not there.
     """
-    numbers = {name: number for number, name in enumerate(classes)}
+    numbers = {one_form(name): number for number, name in enumerate(classes)}
     records: list[VideoRecord] = []
     wrong: list[tuple[Path, str]] = []
     for video in videos:
-        label = UNKNOWN_LABEL if video.name is None else numbers.get(video.name)
+        label = UNKNOWN_LABEL if video.name is None else numbers.get(one_form(video.name))
         if label is None:
             wrong.append((video.path, str(video.name)))
         else:
@@ -94,22 +124,48 @@ def with_labels(
     return Listed(tuple(classes), tuple(records), tuple(missing), tuple(wrong), source)
 
 
-def existing(path: Path) -> Path | None:
-    """The listed video, or what `gta data prepare` made of it (another suffix, or a folder of pictures), or None."""
-    if path.exists():
-        return path
-    return first_existing(path.parent, (path.stem + suffix for suffix in (".mp4", ".webm", ".mkv", ".avi", "")))
+# What `gta data prepare` may have made of a video: another container, or a folder of pictures.
+_PREPARED_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", "")
+
+
+class _Folders:
+    """What lies in the folders of listed videos; each folder is looked at once, not each video several times."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str]] = {}
+
+    def find(self, path: Path) -> Path | None:
+        """The video itself, or what `gta data prepare` made of it, or None."""
+        folder, name = os.path.split(path)
+        names = self._names.get(folder)
+        if names is None:
+            names = self._names[folder] = _names_in(folder)
+        if name in names:
+            return path
+        stem = os.path.splitext(name)[0]
+        found = next((stem + suffix for suffix in _PREPARED_SUFFIXES if stem + suffix in names), None)
+        return None if found is None else Path(folder, found)
+
+
+def _names_in(folder: str) -> frozenset[str]:
+    """Names in a folder, without links that lead nowhere; none if there is no such folder."""
+    try:
+        with os.scandir(folder or ".") as entries:
+            return frozenset(entry.name for entry in entries if not entry.is_symlink() or os.path.exists(entry.path))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
 
 
 def split_existing(videos: Iterable[NamedVideo]) -> tuple[list[NamedVideo], list[Path]]:
     """Tell the videos that are there, with the paths they have, from the paths of those that are not."""
+    folders = _Folders()
     present, missing = [], []
     for video in videos:
-        found = existing(video.path)
+        found = folders.find(video.path)
         if found is None:
             missing.append(video.path)
         else:
-            present.append(replace(video, path=found))
+            present.append(video if found is video.path else replace(video, path=found))
     return present, missing
 
 
@@ -188,5 +244,20 @@ def first_existing(root: Path, names: Iterable[str]) -> Path | None:
 
 
 def split_folder(root: Path, split: str) -> Path | None:
-    """The folder of a split below `root` under any of its usual names, or None."""
-    return next((root / name for name in SPLIT_NAMES[split] if (root / name).is_dir()), None)
+    """The folder of a split below `root` under any of its usual names in any case (`Train`), or None.
+
+    Raises:
+        DataError: there are several, such as `train` and `Train`.
+    """
+    found = [name for name in folders(root) if name.lower() in SPLIT_NAMES[split]] if root.is_dir() else []
+    if len(found) > 1:
+        raise DataError(f"{root}: {' and '.join(found)} are both folders of the split '{split}'; keep one of them")
+    return root / found[0] if found else None
+
+
+def ignored_files(folder: Path) -> Counter[str]:
+    """Files right inside a class folder that count as no video, by suffix; hidden ones and lists are left out."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
+    suffixes = (os.path.splitext(name)[1].lower() for name in names if not is_video_name(name))
+    return Counter(suffix or "(no suffix)" for suffix in suffixes if suffix not in _OTHER_SUFFIXES)

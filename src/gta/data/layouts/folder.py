@@ -4,18 +4,28 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from gta.data.layouts.common import SPLIT_NAMES, Listed, NamedVideo, folders, split_folder, videos_in, with_labels
+from gta.data.layouts.common import (
+    SPLIT_NAMES,
+    VIDEO_SUFFIXES,
+    Listed,
+    NamedVideo,
+    folders,
+    one_form,
+    split_folder,
+    videos_in,
+    with_labels,
+)
 from gta.errors import DataError
 
-# Share of each class that goes to validation where the user made no split.
+# One video in so many goes to validation where the user made no split.
 _VALIDATION_SHARE = 5
 
 
 def list_folder(root: Path, split: str, classes: Sequence[str] | None) -> Listed:
     """List a folder-per-class tree.
 
-    Without split folders, of each class every fifth video by the hash of its name is for validation (at least one if
-    there are two): the same for everybody, whatever the order of the files.
+    Without split folders, about every fifth video is for validation, by the hash of its class and its name without
+    suffix: the same ones for everybody, whatever other files there are, and the same ones in a converted copy.
 
     Raises:
         DataError: the split or a class has no videos, or a class folder is not among `classes`.
@@ -26,7 +36,7 @@ def list_folder(root: Path, split: str, classes: Sequence[str] | None) -> Listed
     if split not in splits:
         raise DataError(f"{root}: there is no folder for the split '{split}', only for {', '.join(sorted(splits))}")
     base = splits[split]
-    names = tuple(classes) if classes is not None else tuple(folders(splits.get("train", base)))
+    names = tuple(classes) if classes is not None else _class_names(splits.get("train", base))
     if not names:
         raise DataError(f"{base}: the folder holds no class folders; put videos into {base}/<class name>/")
     return with_labels(_videos_of(base), names, base)
@@ -48,21 +58,21 @@ def _hash_split(root: Path, split: str, classes: Sequence[str] | None) -> Listed
     if split == "test":
         raise DataError(f"{root}: there is no folder for the split 'test'; use 'val', or make train, val and test")
     found = _videos_of(root)
-    names = tuple(classes) if classes is not None else tuple(sorted({video.name for video in found if video.name}))
-    validation = _validation_videos(found)
-    chosen = [video for video in found if (video.path in validation) == (split == "val")]
+    names = tuple(classes) if classes is not None else _class_names(root)
+    chosen = [video for video in found if _is_for_validation(video.path) == (split == "val")]
     if not chosen:
-        raise DataError(f"{root}: too few videos to set some aside for the split '{split}'; two per class are needed")
+        raise DataError(
+            f"{root}: none of its {len(found)} videos falls to the split '{split}', where one in five goes to val; "
+            "add more, or make the folders train and val"
+        )
     return with_labels(chosen, names, root)
 
 
-def _validation_videos(videos: list[NamedVideo]) -> set[Path]:
-    by_class: dict[str | None, list[Path]] = {}
-    for video in videos:
-        by_class.setdefault(video.name, []).append(video.path)
-    chosen: set[Path] = set()
-    for paths in by_class.values():
-        ranked = sorted(paths, key=lambda path: hashlib.sha256(path.name.encode("utf-8", "replace")).digest())
-        count = max(len(ranked) // _VALIDATION_SHARE, 1 if len(ranked) > 1 else 0)
-        chosen.update(ranked[:count])
-    return chosen
+def _class_names(base: Path) -> tuple[str, ...]:
+    return tuple(sorted({one_form(name) for name in folders(base)}))
+
+
+def _is_for_validation(path: Path) -> bool:
+    stem = path.name if path.suffix.lower() not in VIDEO_SUFFIXES else path.stem
+    digest = hashlib.sha256(one_form(f"{path.parent.name}/{stem}").encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") % _VALIDATION_SHARE == 0

@@ -88,7 +88,7 @@ def _by_stem(folder: Path) -> dict[str, str]:
         for entry in entries:
             if is_video_name(entry.name):
                 found[os.path.splitext(entry.name)[0]] = entry.name
-            elif entry.is_dir():
+            elif not entry.name.startswith(".") and entry.is_dir():
                 found[entry.name] = entry.name
     return found
 
