@@ -11,6 +11,8 @@ import importlib
 import io
 import os
 import sys
+import warnings
+from typing import Any
 
 from gta._version import __version__
 from gta.errors import GtaError
@@ -106,9 +108,22 @@ def show_every_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def shorten_warnings() -> None:
+    """Print warnings of ours as one line, without the source line that raised them."""
+    original, ours = warnings.formatwarning, os.path.dirname(__file__)
+
+    def format_warning(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:
+        if filename.startswith(ours):
+            return f"gta: {' '.join(str(message).split())}\n"
+        return original(message, category, filename, lineno, line)
+
+    warnings.formatwarning = format_warning
+
+
 def main() -> None:
     """Entry point of the console script."""
     show_every_name()
+    shorten_warnings()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

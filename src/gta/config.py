@@ -117,6 +117,8 @@ class DataConfig:
     """How the folder is organised; `auto` looks at the files."""
     fold: Literal[1, 2, 3] = 1
     """Which of the three official splits of UCF-101 or HMDB-51."""
+    index: Path | None = None
+    """File that `gta data check --index` wrote; beside the data or in the user's cache if not given."""
     max_skipped: Share = 0.2
     """Largest share of videos that may turn out to be unreadable, in [0, 1]; a run with more of them stops."""
     batch_size: Count = 32

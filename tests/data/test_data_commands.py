@@ -1,7 +1,11 @@
 """`gta data check | show | prepare` and `gta ensemble`, through the command line."""
 
+import errno
 import json
+import os
 import shutil
+import warnings
+import zlib
 from pathlib import Path
 
 import av
@@ -10,6 +14,7 @@ import pytest
 from PIL import Image
 from video_files import encode, pictures
 
+import gta.files
 from gta.cli import run
 from gta.data.check import check_videos, look_at
 from gta.data.decode import probe_video, read_video
@@ -53,6 +58,139 @@ def test_check_reports_every_kind_of_problem(data, capsys):
     shown = capsys.readouterr().out
     assert "layout folder, 2 classes, videos: 5 train, 2 val" in shown
     assert "train/class 1/bad.mp4: it cannot be opened" in shown
+
+
+def test_check_names_one_clip_in_two_classes(data, capsys):
+    report = check_videos(data, num_workers=0)
+    assert report.conflicts == [{"train/class 0/0.mp4": "class 0", "val/class 1/copy.mp4": "class 1"}]
+    assert run(["data", "check", str(data), "--num-workers", "0"]) == 0
+    assert "train/class 0/0.mp4 ('class 0') = val/class 1/copy.mp4 ('class 1')" in capsys.readouterr().out
+
+
+def test_check_names_what_it_ignores_and_classes_without_videos(data, capsys):
+    (data / "train" / "class 0" / "notes.docx").write_bytes(b"x")
+    (data / "train" / "class 0" / ".hidden.docx").write_bytes(b"x")
+    (data / "train" / "class 2").mkdir()
+    shutil.copy(data / "train" / "class 0" / "2.mp4", data / "train" / "class 2" / "x.mp4")
+    assert run(["data", "check", str(data), "--num-workers", "0"]) == 0
+    shown = capsys.readouterr().out
+    assert "ignored, as they are no videos by their names: 1 .docx" in shown
+    assert "val: classes without a video 1\n    class 2" in shown
+    assert "test is not listed" in shown
+
+
+def test_check_asks_for_segments_as_training_does(tmp_path):
+    encode(tmp_path / "a.mp4", num_frames=50, rate=25)
+    rows = ["a.mp4,x,0,1", "a.mp4,x,1.5,1.7", "a.mp4,y,3,4", "a.mp4,y,1,9"]
+    (tmp_path / "train.csv").write_text("\n".join(["path,label,start,end", *rows]) + "\n")
+    report = check_videos(tmp_path, num_workers=0)
+    assert list(report.segments) == ["a.mp4 from 1.5 s to 1.7 s", "a.mp4 from 3 s to 4 s"]
+    assert "fewer than 8" in report.segments["a.mp4 from 1.5 s to 1.7 s"]
+    assert "no frame lies between" in report.segments["a.mp4 from 3 s to 4 s"]
+    assert report.num_problems == 2
+
+
+def _refuse_to_write(monkeypatch, folder):
+    """The file layer below `folder` behaves as a read-only file system does; root writes everywhere else."""
+    original = gta.files.tempfile.mkstemp
+
+    def refuse(*arguments, **options):
+        if Path(options["dir"]).is_relative_to(folder):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(options["dir"]))
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(gta.files.tempfile, "mkstemp", refuse)
+
+
+def test_check_of_a_read_only_data_set(data, tmp_path, monkeypatch, capsys):
+    _refuse_to_write(monkeypatch, data)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert run(["data", "check", str(data), "--num-workers", "0"]) == 0
+    shown = capsys.readouterr()
+    assert "train/class 1/bad.mp4: it cannot be opened" in shown.out
+    assert "no report was written" in shown.err
+    assert not (data / ".gta-index.npz").exists()
+    index = open_videos(data, "train").index
+    assert index is not None
+    assert index.get(data / "train" / "class 0" / "0.mp4").num_frames == 12
+    target = tmp_path / "mine" / "index.npz"
+    assert run(["data", "check", str(data), "--num-workers", "0", "--index", str(target)]) == 0
+    assert len(open_videos(data, "train", index=target).index) == 7
+    assert run(["data", "check", str(data), "--num-workers", "0", "--report", str(data / "r.json")]) == 2
+
+
+def test_check_makes_a_damaged_index_anew(data):
+    check_videos(data, num_workers=0)
+    index = data / ".gta-index.npz"
+    index.write_bytes(index.read_bytes()[:-200])
+    with pytest.warns(UserWarning, match="the index is damaged"):
+        assert check_videos(data, num_workers=0).num_files == 7
+    assert len(load_index(data)) == 7
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mutated_index_is_used_or_announced(data, seed):
+    check_videos(data, num_workers=0)
+    index = data / ".gta-index.npz"
+    original, generator = index.read_bytes(), np.random.default_rng(seed)
+    for _ in range(60):
+        mutated = bytearray(original)
+        for place in generator.integers(0, len(mutated), generator.integers(1, 6)):
+            mutated[place] = generator.integers(256)
+        index.write_bytes(
+            bytes(mutated[: generator.integers(1, len(mutated) + 1)] if generator.random() < 0.3 else mutated)
+        )
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            videos = open_videos(data, "train")
+            for record in videos.records if videos.index is not None else ():
+                facts = videos.index.get(record.path)
+                if facts is not None and facts.problem is None:
+                    assert facts.num_frames >= 0
+                    assert facts.packets is None or isinstance(facts.packets.is_one_to_one, bool)
+
+
+def _columns(data):
+    with np.load(data / ".gta-index.npz") as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda columns: columns.pop("fps"),
+        lambda columns: columns.update(sizes=columns["sizes"][:-1]),
+        lambda columns: columns.update(num_frames=columns["num_frames"].astype(np.float32)),
+        lambda columns: columns.update(num_frames=-columns["num_frames"] - 1),
+        lambda columns: columns.update(num_frames=columns["num_frames"] + (1 << 60)),
+        lambda columns: columns.update(offsets=columns["offsets"][::-1].copy()),
+        lambda columns: columns.update(offsets=columns["offsets"] * 1000),
+        lambda columns: columns.update(kinds=columns["kinds"] + 7),
+        lambda columns: columns.update(fps=columns["fps"] * np.nan),
+        lambda columns: columns.update(blobs=np.array(["x"], object)),
+        lambda columns: columns.update(paths=np.frombuffer(zlib.compress(bytes(300 << 20), 1), np.uint8)),
+        lambda columns: columns.update(texts=columns["texts"][:5]),
+    ],
+)
+def test_an_index_that_holds_what_none_does_is_not_believed(data, change):
+    check_videos(data, num_workers=0, decode=False)
+    columns = _columns(data)
+    change(columns)
+    np.savez(data / ".gta-index.npz", **columns)
+    with pytest.warns(UserWarning, match="the index is damaged"):
+        assert load_index(data) is None
+
+
+def test_names_in_an_index_never_lead_out_of_a_folder(tmp_path):
+    folder = tmp_path / "train" / "a" / "frames"
+    folder.mkdir(parents=True)
+    for number in range(9):
+        Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    check_videos(tmp_path, num_workers=0)
+    columns = _columns(tmp_path)
+    blob = np.frombuffer(zlib.compress(b"../../../secret1.png"), np.uint8)
+    np.savez(tmp_path / ".gta-index.npz", **columns | {"blobs": blob, "offsets": np.array([0, len(blob)])})
+    assert load_index(tmp_path).get(folder) is None
 
 
 def test_check_strict_ends_with_a_users_error(data, capsys):

@@ -534,3 +534,20 @@ def test_listing_looks_at_each_folder_once(tmp_path, monkeypatch):
     assert (len(videos), len(videos.missing)) == (1, 499)
     assert len(looks) <= 10  # of 500 rows
     assert len(stats) <= 5
+
+
+def test_kinetics_rows_of_an_untrimmed_video_are_its_parts(tmp_path):
+    touch(tmp_path / "train" / "wave" / "abc.mp4")
+    touch(tmp_path / "train" / "wave" / "xyz_000001_000011.mp4")
+    rows = ["wave, abc, 3.5, 13.5, train", "wave, abc, 20, 30, train", "wave, xyz, 1, 11, train"]
+    (tmp_path / "train.csv").write_text("\n".join(["Label, YouTube_ID, Time_Start, Time_End, Split", *rows]) + "\n")
+    videos = open_videos(tmp_path, "train")
+    assert videos.layout == "kinetics"
+    parts = [(record.path.name, record.start_seconds, record.end_seconds) for record in videos.records]
+    assert parts == [("abc.mp4", 3.5, 13.5), ("abc.mp4", 20, 30), ("xyz_000001_000011.mp4", None, None)]
+    (tmp_path / "train.csv").write_text(KINETICS_HEADER + "wave,abc,30,20,train\n")
+    with pytest.raises(DataError, match="abc ends at 20 s, not after its start at 30 s"):
+        open_videos(tmp_path, "train")
+    (tmp_path / "train.csv").write_text(KINETICS_HEADER + "wave,high,abc,3,20,train\n")
+    with pytest.raises(DataError, match="line 2 has more values than the 5 columns"):
+        open_videos(tmp_path, "train")

@@ -1,16 +1,20 @@
 """`gta data`: look at a data set before training: check its files, show what a protocol does, convert it."""
 
 import difflib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from gta.commands.arguments import parse_arguments
 from gta.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from gta.data.check import CheckReport
 
 Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
 
@@ -47,6 +51,9 @@ class CheckArguments:
     """Processes; 0 works in the main process."""
     report: Path | None = None
     """JSON file for the report; gta-check.json in the data set's folder if not given."""
+    index: Path | None = None
+    """File for the index, to be given to training as --data.index; beside the data if not given, or in the user's cache
+    where that cannot be written."""
     strict: bool = False
     """End with exit code 2 if there is any problem."""
 
@@ -143,36 +150,60 @@ def check(options: CheckArguments) -> None:
         DataError: it is no data set; or, with `strict`, there are problems.
     """
     from gta.data.check import check_videos
-    from gta.files import write_json
+    from gta.files import check_writable, write_json
 
+    for given in filter(None, (options.report, options.index)):
+        check_writable(given)
     with _progress("checking") as advance:
         report = check_videos(
             options.root,
             options.layout,
+            index=options.index,
             min_frames=options.min_frames,
             decode=not options.quick,
             num_workers=options.num_workers,
             fold=options.fold,
             progress=advance,
         )
-    folder = options.root if options.root.is_dir() else options.root.parent
-    target = options.report or folder / "gta-check.json"
-    write_json(target, report.to_json())
+    _print_report(options.root, report)
+    target = options.report or (options.root if options.root.is_dir() else options.root.parent) / "gta-check.json"
+    try:
+        write_json(target, report.to_json())
+    except OSError as error:  # a read-only data set is no reason to lose what was found
+        if options.report is not None:
+            raise
+        print(f"no report was written ({target}: {error.strerror}); name a file with --report", file=sys.stderr)
+    else:
+        print(f"report: {target}")
+    if options.strict and report.num_problems:
+        raise DataError(f"{options.root}: {report.num_problems} problems; see the report")
+
+
+def _print_report(root: Path, report: "CheckReport") -> None:
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
-    print(f"{options.root}: layout {report.layout}, {report.num_classes} classes, videos: {splits}")
+    print(f"{root}: layout {report.layout}, {report.num_classes} classes, videos: {splits}")
     print(f"{report.num_files} files, {report.num_frames} frames")
+    conflicts = [" = ".join(f"{path} ('{label}')" for path, label in group.items()) for group in report.conflicts]
     for name, found in (
         ("missing", report.missing),
         ("damaged", [f"{path}: {reason}" for path, reason in report.damaged.items()]),
         ("too short", [f"{path}: {count} frames" for path, count in report.too_short.items()]),
+        ("segments", [f"{part}: {reason}" for part, reason in report.segments.items()]),
         ("wrong label", [f"{path}: {reason}" for path, reason in report.wrong_label.items()]),
-        ("there twice", [" = ".join(group) for group in report.duplicates]),
+        ("duplicated", [" = ".join(group) for group in report.duplicates]),
+        ("conflicts", conflicts),
         ("sequential", report.sequential),
     ):
         _print_some(name, found)
-    print(f"report: {target}")
-    if options.strict and report.num_problems:
-        raise DataError(f"{options.root}: {report.num_problems} problems; see {target}")
+    for split, names in report.empty_classes.items():
+        _print_some(f"{split}: classes without a video", names)
+    if report.ignored:
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common())
+        print(f"ignored, as they are no videos by their names: {listed}")
+    for split, reason in report.not_listed.items():
+        print(f"{split} is not listed: {reason}")
+    if report.index is not None:
+        print(f"index: {report.index}")
 
 
 def show(options: ShowArguments) -> None:

@@ -141,12 +141,14 @@ def train(
 
     # Before the imports below, which take seconds: a wrong folder should be told at once.
     data, clip = config.data, config.data.clip
-    training = open_videos(config.data.root, "train", layout=data.layout, fold=data.fold)
+    training = open_videos(config.data.root, "train", layout=data.layout, fold=data.fold, index=data.index)
     if len(training.classes) < 2:
         raise DataError(
             f"{data.root}: its only class is {', '.join(training.classes)}: training needs at least two classes"
         )
-    validation = open_videos(config.data.root, "val", layout=data.layout, classes=training.classes, fold=data.fold)
+    validation = open_videos(
+        config.data.root, "val", layout=data.layout, classes=training.classes, fold=data.fold, index=data.index
+    )
     validation = replace(validation, records=validation.records[:max_val_videos])
 
     import torch

@@ -6,7 +6,7 @@ training never opens a file to learn its length.
 
 import hashlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from gta.data.decode import open_video
 from gta.data.frames import FrameFolder
 from gta.data.index import VideoFacts, load_index, relative_name, save_index, stamp_of
-from gta.data.layouts.common import Listed
+from gta.data.layouts.common import UNKNOWN_LABEL, Listed, ignored_files
 from gta.data.listing import Layout, Split, check_root, detect_layout, list_layout
 from gta.data.video import VideoFile
 from gta.data.workers import Failure, in_parallel
@@ -33,9 +33,14 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 class CheckReport:
     """What `check_videos` found; every list holds paths relative to the data set.
 
-    `damaged` and `wrong_label` map a path to the reason, `too_short` to its number of frames; `duplicates` are groups
-    of files with the same contents. `sequential` are sound files whose packets do not tell which holds which frame, so
-    that they are decoded from the beginning: right, but slow; they are no problems.
+    `damaged` and `wrong_label` map a path to the reason, `too_short` to its number of frames; `segments` maps the parts
+    of longer videos that a list asks for and that cannot be read to the reason; `duplicates` are groups of files with
+    the same contents, `conflicts` those of them that have different classes.
+
+    The rest are no problems: `ignored` counts files in class folders that are no videos by their names, by suffix;
+    `empty_classes` are the classes without a video, by split; `not_listed` says why a split cannot be listed;
+    `sequential` are sound files whose packets do not tell which holds which frame, so that they are decoded from the
+    beginning: right, but slow. `index` is the file of the index that was written.
     """
 
     root: Path
@@ -48,13 +53,19 @@ class CheckReport:
     damaged: dict[str, str] = field(default_factory=dict)
     too_short: dict[str, int] = field(default_factory=dict)
     wrong_label: dict[str, str] = field(default_factory=dict)
+    segments: dict[str, str] = field(default_factory=dict)
     duplicates: list[list[str]] = field(default_factory=list)
+    conflicts: list[dict[str, str]] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    not_listed: dict[str, str] = field(default_factory=dict)
+    index: Path | None = None
+    empty_classes: dict[str, list[str]] = field(default_factory=dict)
     sequential: list[str] = field(default_factory=list)
 
     @property
     def num_problems(self) -> int:
         """Entries of all lists together."""
-        lists = (self.missing, self.damaged, self.too_short, self.wrong_label, self.duplicates)
+        lists = (self.missing, self.damaged, self.too_short, self.segments, self.wrong_label, self.duplicates)
         return sum(map(len, lists))
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +82,12 @@ class CheckReport:
             "damaged": self.damaged,
             "too_short": self.too_short,
             "wrong_label": self.wrong_label,
+            "segments": self.segments,
             "duplicates": self.duplicates,
+            "conflicts": self.conflicts,
+            "ignored": dict(self.ignored),
+            "not_listed": self.not_listed,
+            "empty_classes": self.empty_classes,
             "sequential": self.sequential,
         }
 
@@ -148,6 +164,7 @@ def check_videos(
     root: str | Path,
     layout: Layout | Literal["auto"] = "auto",
     *,
+    index: Path | None = None,
     min_frames: int = 8,
     decode: bool = True,
     num_workers: int = 2,
@@ -163,6 +180,7 @@ def check_videos(
     Args:
         root: folder of the data set, or a manifest file.
         layout: how it is organised.
+        index: file of the index; beside the data if not given, or in the user's cache where that cannot be written.
         min_frames: fewer frames than this are reported as too short.
         decode: decode every frame; otherwise only the packets and the first and last frame (much faster).
         num_workers: processes; 0 works in this process.
@@ -176,10 +194,10 @@ def check_videos(
     root = Path(root)
     check_root(root)
     chosen: Layout = detect_layout(root) if layout == "auto" else layout
-    listed = _list_all(root, chosen, fold)
+    listed, not_listed = _list_all(root, chosen, fold)
     base = root if root.is_dir() else root.parent
     paths = sorted({record.path for found in listed.values() for record in found.records})
-    known = load_index(root)
+    known = load_index(root, index)
     # What is known of files outside these lists (of other folds), or less thoroughly, stays in the index.
     kept = {} if known is None else {name: entry for name, entry in known.items() if known.get(base / name) is not None}
     facts: dict[str, VideoFacts] = {}
@@ -199,27 +217,36 @@ def check_videos(
             if progress is not None:
                 progress(len(facts), len(paths))
             if time.monotonic() - saved > save_seconds:
-                save_index(root, kept | facts)
+                save_index(root, kept | facts, index)
                 saved = time.monotonic()
     finally:
-        save_index(root, dict(sorted((kept | facts).items())))
-    return _report(root, chosen, listed, facts, base, min_frames)
+        report_index = save_index(root, dict(sorted((kept | facts).items())), index)
+    report = _report(root, chosen, listed, facts, base, min_frames)
+    report.index, report.not_listed = report_index, not_listed
+    if chosen == "folder":
+        for folder in {record.path.parent for found in listed.values() for record in found.records}:
+            report.ignored.update(ignored_files(folder))
+    return report
 
 
-def _list_all(root: Path, layout: Layout, fold: int) -> dict[Split, Listed]:
-    """List the splits that the data set has; the error of the last one if it has none."""
+def _list_all(root: Path, layout: Layout, fold: int) -> tuple[dict[Split, Listed], dict[str, str]]:
+    """List the splits that the data set has, and why it has not the others.
+
+    Raises:
+        DataError: it has none.
+    """
     listed: dict[Split, Listed] = {}
-    problem: DataError | None = None
+    problems: dict[str, DataError] = {}
     for split in SPLITS:
         if split == "test" and layout in ("ucf101", "hmdb51"):
             continue  # there, the test videos are listed as `val`
         try:
             listed[split] = list_layout(root, split, layout, fold=fold)
         except DataError as error:
-            problem = error if problem is None else problem
-    if not listed and problem is not None:
-        raise problem
-    return listed
+            problems[split] = error
+    if not listed:
+        raise next(iter(problems.values()))
+    return listed, {split: str(error) for split, error in problems.items()}
 
 
 def _report(
@@ -227,20 +254,7 @@ def _report(
 ) -> CheckReport:
     report = CheckReport(root, layout, num_files=len(facts))
     report.num_classes = max(len(found.classes) for found in listed.values())
-    parts: dict[tuple[str, float | None, float | None], set[str]] = defaultdict(set)
-    for split, found in listed.items():
-        report.splits[split] = len(found.records)
-        report.missing += [relative_name(path, base) for path in found.missing]
-        for path, label in found.wrong:
-            report.wrong_label[relative_name(path, base)] = f"'{label}' is not a class of the data set"
-        for record in found.records:
-            name = relative_name(record.path, base)
-            if record.label >= 0:
-                parts[name, record.start_seconds, record.end_seconds].add(found.classes[record.label])
-                _check_class_folder(report, record, found.classes, name)
-    for (name, _, _), given in parts.items():
-        if len(given) > 1:
-            report.wrong_label[name] = "it is listed as " + " and as ".join(f"'{label}'" for label in sorted(given))
+    labels = _report_labels(report, listed, base)
     copies: dict[str, list[str]] = defaultdict(list)
     for name, entry in facts.items():
         report.num_frames += entry.num_frames
@@ -252,8 +266,56 @@ def _report(
             report.sequential.append(name)
         if entry.digest:
             copies[entry.digest].append(name)
+    for found in listed.values():
+        for record in found.records:
+            _check_segment(report, record, facts[relative_name(record.path, base)], base, min_frames)
     report.duplicates = sorted(sorted(names) for names in copies.values() if len(names) > 1)
+    for names in report.duplicates:
+        given = {name: " and ".join(sorted(labels[name])) for name in names if labels.get(name)}
+        if len({label for name in given for label in labels[name]}) > 1:
+            report.conflicts.append(given)
     return report
+
+
+def _report_labels(report: CheckReport, listed: dict[Split, Listed], base: Path) -> dict[str, set[str]]:
+    """Note what the lists say of each other; returns the classes that each file is listed with."""
+    parts: dict[tuple[str, float | None, float | None], set[str]] = defaultdict(set)
+    labels: dict[str, set[str]] = defaultdict(set)
+    for split, found in listed.items():
+        report.splits[split] = len(found.records)
+        report.missing += [relative_name(path, base) for path in found.missing]
+        for path, label in found.wrong:
+            report.wrong_label[relative_name(path, base)] = f"'{label}' is not a class of the data set"
+        for record in found.records:
+            name = relative_name(record.path, base)
+            if record.label >= 0:
+                parts[name, record.start_seconds, record.end_seconds].add(found.classes[record.label])
+                labels[name].add(found.classes[record.label])
+                _check_class_folder(report, record, found.classes, name)
+        seen = {record.label for record in found.records}
+        if seen != {UNKNOWN_LABEL}:
+            empty = [name for number, name in enumerate(found.classes) if number not in seen]
+            report.empty_classes |= {split: empty} if empty else {}
+    for (name, _, _), given in parts.items():
+        if len(given) > 1:
+            report.wrong_label[name] = "it is listed as " + " and as ".join(f"'{label}'" for label in sorted(given))
+    return labels
+
+
+def _check_segment(report: CheckReport, record: VideoRecord, entry: VideoFacts, base: Path, min_frames: int) -> None:
+    """Ask for the part of a longer video that a row names, as training will."""
+    if entry.problem is not None or (record.start_seconds is None and record.end_seconds is None):
+        return
+    end = "its end" if record.end_seconds is None else f"{record.end_seconds:g} s"
+    name = f"{relative_name(record.path, base)} from {record.start_seconds or 0:g} s to {end}"
+    try:
+        with open_video(record.path, index=entry.packets, names=entry.names) as video:
+            first, stop = video.frame_range(record.start_seconds, record.end_seconds)
+    except VideoError as error:
+        report.segments[name] = error.reason
+    else:
+        if stop - first < min_frames:
+            report.segments[name] = f"it has {stop - first} frames, fewer than {min_frames}"
 
 
 def _check_class_folder(report: CheckReport, record: VideoRecord, classes: tuple[str, ...], name: str) -> None:

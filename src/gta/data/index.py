@@ -4,17 +4,20 @@ With it, training knows each video's length without opening it, and the reader g
 entry counts only while the file has the size and time of change that it had when it was looked at.
 """
 
+import contextlib
+import errno
+import hashlib
 import os
-import zipfile
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gta.data.packets import PacketIndex
-from gta.errors import DataError
 from gta.files import atomic_path
 
 # 3: packets of files that cannot be planned carry their number of frames; before, some were believed wrongly.
@@ -73,21 +76,36 @@ def index_path(root: Path) -> Path:
     return root / _INDEX_NAME if root.is_dir() else root.with_name(f".{root.name}{_INDEX_NAME}")
 
 
+def cached_index_path(root: Path) -> Path:
+    """Where the index of a read-only data set lies: in the user's cache, by the data set's full path."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return cache / "gta" / "indices" / f"{root.resolve().name}-{digest}.npz"
+
+
 class DataIndex:
     """What is known of the files of a data set, by path.
 
     Args:
         base: folder that the stored paths are relative to.
         columns: the arrays of the index file.
+
+    Raises:
+        ValueError: the columns are not those that `save_index` writes, or hold what it never would.
     """
 
     def __init__(self, base: Path, columns: Mapping[str, np.ndarray]) -> None:
         self._base = base
         self._columns = dict(columns)
-        names = zlib.decompress(self._columns.pop("paths").tobytes()).decode("utf-8", "surrogateescape")
-        self._rows = {name: row for row, name in enumerate(names.split("\0"))} if names else {}
-        texts = zlib.decompress(self._columns.pop("texts").tobytes()).decode("utf-8", "surrogateescape")
-        self._texts = texts.split("\0")
+        names = _expanded(self._columns.pop("paths")).split("\0")
+        names = [] if names == [""] else names
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._texts = [tuple(text.split("\x1f")) for text in _expanded(self._columns.pop("texts")).split("\0")]
+        if len(self._rows) != len(names):
+            raise ValueError("a path is there twice")
+        _check_columns(self._columns, len(names))
+        if names and (len(self._texts) != len(names) or any(len(text) != _TEXTS for text in self._texts)):
+            raise ValueError("the texts do not fit the paths")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -97,21 +115,26 @@ class DataIndex:
         row = self._rows.get(relative_name(path, self._base))
         if row is None:
             return None
-        facts = self._facts(row)
+        try:
+            facts = self._facts(row)
+        except (ValueError, zlib.error):  # the entry is damaged: the file is looked at anew
+            return None
         try:
             return facts if stamp_of(path) == (facts.size, facts.changed_ns) else None
         except OSError:
             return None
 
     def items(self) -> Iterable[tuple[str, VideoFacts]]:
-        """Every entry, whether or not its file is still the same."""
-        return ((name, self._facts(row)) for name, row in self._rows.items())
+        """Every entry that is not damaged, whether or not its file is still the same."""
+        for name, row in self._rows.items():
+            with contextlib.suppress(ValueError, zlib.error):
+                yield name, self._facts(row)
 
     def _facts(self, row: int) -> VideoFacts:
         columns = self._columns
         start, stop = columns["offsets"][row : row + 2]
         blob = columns["blobs"][start:stop].tobytes()
-        codec, problem, digest = self._texts[row].split("\x1f")
+        codec, problem, digest = self._texts[row]
         kind = int(columns["kinds"][row])
         return VideoFacts(
             size=int(columns["sizes"][row]),
@@ -123,9 +146,7 @@ class DataIndex:
             codec=codec,
             num_keyframes=int(columns["num_keyframes"][row]),
             packets=_unpack_packets(blob, int(columns["counted"][row])) if kind == _FILE else None,
-            names=tuple(zlib.decompress(blob).decode("utf-8", "surrogateescape").split("\0"))
-            if kind == _FOLDER
-            else None,
+            names=_unpack_names(blob) if kind == _FOLDER else None,
             problem=problem or None,
             digest=digest,
             decoded=bool(columns["decoded"][row]),
@@ -133,6 +154,58 @@ class DataIndex:
 
 
 _NOTHING, _FILE, _FOLDER = range(3)
+# Codec, problem and digest of each file.
+_TEXTS = 3
+# Nothing that an index holds unfolds to more than this; a damaged one may claim any size.
+_MAX_EXPANDED_BYTES = 1 << 28
+_MAX_FRAMES = 1 << 40
+_COLUMNS = {
+    **dict.fromkeys(("sizes", "changed_ns", "num_frames", "num_keyframes", "counted"), np.int64),
+    **dict.fromkeys(("widths", "heights"), np.int32),
+    "fps": np.float64,
+    "kinds": np.int8,
+    "decoded": np.bool_,
+}
+
+
+def _check_columns(columns: Mapping[str, np.ndarray], count: int) -> None:
+    """Hold every column to its kind, length and range.
+
+    Raises:
+        ValueError: one of them is missing, of another kind, or holds what no index does.
+    """
+    for name, kind in _COLUMNS.items():
+        column = columns.get(name)
+        if column is None or column.dtype != kind or column.shape != (count,):
+            raise ValueError(f"the column {name} is missing or of another kind")
+    offsets, blobs = columns.get("offsets"), columns.get("blobs")
+    if offsets is None or offsets.dtype != np.int64 or offsets.shape != (count + 1,):
+        raise ValueError("the offsets are missing or of another kind")
+    if blobs is None or blobs.dtype != np.uint8 or blobs.ndim != 1:
+        raise ValueError("the packets are missing or of another kind")
+    if offsets[0] != 0 or offsets[-1] != len(blobs) or (np.diff(offsets) < 0).any():
+        raise ValueError("the offsets do not fit the packets")
+    for name in ("sizes", "num_frames", "num_keyframes", "widths", "heights", "fps"):
+        column = columns[name]
+        if not np.isfinite(column).all() or (column < 0).any():
+            raise ValueError(f"the column {name} holds a number that no video has")
+    if (columns["num_frames"] > _MAX_FRAMES).any() or (columns["counted"] < -1).any():
+        raise ValueError("a number of frames is out of range")
+    if not np.isin(columns["kinds"], (_NOTHING, _FILE, _FOLDER)).all():
+        raise ValueError("a kind of entry is not known")
+
+
+def _expanded(data: np.ndarray) -> str:
+    return _decompress(data.tobytes()).decode("utf-8", "surrogateescape")
+
+
+def _decompress(data: bytes) -> bytes:
+    """Unfold compressed bytes, of which a damaged or hostile file may claim any amount."""
+    unfolding = zlib.decompressobj()
+    found = unfolding.decompress(data, _MAX_EXPANDED_BYTES)
+    if unfolding.unconsumed_tail or not unfolding.eof:
+        raise ValueError("compressed data is cut off or far too large")
+    return found
 
 
 def relative_name(path: Path, base: Path) -> str:
@@ -140,36 +213,45 @@ def relative_name(path: Path, base: Path) -> str:
     return Path(os.path.relpath(path, base)).as_posix()
 
 
-def load_index(root: Path) -> DataIndex | None:
-    """Read the index of a data set, or None if there is none or it is of another format.
+def load_index(root: Path, source: Path | None = None) -> DataIndex | None:
+    """Read the index of a data set, or None if there is none, it is of another format, or it is damaged.
 
-    Raises:
-        DataError: the index file is damaged.
+    A damaged index is announced by a warning and not used; `gta data check` makes it anew.
+
+    Args:
+        root: folder of the data set, or manifest file.
+        source: file of the index; if not given, beside the data, or else in the user's cache.
     """
-    source = index_path(root)
-    try:
-        with np.load(source, allow_pickle=False) as archive:
-            columns = {name: archive[name] for name in archive.files}
-        if int(columns.pop("format")) != INDEX_FORMAT:
-            return None
-        return DataIndex(source.parent, columns)
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{source}: the index is damaged; delete it and run gta data check again") from error
+    for place in (index_path(root), cached_index_path(root)) if source is None else (source,):
+        try:
+            with np.load(place, allow_pickle=False) as archive:
+                columns = {name: archive[name] for name in archive.files}
+            if int(columns.pop("format")) != INDEX_FORMAT:
+                continue
+            return DataIndex(root if root.is_dir() else root.parent, columns)
+        except FileNotFoundError:
+            continue
+        except PermissionError as error:
+            warnings.warn(f"{place}: the index cannot be read ({error.strerror}) and is not used", stacklevel=2)
+        except Exception as error:  # whatever reading a file that is none may raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(
+                f"{place}: the index is damaged ({reason}) and is not used; gta data check makes it anew", stacklevel=2
+            )
+    return None
 
 
-def save_index(root: Path, facts: Mapping[str, VideoFacts]) -> Path:
+def save_index(root: Path, facts: Mapping[str, VideoFacts], target: Path | None = None) -> Path:
     """Write the index of a data set, atomically.
 
     Args:
         root: folder of the data set, or manifest file.
         facts: facts by name, as `relative_name` gives them.
+        target: file to write; if not given, beside the data, or in the user's cache where that cannot be written.
 
     Returns:
         The file that was written.
     """
-    target = index_path(root)
     values = list(facts.values())
     blobs = [_pack(entry) for entry in values]
     offsets = np.concatenate([[0], np.cumsum([len(blob) for blob in blobs])]).astype(np.int64)
@@ -192,6 +274,17 @@ def save_index(root: Path, facts: Mapping[str, VideoFacts]) -> Path:
         "offsets": offsets,
         "blobs": np.frombuffer(b"".join(blobs), np.uint8),
     }
+    if target is not None:
+        return _write(target, columns)
+    try:
+        return _write(index_path(root), columns)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+    return _write(cached_index_path(root), columns)
+
+
+def _write(target: Path, columns: Mapping[str, Any]) -> Path:
     with atomic_path(target) as temporary, temporary.open("wb") as file:
         np.savez(file, **columns)
     return target
@@ -218,9 +311,28 @@ def _pack(facts: VideoFacts) -> bytes:
     return zlib.compress(steps.tobytes() + flags.tobytes())
 
 
+def _unpack_names(blob: bytes) -> tuple[str, ...]:
+    """Names of pictures.
+
+    Raises:
+        ValueError: one of them would lead out of its folder.
+    """
+    names = tuple(_decompress(blob).decode("utf-8", "surrogateescape").split("\0"))
+    if any(not name or "/" in name or name in (".", "..") for name in names):
+        raise ValueError("the name of a picture is a path")
+    return names
+
+
 def _unpack_packets(blob: bytes, counted: int) -> PacketIndex:
-    data = zlib.decompress(blob)
+    """Packets of a video file.
+
+    Raises:
+        ValueError: the bytes are not those of packets.
+    """
+    data = _decompress(blob)
     count = len(data) * 4 // 33  # 8 bytes of timestamp and 2 bits of flags for each packet
+    if count == 0 or len(data) != 8 * count + -(-2 * count // 8):
+        raise ValueError("the packets are cut off")
     steps = np.frombuffer(data[: 8 * count], np.int64)
     flags = np.unpackbits(np.frombuffer(data[8 * count :], np.uint8))[: 2 * count].astype(np.bool_)
     return PacketIndex(np.cumsum(steps), flags[:count], flags[count:], None if counted < 0 else counted)

@@ -95,6 +95,7 @@ def open_videos(
     classes: Sequence[str] | None = None,
     *,
     fold: int = 1,
+    index: Path | None = None,
 ) -> VideoList:
     """List the videos of one split of a data set; looks at lists and folders, opens no video.
 
@@ -104,6 +105,7 @@ def open_videos(
         layout: how the data set is organised; `auto` looks at the files.
         classes: class names in the order of a model's outputs; the data set's own order if None.
         fold: which of the official splits of UCF-101 or HMDB-51, 1 to 3.
+        index: file of the index; if not given, beside the data or in the user's cache.
 
     Raises:
         DataError: the folder is missing, empty or of no known layout; a list is missing or malformed; a class has no
@@ -116,7 +118,7 @@ def open_videos(
     chosen: Layout = detect_layout(root) if layout == "auto" else layout
     listed = list_layout(root, split, chosen, classes, fold)
     listed.require_known_labels()
-    return VideoList(root, chosen, split, listed.classes, listed.records, listed.missing, load_index(root))
+    return VideoList(root, chosen, split, listed.classes, listed.records, listed.missing, load_index(root, index))
 
 
 def list_layout(
