@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from video_files import encode, pictures
 
+import gta.data.prepare
 import gta.files
 from gta.cli import run
 from gta.data.check import check_videos, look_at
@@ -522,3 +523,10 @@ def test_ensemble_mistakes(tmp_path, capsys):
     assert "not a score file" in capsys.readouterr().err
     assert run(["ensemble", first, first, "--weights", "1"]) == 2
     assert "--weights has 1 numbers for 2 results" in capsys.readouterr().err
+
+
+def test_prepare_says_when_nothing_was_gained(data, tmp_path, capsys, monkeypatch):
+    original = gta.data.prepare._clip_milliseconds
+    monkeypatch.setattr(gta.data.prepare, "_clip_milliseconds", lambda tasks: (original(tasks)[0], 1e9))
+    assert run(["data", "prepare", str(data), str(tmp_path / "out"), "--format", "mjpeg", "--num-workers", "0"]) == 0
+    assert "the copy is larger and slower than" in capsys.readouterr().err

@@ -135,6 +135,43 @@ def test_the_numbers_are_printed_before_they_are_written(trained: Path, monkeypa
     assert "the disk is full" in err
 
 
+def test_evaluation_beside_a_read_only_checkpoint_prints_its_numbers(trained: Path, monkeypatch, capsys) -> None:
+    def read_only(*_: object, **options: object) -> object:
+        raise OSError(errno.EROFS, "Read-only file system", str(options["dir"]))
+
+    monkeypatch.setattr("gta.files.tempfile.NamedTemporaryFile", read_only)
+    before = {path: path.stat().st_mtime_ns for path in trained.iterdir()}
+    assert run(["evaluate", str(trained / "best.ckpt"), "--num-workers=0"]) == 0
+    out, err = capsys.readouterr()
+    assert "direction accuracy" in out
+    assert "written" not in out
+    assert "the results are only printed; name a file with --output" in err
+    assert {path: path.stat().st_mtime_ns for path in trained.iterdir()} == before
+    output = str(trained / "e.json")
+    assert run(["evaluate", str(trained / "best.ckpt"), "--num-workers=0", f"--output={output}"]) == 2
+    assert "direction accuracy" not in capsys.readouterr().out  # found before the work
+
+
+def test_classes_without_a_video_are_named(trained: Path, videos: Path, tmp_path: Path, capsys) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(videos, root)
+    shutil.rmtree(sorted((root / "val").iterdir())[0])
+    assert (
+        run(["evaluate", str(trained / "best.ckpt"), str(root), "--num-workers=0", f"--output={tmp_path}/e.json"]) == 0
+    )
+    assert "1 of the model's classes have no video here: " in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "e.json").read_text())["classes_without_videos"]) == 1
+
+
+def test_prediction_as_json_contains_failures(trained: Path, videos: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    good = next(videos.glob("val/*/*.mp4"))
+    assert run(["predict", str(trained / "best.ckpt"), str(tmp_path / "bad.mp4"), str(good), "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert [set(entry) for entry in found] == [{"path", "error"}, {"path", "predictions"}]
+    assert "text file" in found[0]["error"]
+
+
 def test_videos_whose_names_are_not_utf_8(videos: Path, trained: Path, tmp_path: Path, capsys) -> None:
     show_every_name()
     root = tmp_path / "set"

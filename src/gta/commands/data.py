@@ -252,6 +252,12 @@ def prepare(options: PrepareArguments) -> None:
         f"read  {report.milliseconds_before:10.1f} ms  -> {report.milliseconds_after:10.1f} ms   "
         f"for a clip of 8 frames ({speed:.1f}x the speed)"
     )
+    if report.is_worse:
+        print(
+            f"gta data prepare: the copy is larger and slower than {options.source}: train on the original, or convert "
+            "to another --format or a smaller --short-side",
+            file=sys.stderr,
+        )
 
 
 def _print_some(name: str, found: list[str], most: int = 10) -> None:

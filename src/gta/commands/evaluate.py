@@ -1,5 +1,7 @@
 """`gta evaluate`: measure a checkpoint on a data set."""
 
+import errno
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,10 @@ from gta.config import ClipConfig, DataConfig, config_from_json, config_to_json
 from gta.errors import OptionError
 
 Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
+
+
+# The folder of the checkpoint may be shared and not ours to write into.
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,15 @@ class EvaluateArguments:
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta evaluate`."""
     options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate")
-    evaluate_checkpoint(options, show=_print)
-    print(f"written: {_output(options)}")
+    target = evaluate_checkpoint(options, show=_print)["written_to"]
+    if target is not None:
+        print(f"written: {target}")
 
 
 def evaluate_checkpoint(
     options: EvaluateArguments, *, show: Callable[[dict[str, Any]], None] | None = None
 ) -> dict[str, Any]:
-    """Evaluate and write the results; returns what was written.
+    """Evaluate and write the results; returns what was written, and where to as `written_to` (None if nowhere).
 
     Args:
         options: the command's options.
@@ -87,8 +94,9 @@ def evaluate_checkpoint(
 
     checkpoint = read_checkpoint(options.checkpoint)
     clip = _protocol(clip_protocol(checkpoint), options)
-    for target in filter(None, (_output(options), options.scores)):
-        check_writable(target)
+    target = _checked_output(options)
+    if options.scores:
+        check_writable(options.scores)
     source = find_source(options.checkpoint, options.data, options.layout, options.fold)
     videos = open_videos(source.root, options.split, layout=source.layout, classes=checkpoint.classes, fold=source.fold)
     device = choose_device(options.device)
@@ -113,6 +121,7 @@ def evaluate_checkpoint(
             device=device,
             on_batch=lambda count: progress.advance(task, count),
         )
+    present = {record.label for record in videos.records}
     written = {
         "checkpoint": str(options.checkpoint),
         "data": str(source.root),
@@ -121,18 +130,42 @@ def evaluate_checkpoint(
         "split": options.split,
         "protocol": config_to_json(clip),
         "precision": options.precision,
+        "classes_without_videos": [name for number, name in enumerate(checkpoint.classes) if number not in present],
         **result.to_json(),
     }
     if show:
         show(written)
-    write_json(_output(options), written)
+    if target is not None:
+        write_json(target, written)
     if options.scores:
         result.write_scores(options.scores, (str(record.path) for record in videos.records))
-    return written
+    return {**written, "written_to": target}
 
 
 def _output(options: EvaluateArguments) -> Path:
     return options.output or options.checkpoint.parent / f"evaluation_{options.split}.json"
+
+
+def _checked_output(options: EvaluateArguments) -> Path | None:
+    """Where the results go, found to be writable before the work; None beside a read-only checkpoint.
+
+    Raises:
+        OSError: --output was given and cannot be written.
+    """
+    from gta.files import check_writable
+
+    target = _output(options)
+    try:
+        check_writable(target)
+    except OSError as error:
+        if options.output is not None or error.errno not in _READ_ONLY:
+            raise
+        print(
+            f"gta evaluate: {target.parent}: {error.strerror}: the results are only printed; name a file with --output",
+            file=sys.stderr,
+        )
+        return None
+    return target
 
 
 def _console() -> Any:
@@ -184,5 +217,8 @@ def _print(written: dict[str, Any]) -> None:
     print(f"mean class accuracy  {100 * written['mean_class_accuracy']:6.2f} %")
     if direction is not None:
         print(f"direction accuracy   {100 * direction:6.2f} %")
+    if absent := written["classes_without_videos"]:
+        shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
+        print(f"{len(absent)} of the model's classes have no video here: {shown}")
     for entry in written["skipped"]:
         print(f"left out: {entry['path']}: {entry['reason']}")

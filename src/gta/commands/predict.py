@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> None:
             prediction = predictor.predict(path, topk=options.topk)
         except VideoError as error:
             failures.append(_with_advice(error))
+            found.append({"path": str(path), "error": failures[-1].reason})
             continue
         scores = [
             {"label": label, "score": score} for label, score in zip(prediction.labels, prediction.scores, strict=True)

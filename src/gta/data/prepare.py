@@ -71,6 +71,11 @@ class PrepareReport:
     milliseconds_before: float
     milliseconds_after: float
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether the copy is larger and read more slowly than the original: then nothing was gained."""
+        return self.bytes_after > self.bytes_before and self.milliseconds_after > self.milliseconds_before
+
 
 @dataclass(frozen=True)
 class _Task:
