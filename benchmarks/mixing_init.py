@@ -29,9 +29,9 @@ from gta.data.listing import open_videos
 from gta.data.loader import build_loader
 from gta.data.synthetic.classes import REVERSALS
 from gta.data.transforms import Normalize
-from gta.engine.checkpoint import describe, library_versions
 from gta.engine.fit import fit
 from gta.files import write_text
+from gta.model_card import describe, library_versions
 from gta.studies.cell import describe_machine, row_model
 from gta.studies.frame_store import build_store
 from gta.studies.grids import create_grid

@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader, Dataset
 from gta.config import OptimConfig, RunConfig
 from gta.data.loader import ClipSampler
 from gta.data.transforms import Normalize
-from gta.engine.checkpoint import describe
 from gta.engine.fit import fit
 from gta.engine.optim import create_optimizer, gradient_norm
+from gta.model_card import describe
 from gta.models.flops import count_flops
 from gta.models.registry import create_model
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gta.errors import RunFolderError
+
 DISK_ERRORS = {
     errno.ENOSPC: ("the disk is full", "free some space or write elsewhere"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or write elsewhere"),
@@ -54,6 +56,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def clear_failures(path: Path) -> Iterator[None]:
+    """Turn "no room" and "no right" while writing `path` of a run into a `RunFolderError` that says what is left.
+
+    For files that are written with `atomic_path`: the previous file, if any, is intact.
+    """
+    try:
+        yield
+    except OSError as error:
+        known = DISK_ERRORS.get(error.errno or 0)
+        if known is None:
+            raise
+        kept = "the previous file is intact" if path.is_file() else "nothing was written"
+        raise RunFolderError(f"{path}: {known[0]}: {kept}; make room or write elsewhere, then --resume") from error
 
 
 def check_writable(path: str | Path) -> None:

@@ -1,18 +1,18 @@
 """From a checkpoint and a video file to named classes with scores."""
 
+import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gta.config import ClipConfig, config_from_json
+from gta.checkpoint import Checkpoint, read_checkpoint
+from gta.config import ClipConfig
 from gta.data.dataset import clip_views
 from gta.data.transforms import Normalize
-from gta.engine.checkpoint import Checkpoint, load_weights, read_checkpoint
 from gta.engine.evaluate import video_scores
-from gta.errors import CheckpointError, GtaError, OptionError
-from gta.models.registry import create_model
+from gta.errors import CheckpointError, OptionError
+from gta.models.restore import build_stored_model
 from gta.types import Prediction
 
 
@@ -20,27 +20,32 @@ def build_model(checkpoint: Checkpoint) -> nn.Module:
     """Build the network that a checkpoint describes, with its weights, in evaluation mode on the CPU.
 
     Raises:
-        CheckpointError: this version cannot build such a model, or the weights do not fit it.
+        CheckpointError: this version cannot build such a model, the weights do not fit it, or it cannot read the clips.
     """
-    arguments: dict[str, Any] = {**checkpoint.description["model"], "num_classes": len(checkpoint.classes)}
-    try:
-        model = create_model(**arguments)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.path}: the model it describes cannot be built: {error}") from error
-    load_weights(model, checkpoint)
-    return model.eval()
+    model = build_stored_model(checkpoint)
+    clip = checkpoint.card.clip
+    if clip is not None:
+        smallest, side = int(model.backbone.minimum_size), clip.test_crop_size or clip.crop_size  # pyright: ignore[reportArgumentType]
+        if side < smallest or clip.num_frames != model.num_frames:
+            raise CheckpointError(
+                f"{checkpoint.path}: its clips have {clip.num_frames} frames of {side} pixels, but its model reads "
+                f"{model.num_frames} of at least {smallest}"
+            )
+    return model
 
 
 def clip_protocol(checkpoint: Checkpoint) -> ClipConfig:
     """How the checkpoint's model wants its videos: sampling, sizes, normalisation, views.
 
     Raises:
-        CheckpointError: the stored protocol is of another version.
+        CheckpointError: the file does not say.
     """
-    try:
-        return config_from_json(ClipConfig, checkpoint.description["clip"])
-    except GtaError as error:
-        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+    if checkpoint.card.clip is None:
+        raise CheckpointError(
+            f"{checkpoint.path}: it does not say how a video becomes a clip (sampling, sizes, normalisation): start a "
+            "training from it with --model.pretrained"
+        )
+    return checkpoint.card.clip
 
 
 def choose_device(device: str) -> torch.device:
@@ -90,6 +95,8 @@ class Predictor:
             CheckpointError: the file is missing, damaged or of another kind.
         """
         checkpoint = read_checkpoint(path)
+        if untrained := checkpoint.card.untrained:
+            warnings.warn(f"{path}: {', '.join(untrained)} hold random starting values: train them first", stacklevel=2)
         return cls(
             build_model(checkpoint),
             classes=checkpoint.classes,

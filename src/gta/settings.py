@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from gta.errors import OptionError
+from gta.stored import shown
 
 Config = TypeVar("Config")
 
@@ -96,9 +97,30 @@ def config_from_json(kind: type[Config], values: Any) -> Config:
     if not isinstance(values, Mapping):
         raise OptionError(f"a {kind.__name__} is expected, not {type(values).__name__}")
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
+        text = json.dumps(values, ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"{kind.__name__}: a value in it is too long or nested too deeply") from error
+    try:  # pydantic refuses the surrogates that stand for bytes in names of files that are not UTF-8
+        found = TypeAdapter(kind).validate_json(text.translate(_BYTES_AWAY), strict=True)
     except ValidationError as error:
         raise _explained(kind, error, values) from None
+    return _with_bytes(found) if any(map(text.__contains__, map(chr, _BYTES_AWAY))) else found
+
+
+_BYTES_AWAY = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}  # to private characters and back
+_BYTES_BACK = {private: surrogate for surrogate, private in _BYTES_AWAY.items()}
+
+
+def _with_bytes(config: Config) -> Config:
+    """A configuration whose texts and paths have their surrogates again."""
+    changes: dict[str, Any] = {}
+    for item in fields(config):  # pyright: ignore[reportArgumentType]
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            changes[item.name] = _with_bytes(value)
+        elif isinstance(value, str | Path):
+            changes[item.name] = type(value)(str(value).translate(_BYTES_BACK))
+    return replace(config, **changes)  # pyright: ignore[reportArgumentType]
 
 
 def json_schema(kind: type[Any]) -> dict[str, Any]:
@@ -178,10 +200,14 @@ def _explained(kind: type[Any], error: ValidationError, values: Mapping[str, Any
         rule = problem.get("ctx", {})["error"]  # it names the field itself, relative to its class
         return OptionError(f"{field}.{rule}" if field else str(rule))
     if problem["type"] in ("dataclass_type", "dataclass_exact_type", "mapping_type"):
-        return OptionError(f"{field or kind.__name__} is {problem['input']!r}: it must be a mapping of fields")
+        return OptionError(f"{field or kind.__name__} is {shown(problem['input'])}: it must be a mapping of fields")
     value = _value_at(names, values, problem["input"])
-    shown = f"'{value}'" if isinstance(value, str) else repr(tuple(value) if isinstance(value, list) else value)
-    return OptionError(f"{field} is {shown}: it must {_rule(hint)}")
+    found = (
+        f"'{value}'"
+        if isinstance(value, str) and len(value) < 60
+        else shown(tuple(value) if isinstance(value, list) else value)
+    )
+    return OptionError(f"{field} is {found}: it must {_rule(hint)}")
 
 
 def _value_at(names: tuple[str, ...], values: Any, fallback: Any) -> Any:

@@ -19,7 +19,7 @@ def test_a_checkpoint_describes_itself(tmp_path) -> None:
     assert checkpoint.classes == fakes.CLASSES
     assert checkpoint.reversals == fakes.REVERSALS
     assert (checkpoint.epoch, checkpoint.step) == (3, 40)
-    assert checkpoint.description["versions"]["torch"] == str(torch.__version__)
+    assert checkpoint.card.versions["torch"] == str(torch.__version__)
     load_weights(fakes.FakeModel(), checkpoint)
 
 

@@ -41,7 +41,7 @@ def check(tmp_path, source, clip, want, capsys, *, name, options=()):
     report = capsys.readouterr().out
     assert "weights used" in report
     assert "left out" not in report
-    arguments = read_weights(dest).description["model"]
+    arguments = read_weights(dest).card.model
     assert arguments["name"] == name
     model = gta.create_model(**arguments, pretrained=str(dest)).eval()
     assert not model.loaded.unexpected

@@ -1,15 +1,17 @@
 """`gta convert`: weights of other code bases to ours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from gta.commands.arguments import parse_arguments
+from gta.config import config_to_json
 from gta.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
+    from gta.model_card import ModelCard
     from gta.models.keymaps import KeyMap
     from gta.models.weight_files import WeightFile
 
@@ -52,12 +54,13 @@ def convert(options: ConvertArguments) -> str:
     from gta.models.conversion import find_key_map
     from gta.models.pretrained import load_file, save_weights
     from gta.models.registry import create_model
+    from gta.models.restore import check_description
     from gta.models.weight_files import read_weights
 
     source = read_weights(options.source)
     key_map = find_key_map(source.tensors)
-    if source.description:
-        arguments: dict[str, Any] = dict(source.description.get("model", {}))
+    if source.card:
+        arguments: dict[str, Any] = check_description(source.card, source.tensors, options.source)
     elif key_map is not None:
         arguments = _describe(source, key_map, options.model)
         arguments.setdefault("num_classes", _count_classes(source.tensors))
@@ -74,8 +77,6 @@ def convert(options: ConvertArguments) -> str:
         model = create_model(**{name: value for name, value in arguments.items() if value is not None})
     except ValueError as error:
         raise OptionError(str(error)) from None
-    except TypeError as error:  # a description from a file may lack or hold anything
-        raise CheckpointError(f"{options.source}: it does not describe a model of this version ({error})") from None
     report = load_file(model, source)
     save_weights(
         model,
@@ -83,9 +84,20 @@ def convert(options: ConvertArguments) -> str:
         extra={
             "source": {"file": options.source.name, "layout": key_map.name if key_map else "gta"},
             "report": {"missing": list(report.missing), "unexpected": list(report.unexpected)},
+            **(_kept(source.card, model) if source.card else {}),
         },
     )
     return f"{report.summary()}\n{options.dest}: {arguments['name']}, {model.num_classes} classes"
+
+
+def _kept(card: "ModelCard", model: Any) -> dict[str, Any]:
+    """What a card of ours says besides the architecture, as far as it is true of the converted model."""
+    kept: dict[str, Any] = {}
+    if card.clip is not None:
+        kept["clip"] = config_to_json(replace(card.clip, num_frames=model.num_frames))
+    if len(card.classes) == model.num_classes:
+        kept |= {"classes": list(card.classes), "reversals": dict(card.reversals)}
+    return kept
 
 
 def _describe(source: "WeightFile", key_map: "KeyMap", model: str | None) -> dict[str, Any]:

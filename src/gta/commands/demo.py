@@ -168,9 +168,9 @@ def _train_and_test(name: str, options: DemoArguments) -> "ModelResult":
     """Train one model and measure its best epoch on the test videos, which had no part in choosing it."""
     import numpy as np
 
+    from gta.checkpoint import read_checkpoint
     from gta.commands.evaluate import EvaluateArguments, evaluate_checkpoint
     from gta.commands.train import train
-    from gta.engine.checkpoint import read_checkpoint
     from gta.models.flops import count_flops
     from gta.predictor import build_model, clip_protocol
     from gta.viz.report import ModelResult
@@ -242,7 +242,7 @@ def _predict_fresh(options: DemoArguments) -> "list[Example]":
 def _results(
     models: "Sequence[ModelResult]", ceiling: float, error: float, num_test: int, options: DemoArguments
 ) -> dict[str, Any]:
-    from gta.engine.checkpoint import library_versions
+    from gta.model_card import library_versions
 
     return {
         "ceiling": ceiling,

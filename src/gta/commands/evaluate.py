@@ -83,11 +83,11 @@ def evaluate_checkpoint(
     """
     from rich.progress import Progress
 
+    from gta.checkpoint import read_checkpoint
     from gta.data.dataset import VideoDataset
     from gta.data.listing import open_videos
     from gta.data.loader import build_loader
     from gta.data.transforms import Normalize
-    from gta.engine.checkpoint import read_checkpoint
     from gta.engine.evaluate import evaluate
     from gta.files import check_writable, write_json
     from gta.predictor import build_model, choose_device, clip_protocol

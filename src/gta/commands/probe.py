@@ -84,11 +84,11 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     from rich.console import Console
     from rich.progress import Progress
 
+    from gta.checkpoint import read_checkpoint
     from gta.data.dataset import VideoDataset
     from gta.data.listing import open_videos
     from gta.data.loader import build_loader
     from gta.data.transforms import Normalize
-    from gta.engine.checkpoint import read_checkpoint
     from gta.files import check_writable
     from gta.predictor import build_model, choose_device, clip_protocol
     from gta.studies.probe import probe

@@ -154,10 +154,10 @@ def train(
     import torch
 
     from gta.data.transforms import Normalize
-    from gta.engine.checkpoint import describe
     from gta.engine.fit import fit
     from gta.engine.launch import find_process
     from gta.engine.run_folder import check_run_folder, check_same_config, read_config
+    from gta.model_card import describe
     from gta.skipped import SkippedVideos
 
     # So that gta evaluate finds the data from every folder.

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from gta.engine.checkpoint import load_file, write_checkpoint
+from gta.checkpoint import load_file, write_checkpoint
 
 
 class CheckpointFiles(CheckpointIO):

@@ -17,10 +17,9 @@ import torch
 
 from gta.config import TrainConfig, config_from_json, config_to_json
 from gta.csv_files import table_text
-from gta.engine.checkpoint import library_versions
-from gta.engine.writing import clear_failures
 from gta.errors import OptionError, RunFolderError
-from gta.files import json_text, write_text
+from gta.files import clear_failures, json_text, write_text
+from gta.model_card import library_versions
 
 BEST = "best.ckpt"
 LAST = "last.ckpt"

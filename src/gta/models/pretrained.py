@@ -1,17 +1,17 @@
 """Starting weights of a model, from ImageNet, a checkpoint of ours or other people's files; and writing them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gta.checkpoint import write_safetensors
 from gta.errors import CheckpointError
-from gta.files import atomic_path
+from gta.model_card import FORMAT
 from gta.models.catalog import BackboneSpec
 from gta.models.classifier import VideoClassifier
 from gta.models.conversion import LoadReport, backbone_kind, find_differences, find_key_map, load_weights, rename
-from gta.models.weight_files import METADATA_KEY, WeightFile, read_weights
+from gta.models.weight_files import WeightFile, read_weights
 
 _SUFFIXES = (".safetensors", ".pth", ".pyth", ".pt", ".ckpt", ".pkl", ".bin")
 
@@ -47,8 +47,9 @@ def load_pretrained(model: VideoClassifier, pretrained: str | None) -> LoadRepor
 
 def load_file(model: VideoClassifier, source: WeightFile) -> LoadReport:
     """Load weights that were read from a file, whatever layout they have."""
-    if source.description or any(key.startswith("backbone.") for key in source.tensors):
-        return load_weights(model, source.tensors, source=str(source.path))
+    if source.card or any(key.startswith("backbone.") for key in source.tensors):
+        kind = " (averaged weights, which were the ones validated)" if source.averaged else ""
+        return load_weights(model, source.tensors, source=f"{source.path}{kind}")
     key_map = find_key_map(source.tensors, backbone_kind(model.backbone))
     if key_map is None:
         other = find_key_map(source.tensors)
@@ -66,10 +67,4 @@ def save_weights(model: VideoClassifier, path: str | Path, *, extra: Mapping[str
         path: file to write.
         extra: further plain values for the description in the metadata.
     """
-    from safetensors.torch import save
-
-    description = {"format": 1, "model": model.arguments, **(extra or {})}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    content = save(tensors, metadata={METADATA_KEY: json.dumps(description, allow_nan=False)})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_safetensors(path, model.state_dict(), {"format": FORMAT, "model": model.arguments, **(extra or {})})

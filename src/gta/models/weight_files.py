@@ -1,10 +1,10 @@
 """Reading files of weights without running anything that they contain."""
 
 import io
-import json
 import pickle
+import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gta.checkpoint import (
+    METADATA_KEY,
+    Checkpoint,
+    check_sums,
+    checkpoint_from,
+    checkpoint_from_safetensors,
+    read_safetensors,
+)
 from gta.errors import CheckpointError
+from gta.model_card import ModelCard
+from gta.stored import StoredError
 
-METADATA_KEY = "gta"  # in safetensors metadata and in Lightning checkpoints: what describes our own files
 _WRAPPERS = ("model_state", "state_dict", "model", "blobs")  # under which code bases keep their weights
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a file of weights holds: tensors by name, our own description (empty for foreign files), other texts."""
+    """What a file of weights holds: tensors by name, our own model card (None in foreign files), other texts.
+
+    `averaged` tells whether these are the averaged weights of a run of ours, the ones that were validated.
+    """
 
     path: Path
     tensors: dict[str, Tensor]
-    description: dict[str, Any] = field(default_factory=dict)
+    card: ModelCard | None = None
     config: str = ""
+    averaged: bool = False
 
 
 def read_weights(path: str | Path) -> WeightFile:
@@ -39,10 +52,12 @@ def read_weights(path: str | Path) -> WeightFile:
         raise CheckpointError(f"{path}: there is no such file; give the path of a file of weights")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
+    _check_sums(path)
     content = _read_caffe2(path) if path.suffix == ".pkl" else _read_torch(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: it holds a {type(content).__name__}, not weights by name")
-    description = content.get(METADATA_KEY)
+    if isinstance(content.get(METADATA_KEY), Mapping):
+        return _own(checkpoint_from(path, content))
     config = content.get("cfg")
     weights = content
     for wrapper in _WRAPPERS:
@@ -55,23 +70,33 @@ def read_weights(path: str | Path) -> WeightFile:
         raise CheckpointError(f"{path}: {error}") from None
     if not tensors:
         raise CheckpointError(f"{path}: no weights were found in it")
-    own = dict(description) if isinstance(description, Mapping) else {}
-    if own:
-        tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    return WeightFile(path, tensors, own, config if isinstance(config, str) else "")
+    return WeightFile(path, tensors, config=config if isinstance(config, str) else "")
+
+
+def _own(checkpoint: Checkpoint) -> WeightFile:
+    return WeightFile(
+        checkpoint.path,
+        dict(checkpoint.state_dict),
+        card=checkpoint.card,
+        averaged=checkpoint.averaged,
+    )
+
+
+def _check_sums(path: Path) -> None:
+    """Refuse a zip archive, as PyTorch writes it, whose check sums do not match; older files have none."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        check_sums(path)
+    except (StoredError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _read_safetensors(path: Path) -> WeightFile:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as source:
-            metadata = source.metadata() or {}
-            tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118  # not a mapping
-        description = json.loads(metadata.get(METADATA_KEY, "{}"))
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: it is no readable safetensors file ({error})") from None
-    return WeightFile(path, tensors, description if isinstance(description, dict) else {})
+    tensors, metadata = read_safetensors(path)
+    if METADATA_KEY in metadata:
+        return _own(checkpoint_from_safetensors(path, tensors, metadata))
+    return WeightFile(path, tensors)
 
 
 def _read_torch(path: Path) -> Any:

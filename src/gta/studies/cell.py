@@ -24,11 +24,11 @@ from gta.data.listing import VideoList, open_videos
 from gta.data.loader import build_loader
 from gta.data.synthetic.classes import REVERSALS
 from gta.data.transforms import Normalize
-from gta.engine.checkpoint import describe, library_versions
 from gta.engine.fit import FitResult, fit
 from gta.engine.metrics import summarise
 from gta.engine.run_folder import LAST
 from gta.files import write_json
+from gta.model_card import describe, library_versions
 from gta.models.classifier import VideoClassifier
 from gta.models.flops import count_flops
 from gta.models.registry import create_model
