@@ -5,7 +5,7 @@ import stored_files as files
 import torch
 
 import gta
-from gta.checkpoint import read_checkpoint
+from gta.checkpoint import read_checkpoint, write_checkpoint
 from gta.cli import run
 from gta.errors import CheckpointError
 from gta.model_card import ModelCard
