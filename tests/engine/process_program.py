@@ -16,7 +16,7 @@ import engine_fakes as fakes
 import torch
 
 from gta.engine.fit import fit
-from gta.engine.launch import find_process
+from gta.engine.launch import create_fabric
 from gta.errors import GtaError
 
 
@@ -49,8 +49,8 @@ def main(
     videos.slow, videos.limit = slow, limit
     optim = fakes.optim(lr_batch_size=8, ema_decay=0.5)
     run = fakes.run(folder, max_epochs=2, devices=devices, checkpoint_steps=1)
-    process = find_process(run, optim)
-    here = {"rank": process.rank, "world_size": process.world_size, "batch_size": batch_size}
+    fabric = create_fabric(run, optim)
+    here = {"rank": fabric.global_rank, "world_size": fabric.world_size, "batch_size": batch_size}
     fit(
         fakes.model(dropout=0.0, norm=norm),
         fakes.loader(videos, shuffle=True, **here),
@@ -61,6 +61,7 @@ def main(
         description=fakes.description(),
         resume=resume,
         live=False,
+        fabric=fabric,
     )
 
 

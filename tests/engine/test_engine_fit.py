@@ -1,5 +1,9 @@
 import json
 import multiprocessing
+import os
+import shutil
+import signal
+from pathlib import Path
 from typing import Any
 
 import engine_fakes as fakes
@@ -9,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from gta.engine.checkpoint import load_file, read_checkpoint
-from gta.engine.conductor import Conductor
 from gta.engine.evaluate import Scores, evaluate, measure
 from gta.engine.fit import FitResult, fit
-from gta.engine.module import DivergedError, step_seed
-from gta.engine.stopping import Stopper, TrainingInterrupted
+from gta.engine.loop import RunState
+from gta.engine.step import DivergedError, step_seed
+from gta.engine.stopping import TrainingInterrupted
 from gta.errors import CheckpointError, DataError, OptionError, RunFolderError
 
 
@@ -21,10 +25,10 @@ def train(
     folder: Any, *, model: nn.Module | None = None, prepare: nn.Module | None = None, **options: Any
 ) -> FitResult:
     names = ("optim", "resume", "class_weights", "live", "bad", "count", "batch_size", "validate", "workers")
-    names += ("val_videos", "classes")
+    names += ("videos", "val_videos", "val_count", "classes")
     chosen = {name: options.pop(name) for name in names if name in options}
-    videos = fakes.FakeVideos(chosen.get("count", 22), bad=chosen.get("bad", ()))
-    val_videos = chosen.get("val_videos") or fakes.FakeVideos(11, seed=1)
+    videos = chosen.get("videos") or fakes.FakeVideos(chosen.get("count", 22), bad=chosen.get("bad", ()))
+    val_videos = chosen.get("val_videos") or fakes.FakeVideos(chosen.get("val_count", 11), seed=1)
     val_loader = fakes.loader(val_videos) if chosen.get("validate", True) else None
     return fit(
         model or fakes.model(),
@@ -138,24 +142,18 @@ def test_early_stopping(tmp_path) -> None:
     assert len(result.rows) == 3  # the first is the best, the two after it bring no gain
 
 
-def test_of_equal_top1_the_lower_loss_is_the_best_and_brings_no_gain(tmp_path) -> None:
-    conductor = Conductor(
-        run=fakes.run(tmp_path, patience=3),
-        folder=None,
-        checkpoints=tmp_path,
-        display=None,
-        stopper=Stopper(),
-        validate=None,
-    )
+def test_of_equal_top1_the_lower_loss_is_the_best_and_brings_no_gain() -> None:
+    state = RunState()
     labels = np.array([0, 1], dtype=np.int64)
     judged = []
-    for epoch, sure in enumerate((0.6, 0.7, 0.65, 0.8), start=1):
+    for sure in (0.6, 0.7, 0.65, 0.8):
+        state.epochs_done += 1
         scores = np.array([[sure, 1 - sure], [1 - sure, sure]], dtype=np.float32)
         result = measure(Scores(index=labels, labels=labels, scores=scores, skipped=()), classes=("left", "right"))
-        judged.append(conductor._judge(result, epoch))
+        judged.append(state.judge(result))
     assert judged == [True, True, False, True]
-    assert conductor.state.best_epoch == 4
-    assert conductor.state.stopped_early  # three validations without a better top-1
+    assert state.best_epoch == 4
+    assert state.validations_without_gain == 3  # without a better top-1, that is
 
 
 def test_validation_every_other_epoch_and_always_at_the_end(tmp_path) -> None:
@@ -298,16 +296,48 @@ def test_a_warm_up_that_does_not_end_is_told(tmp_path, capfd) -> None:
     assert "warning: the warm-up of 4 epochs does not end" in capfd.readouterr().err
 
 
-def test_sigterm_that_came_while_lightning_had_the_signals_stops_the_run(tmp_path) -> None:
-    def deliver(self: Any, trainer: Any, module: Any, real: Any = Conductor.on_train_start) -> None:
-        trainer._signal_connector.received_sigterm = True
-        real(self, trainer, module)
+class Signalling(fakes.FakeVideos):
+    """Sends this process SIGTERM when the first clip is read."""
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Conductor, "on_train_start", deliver)
-        with pytest.raises(TrainingInterrupted, match="SIGTERM"):
-            train(tmp_path / "run", optim={"accumulate": 2})
-    assert load_file(tmp_path / "run/last.ckpt")["global_step"] == 1
+    def __getitem__(self, key: Any) -> Any:
+        if not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().__getitem__(key)
+
+    sent = False
+
+
+def test_a_signal_before_the_first_step_stops_after_it(tmp_path) -> None:
+    with pytest.raises(TrainingInterrupted, match=r"SIGTERM.*after epoch 0, step 1"):
+        train(tmp_path / "run", videos=Signalling(22), optim={"accumulate": 2})
+    assert load_file(tmp_path / "run/last.ckpt")["batches_done"] == 2
+
+
+def test_no_worker_outlives_a_run_that_fails(tmp_path) -> None:
+    before = set(multiprocessing.active_children())
+    with pytest.raises(DivergedError) as caught:
+        train(tmp_path / "run", workers=1, prepare=Poison(range(99)), max_bad_steps=2)
+    assert caught.tb is not None  # it keeps the run's frames alive, but not the workers
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_a_run_of_the_time_of_lightnings_trainer_resumes_bit_for_bit(tmp_path) -> None:
+    """Stopped after 6 of 12 steps by the code of that time; `uninterrupted.pt` is how the run ended there."""
+    data = Path(__file__).parents[1] / "data" / "files" / "trainer_run"
+    shutil.copytree(data, tmp_path / "run")
+    (tmp_path / "run/last.pt").rename(tmp_path / "run/last.ckpt")
+    optim = {"ema_decay": 0.9, "label_smoothing": 0.1, "accumulate": 2}
+    train(tmp_path / "run", model=fakes.model(seed=5), count=30, val_count=12, optim=optim, resume=True)
+    ended, expected = load_file(tmp_path / "run/last.ckpt"), torch.load(data / "uninterrupted.pt", weights_only=True)
+    for part in ("state_dict", "averaged"):
+        for name, value in expected[part].items():  # the same bits on the processor that wrote it
+            torch.testing.assert_close(ended[part][name], value, rtol=1e-5, atol=1e-6, msg=name)
+    metrics = [line.split(",") for line in (data / "uninterrupted.csv").read_text().splitlines()]
+    now = [line.split(",") for line in (tmp_path / "run/metrics.csv").read_text().splitlines()]
+    assert now[0] == metrics[0]
+    for row, other in zip(now[1:], metrics[1:], strict=True):
+        assert [float(text) for text in row] == pytest.approx([float(text) for text in other], rel=1e-4)
 
 
 def test_class_weights_change_what_is_learned(tmp_path) -> None:

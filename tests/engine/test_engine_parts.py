@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gta.config import OptimConfig, TrainConfig, config_to_json
-from gta.engine.augment import mix_batch, rand_augment, soft_targets
+from gta.engine.augment import mix_batch, rand_augment
 from gta.engine.averaging import AveragedWeights
-from gta.engine.launch import create_trainer
+from gta.engine.launch import create_fabric
 from gta.engine.memory import checkpoint_activations, set_memory_format
-from gta.engine.norms import freeze, frozen_norms
+from gta.engine.norms import FiniteBuffers, freeze, frozen_norms
 from gta.engine.run_folder import check_run_folder, check_same_config
 from gta.engine.stopping import Stopper, TrainingInterrupted
 from gta.errors import OptionError, RunFolderError
@@ -29,7 +29,9 @@ def test_targets_are_mixed_in_the_proportion_of_the_pixels(seed: int, mixup: flo
     torch.manual_seed(seed)
     labels = torch.arange(4)
     clip = labels.view(4, 1, 1, 1, 1).expand(4, 3, 2, 8, 6).float().clone()  # every pixel says its clip's class
-    mixed, target = mix_batch(clip, soft_targets(labels, 4), mixup=mixup, cutmix=cutmix)
+    mixed, target = mix_batch(clip, labels, num_classes=4, mixup=mixup, cutmix=cutmix)
+    if mixup == cutmix == 0:
+        target = nn.functional.one_hot(target, 4).float()
     assert mixed.shape == clip.shape
     torch.testing.assert_close(target.sum(dim=1), torch.ones(4))
     torch.testing.assert_close(mixed.mean(dim=(1, 2, 3, 4)), target @ labels.float(), atol=1e-4, rtol=1e-4)
@@ -49,16 +51,16 @@ def test_rand_augment_treats_all_frames_of_a_clip_alike_and_follows_the_seed() -
 
 
 def test_no_alpha_is_no_change() -> None:
-    clip, target = torch.randn(2, 3, 4, 8, 8), soft_targets(torch.tensor([0, 1]), 3)
-    same = mix_batch(clip, target, mixup=0.0, cutmix=0.0)
+    clip, label = torch.randn(2, 3, 4, 8, 8), torch.tensor([0, 1])
+    same = mix_batch(clip, label, num_classes=3, mixup=0.0, cutmix=0.0)
     assert same[0] is clip
-    assert same[1] is target
+    assert same[1] is label
 
 
 def test_cutmix_moves_the_same_rectangle_in_every_frame() -> None:
     torch.manual_seed(3)
     clip = torch.arange(2.0).view(2, 1, 1, 1, 1).expand(2, 3, 4, 8, 8).clone()
-    mixed, _ = mix_batch(clip, soft_targets(torch.tensor([0, 1]), 2), mixup=0.0, cutmix=1.0)
+    mixed, _ = mix_batch(clip, torch.tensor([0, 1]), num_classes=2, mixup=0.0, cutmix=1.0)
     assert torch.equal(mixed, mixed[:, :1, :1].expand_as(mixed))
 
 
@@ -75,6 +77,19 @@ def test_partial_freezing_spares_the_first_norm_and_those_that_start_at_zero() -
     assert all(not m.training and not m.weight.requires_grad for m in chosen)
     assert all(m.training and m.weight.requires_grad for m in zero)
     assert frozen_norms(model, "train") == []
+
+
+def test_statistics_of_a_bad_step_are_undone_bit_for_bit() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm1d(2))
+    statistics = FiniteBuffers(model)
+    model[0](torch.randn(2, 3, 4, 4))
+    statistics.keep()
+    good = {name: value.clone() for name, value in model.named_buffers()}
+    model[0](torch.full((2, 3, 4, 4), torch.inf))
+    model[1](torch.randn(4, 2))
+    statistics.restore()
+    assert {value.dtype for value in good.values()} == {torch.float32, torch.int64}
+    assert all(torch.equal(value, good[name]) for name, value in model.named_buffers())
 
 
 def test_averaged_weights_follow_the_formula_and_swap_in_and_out() -> None:
@@ -153,10 +168,10 @@ def test_the_launcher_and_the_options_must_agree(monkeypatch, devices, nodes, ri
     monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
     run = fakes.run(Path("nowhere"), devices=devices, num_nodes=nodes)
     if right:
-        assert create_trainer(run, fakes.optim()).world_size == 4
+        assert create_fabric(run, fakes.optim()).world_size == 4
     else:
         with pytest.raises(OptionError, match="torchrun has started 4 process"):
-            create_trainer(run, fakes.optim())
+            create_fabric(run, fakes.optim())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from gta.commands.evaluate import Source, find_source
 from gta.commands.fast_dev_run import shrink
 from gta.config import DataConfig, TrainConfig, config_to_json
 from gta.data.synthetic import CLASSES, synthesize
-from gta.engine.conductor import Conductor
+from gta.engine.loop import Loop
 from gta.errors import OptionError
 from gta.files import write_json
 from gta.recipes import RECIPES
@@ -338,11 +338,11 @@ def test_a_fast_development_run_does_not_emulate_bf16(tmp_path, precision) -> No
 
 
 def test_an_interrupted_fast_development_run_names_no_file_that_is_gone(capsys, monkeypatch) -> None:
-    def stopped(*arguments: Any, real: Any = Conductor.on_train_epoch_start) -> None:
-        real(*arguments)
+    def stopped(loop: Loop, real: Any = Loop.run) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
+        real(loop)
 
-    monkeypatch.setattr(Conductor, "on_train_epoch_start", stopped)
+    monkeypatch.setattr(Loop, "run", stopped)
     assert run(["train", "synthetic", "--fast-dev-run", "--run.accelerator=cpu"]) == 128 + signal.SIGTERM
     err = capsys.readouterr().err
     assert "stopped by SIGTERM: a fast development run leaves nothing to continue" in err

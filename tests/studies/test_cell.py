@@ -1,5 +1,6 @@
 """One cell in this process: interrupted where it hurts, and on a GPU."""
 
+import os
 import signal
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from gta.config import ClipConfig
 from gta.data.listing import open_videos
 from gta.data.synthetic import CLASSES, synthesize
-from gta.engine.conductor import Conductor
+from gta.engine.loop import Loop
 from gta.engine.stopping import TrainingInterrupted
 from gta.studies.cell import Videos, run_cell
 from gta.studies.grids import Budget, Row
@@ -27,15 +28,15 @@ def videos(tmp_path_factory):
 def test_a_cell_that_is_interrupted_in_its_only_validation_can_be_finished(videos, tmp_path, monkeypatch):
     budget = Budget(epochs=1, batch_size=8, clip=CLIP)
 
-    def stop(self, trainer, real=Conductor._after_validation_batch):
-        self.stopper.number = signal.SIGTERM
-        real(self, trainer)
+    def stop(self, count, real=Loop._after_validation_batch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(self, count)
 
     def cell():
         return run_cell(Row("a", "A", "tiny"), budget, seed=0, videos=videos, folder=tmp_path, num_threads=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Conductor, "_after_validation_batch", stop)
+        patch.setattr(Loop, "_after_validation_batch", stop)
         with pytest.raises(TrainingInterrupted):
             cell()
     result = cell()

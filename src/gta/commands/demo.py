@@ -133,7 +133,7 @@ def _configuration(model: str, options: DemoArguments) -> "TrainConfig":
 
 def _check_models(options: DemoArguments, *, num_classes: int) -> None:
     """Build each model once: a wrong name should not cost the time of rendering."""
-    from gta.commands.train import build_model
+    from gta.runs.composition import build_model
 
     for model in options.models:
         try:
@@ -170,12 +170,13 @@ def _train_and_test(name: str, options: DemoArguments) -> "ModelResult":
 
     from gta.checkpoint import read_checkpoint
     from gta.commands.evaluate import EvaluateArguments, evaluate_checkpoint
-    from gta.commands.train import train
     from gta.models.flops import count_flops
     from gta.predictor import build_model, clip_protocol
+    from gta.runs.train import train
     from gta.viz.report import ModelResult
 
     fitted = train(_configuration(name, options), resume=True)
+    assert fitted is not None  # the demo is one process
     arguments = EvaluateArguments(
         checkpoint=fitted.best_checkpoint,
         data=options.folder / "videos",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from gta.config import ClipConfig, RunConfig, TrainConfig
+from gta.runs.train import train
 
 _CROP = 64
 _VAL_VIDEOS = 4
@@ -19,7 +20,6 @@ def fast_dev_run(config: TrainConfig) -> None:
     Without the data set, a handful of synthetic videos in its layout take its place. Weights are not downloaded, but a
     file of weights is loaded.
     """
-    from gta.commands.train import train
     from gta.engine.stopping import TrainingInterrupted
 
     with tempfile.TemporaryDirectory(prefix="gta-fast-dev-run-") as folder:

@@ -1,14 +1,13 @@
 """`gta train`: train a model from a recipe, or continue a run."""
 
 import difflib
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gta.commands.arguments import name_options, parse_arguments
+from gta.commands.fast_dev_run import fast_dev_run
 from gta.config import (
-    ClipConfig,
     DataConfig,
     ModelConfig,
     OptimConfig,
@@ -16,13 +15,13 @@ from gta.config import (
     TrainConfig,
     config_to_json,
 )
-from gta.errors import DataError, GtaError, OptionError
+from gta.errors import GtaError, OptionError
 from gta.recipes import RECIPES, SUMMARIES
 from gta.recipes.files import SUFFIXES, file_schema, read_config_file, write_yaml
+from gta.runs.train import train
 
 if TYPE_CHECKING:
-    from gta.data.listing import VideoList
-    from gta.engine.launch import Process
+    from gta.engine.fit import FitResult
 
 _USAGE = """usage: gta train RECIPE [OPTIONS]
        gta train FILE.yaml [OPTIONS]
@@ -92,8 +91,6 @@ def _run(arguments: list[str]) -> None:
         print(write_yaml(config) if options.yaml else json.dumps(config_to_json(config), indent=2))
         return
     if options.fast_dev_run:
-        from gta.commands.fast_dev_run import fast_dev_run
-
         fast_dev_run(config)
         return
     result = train(config, resume=options.resume)
@@ -121,162 +118,7 @@ def _parse(name: str, rest: list[str]) -> TrainArguments:
     return options
 
 
-def train(
-    config: TrainConfig, *, resume: bool = False, live: bool | None = None, max_val_videos: int | None = None
-) -> Any:
-    """Train as `config` says: open the data, build the model, fit.
-
-    Args:
-        config: the whole configuration.
-        resume: continue from the run folder's last checkpoint, if it has one.
-        live: draw a progress bar; whether stderr is a terminal if not given.
-        max_val_videos: validate on this many videos only.
-
-    Returns:
-        A `gta.engine.fit.FitResult`, or None in all processes but the first.
-    """
-    if config.data.root is None:
-        raise OptionError("no data: give the data set's folder with --data.root")
-    from gta.data.listing import open_videos
-
-    # Before the imports below, which take seconds: a wrong folder should be told at once.
-    data, clip = config.data, config.data.clip
-    training = open_videos(config.data.root, "train", layout=data.layout, fold=data.fold, index=data.index)
-    if len(training.classes) < 2:
-        raise DataError(
-            f"{data.root}: its only class is {', '.join(training.classes)}: training needs at least two classes"
-        )
-    validation = open_videos(
-        config.data.root, "val", layout=data.layout, classes=training.classes, fold=data.fold, index=data.index
-    )
-    validation = replace(validation, records=validation.records[:max_val_videos])
-
-    import torch
-
-    from gta.data.transforms import Normalize
-    from gta.engine.fit import fit
-    from gta.engine.launch import find_process
-    from gta.engine.run_folder import check_run_folder, check_same_config, read_config
-    from gta.model_card import describe
-    from gta.skipped import SkippedVideos
-
-    # So that gta evaluate finds the data from every folder.
-    plain = config_to_json(replace(config, data=replace(data, root=config.data.root.absolute())))
-    process = find_process(config.run, config.optim)
-    if process.rank == 0:
-        check_run_folder(config.run.folder, resume=resume)
-        if (config.run.folder / "config.json").exists():
-            check_same_config(read_config(config.run.folder), plain)
-    torch.manual_seed(config.run.seed)
-    model = build_model(config.model, num_classes=len(training.classes))
-    if model.loaded is not None and process.rank == 0:  # which weights were used, resized, left out
-        print(model.loaded.summary(), file=sys.stderr)
-    _check_crops(clip, config.model.name, int(model.backbone.minimum_size))
-    train_loader, val_loader = _loaders(config, training, validation, process)
-    result = fit(
-        model,
-        train_loader,
-        val_loader,
-        prepare=Normalize(clip.mean, clip.std),
-        optim=config.optim,
-        run=config.run,
-        description=describe(
-            model=model.arguments,
-            classes=training.classes,
-            clip=config_to_json(clip),
-            reversals=reversals(training.classes),
-        ),
-        config=plain,
-        note_skipped=SkippedVideos(
-            config.run.folder / "skipped.csv",
-            num_videos=len(training) + len(validation),
-            max_share=data.max_skipped,
-        ).add,
-        class_weights=_class_weights(config.optim, [record.label for record in training.records], training.classes),
-        resume=resume,
-        live=live,
-    )
-    return result if process.rank == 0 else None
-
-
-def _check_crops(clip: ClipConfig, name: str, minimum: int) -> None:
-    """Refuse clips that are smaller than the model can read, before anything is written."""
-    for option, size in (("crop-size", clip.crop_size), ("test-crop-size", clip.test_crop_size)):
-        if size is not None and size < minimum:
-            raise OptionError(f"--data.clip.{option} is {size}: {name} needs {minimum} pixels or more")
-
-
-def _loaders(
-    config: TrainConfig, training: "VideoList", validation: "VideoList", process: "Process"
-) -> tuple[Any, Any]:
-    """The loaders of this process's part of both splits."""
-    import torch
-
-    from gta.data.dataset import VideoDataset
-    from gta.data.loader import build_loader
-
-    data = config.data
-    shared = {
-        "batch_size": data.batch_size,
-        "num_workers": data.num_workers,
-        "rank": process.rank,
-        "world_size": process.world_size,
-        "pin_memory": config.run.accelerator != "cpu" and torch.cuda.is_available(),
-        "seed": config.run.seed,
-    }
-    train_set = VideoDataset(training, data.clip, training=True, seed=config.run.seed)
-    # A last batch of a few clips would disturb BatchNorm; a data set smaller than one batch has no other.
-    drop_last = len(training) >= data.batch_size * process.world_size
-    # Thirty views of each video would cost more than the training, and as many times the memory of its batches.
-    val_clip = data.clip if data.val_views == "all" else replace(data.clip, test_clips=1, test_crops=1)
-    return (
-        build_loader(train_set, shuffle=True, drop_last=drop_last, **shared),
-        build_loader(VideoDataset(validation, val_clip, training=False), shuffle=False, **shared),
-    )
-
-
-def build_model(config: ModelConfig, *, num_classes: int) -> Any:
-    """Build the network that `config` names.
-
-    Raises:
-        OptionError: the name is unknown or the options do not fit it.
-    """
-    from gta.models.registry import create_model
-
-    try:
-        return create_model(
-            config.name,
-            num_classes=num_classes,
-            num_frames=config.num_frames,
-            pretrained=config.pretrained,
-            dropout=config.dropout,
-            at=config.at,
-            num_groups=config.num_groups,
-            num_regions=config.num_regions,
-        )
-    except ValueError as error:
-        raise OptionError(f"--model: {error}") from error
-
-
-def reversals(classes: tuple[str, ...]) -> dict[str, str]:
-    """Which of these classes are each other's time reversal, as far as is known (the synthetic data set's)."""
-    from gta.data.synthetic.classes import REVERSALS
-
-    return {name: REVERSALS[name] for name in classes if REVERSALS.get(name) in classes}
-
-
-def _class_weights(optim: OptimConfig, labels: list[int], classes: tuple[str, ...]) -> Any:
-    """Inverse shares of the classes, mean 1 over the videos; None if all count alike."""
-    if optim.class_weights == "none":
-        return None
-    import torch
-
-    counts = torch.bincount(torch.tensor(labels), minlength=len(classes)).double()
-    present = (counts > 0).sum()
-    return (len(labels) / (present * counts.clamp(min=1))).float()
-
-
-def _print_result(result: Any) -> None:
+def _print_result(result: "FitResult") -> None:
     if result.best:
         best = result.best
         line = f"best: epoch {result.best_epoch}, top-1 {100 * best['top1']:.2f} %, top-5 {100 * best['top5']:.2f} %"

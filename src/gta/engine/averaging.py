@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class AveragedWeights:
-    """Average of the parameters with decay d: a <- d a + (1 - d) w after each step; buffers are copied.
+    """Average of all floating-point weights and buffers with decay d: a <- d a + (1 - d) w after each step.
 
     The decay starts smaller, min(decay, (1 + n) / (10 + n)) at update n, so that early averages are not stuck at the
     initial weights.
@@ -30,9 +31,8 @@ class AveragedWeights:
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         self.num_updates += 1
         floating = [name for name, value in self._live.items() if value.is_floating_point()]
-        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-            [self._average[name] for name in floating], [self._live[name] for name in floating], 1 - decay
-        )
+        average, live = ([values[name] for name in floating] for values in (self._average, self._live))
+        get_ema_multi_avg_fn(decay)(average, live, self.num_updates)
         for name, value in self._live.items():
             if not value.is_floating_point():
                 self._average[name].copy_(value)

@@ -1,30 +1,28 @@
 """`fit`: train a model, from the parts it is handed to a finished run folder."""
 
 import contextlib
+import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
-import torch
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from gta.checkpoint import load_file
 from gta.config import OptimConfig, RunConfig, config_to_json
-from gta.engine.batches import TrainingBatches
-from gta.engine.checkpoint import load_file
-from gta.engine.conductor import Conductor, gather_objects
 from gta.engine.curves import open_curves
-from gta.engine.evaluate import EvaluationResult, evaluate
-from gta.engine.launch import create_trainer
-from gta.engine.memory import checkpoint_activations, set_memory_format
-from gta.engine.module import ClassifierModule
+from gta.engine.launch import create_fabric, launch
+from gta.engine.loop import Loop
+from gta.engine.memory import arrange_model
 from gta.engine.optim import scaled_learning_rate
 from gta.engine.progress import Display
 from gta.engine.run_folder import BEST, LAST, SKIPPED, RunFolder, check_run_folder
+from gta.engine.step import Objective, Plan, TrainStep
 from gta.engine.stopping import Stopper
 from gta.errors import CheckpointError, DataError, OptionError
 from gta.skipped import SkippedVideos
@@ -53,14 +51,10 @@ class FitResult:
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json, less what the description says."""
+        names = ("best_epoch", "best", "steps", "bad_steps", "stopped_early", "seconds")
         return {
-            "best_epoch": self.best_epoch,
-            "best": self.best,
+            **{name: getattr(self, name) for name in names},
             "epochs": len(self.rows),
-            "steps": self.steps,
-            "bad_steps": self.bad_steps,
-            "stopped_early": self.stopped_early,
-            "seconds": self.seconds,
             "skipped": [{"path": path, "reason": reason} for path, reason in sorted(self.skipped.items())],
         }
 
@@ -79,24 +73,26 @@ def fit(
     note_skipped: NoteSkipped | None = None,
     resume: bool = False,
     live: bool | None = None,
+    fabric: Fabric | None = None,
 ) -> FitResult:
     """Train `model` and leave a run folder.
 
     Args:
         model: (B, 3, T, H, W) float32 -> logits (B, K), initialised.
         train_loader: batches {"clip": uint8 (B, 3, T, H, W), "label": (B,), "skipped": [...]}; its sampler has
-            `set_epoch` and `set_start`; each of several processes has its own part (`gta.engine.launch.find_process`).
+            `set_epoch` and `set_start`; each of several processes has its own part.
         val_loader: batches as `gta.engine.evaluate.evaluate` reads; None for no validation.
         prepare: uint8 clips -> normalised float32 clips; runs on the device.
         optim: loss, optimiser and schedule.
         run: folder, length, devices, precision, checkpoints.
-        description: from `gta.engine.checkpoint.describe`.
+        description: from `gta.model_card.describe`.
         config: the whole resolved configuration, for config.json; `optim` and `run` if not given.
         class_weights: (K,) weight of each class in the loss.
         note_skipped: takes note of unreadable videos, (path, reason), and returns those that are new; skipped.csv in
             the run folder if not given.
         resume: continue from last.ckpt if the folder has one.
         live: draw a progress bar; whether stderr is a terminal if not given.
+        fabric: from `gta.engine.launch.create_fabric`, if the loaders needed to know rank and world size.
 
     Raises:
         RunFolderError: the folder exists (and `resume` is false) or cannot be written.
@@ -107,92 +103,63 @@ def fit(
     started = time.monotonic()
     if len(train_loader) == 0:
         raise DataError("no training batch: there are fewer training videos than --data.batch-size")
-    if run.num_threads is not None:
-        torch.set_num_threads(run.num_threads)
-    trainer = create_trainer(run, optim)
-    is_first = trainer.global_rank == 0
-    global_batch = _batch_size(train_loader) * optim.accumulate * trainer.world_size
-    steps_per_epoch = math.ceil(len(train_loader) / optim.accumulate)
-    stored = None
-    if is_first:
+    fabric = fabric or create_fabric(run, optim)
+    plan = _plan(train_loader, optim, run, fabric.world_size)
+    if fabric.global_rank == 0:
         check_run_folder(run.folder, resume=resume)
-    if resume and (run.folder / LAST).exists():
-        stored = _read_last(run, description, global_batch=global_batch, steps_per_epoch=steps_per_epoch)
-    whole = config or {"optim": config_to_json(optim), "run": config_to_json(run)}
-    folder = _open_folder(run, whole, stored) if is_first else None
-    module = _build_module(
-        model,
-        prepare,
-        optim=optim,
-        run=run,
-        description=description,
-        global_batch=global_batch,
-        steps_per_epoch=steps_per_epoch,
-        class_weights=class_weights,
-    )
-    display = Display(max_epochs=run.max_epochs, live=live) if is_first else None
-    if display:
-        _announce(display, trainer, module, _batch_size(train_loader), stored)
-    conductor = Conductor(
-        run=run,
-        folder=folder,
-        checkpoints=run.folder,
-        display=display,
-        stopper=Stopper(),
-        validate=_validator(val_loader, trainer, description, run, display) if val_loader is not None else None,
-        note_skipped=(note_skipped or SkippedVideos(run.folder / SKIPPED).add) if folder else None,
-    )
-    trainer.callbacks.append(conductor)  # pyright: ignore[reportAttributeAccessIssue]
-    resumed_at = stored["global_step"] if stored else None
-    curves = open_curves(run.folder, display.say, resumed_at=resumed_at) if display else contextlib.nullcontext()
-    try:
-        with conductor.stopper, curves as conductor.curves:
-            _train(trainer, module, train_loader, conductor, stored)
-    finally:
-        for loader in (train_loader, val_loader):
-            _end_workers(loader)
-    return _finish(run, folder, conductor, module, description, seconds=time.monotonic() - started)
+    stored = _read_last(run, description, plan) if resume and (run.folder / LAST).exists() else None
+    display = Display(max_epochs=run.max_epochs, live=live, silent=fabric.global_rank != 0)
+    folder = curves = None
+    if fabric.global_rank == 0:
+        folder = _open_folder(run, config or {"optim": config_to_json(optim), "run": config_to_json(run)}, stored)
+    _announce(display, plan, optim, stored)
+    arrange_model(model, run)
+    objective = Objective(prepare, optim, num_classes=len(description["classes"]), class_weights=class_weights)
+    with Stopper() as stopper, contextlib.ExitStack() as exits:
+        exits.callback(display.stop)
+        if folder:
+            resumed_at = stored["global_step"] if stored else None
+            curves = exits.enter_context(open_curves(run.folder, display.say, resumed_at=resumed_at))
+        launch(fabric, run)
+        loop = Loop(
+            fabric,
+            TrainStep(fabric, model, objective, optim=optim, plan=plan, seed=run.seed, max_bad_steps=run.max_bad_steps),
+            options=run,
+            train_loader=exits.enter_context(_own_workers(train_loader)),
+            val_loader=None if val_loader is None else exits.enter_context(_own_workers(val_loader)),
+            description=description,
+            folder=folder,
+            display=display,
+            stopper=stopper,
+            note_skipped=note_skipped or SkippedVideos(run.folder / SKIPPED).add,
+            curves=curves,
+        )
+        if stored:
+            loop.load(stored)
+        loop.run()
+    return _finish(run, folder, loop, description, seconds=time.monotonic() - started)
 
 
-def _end_workers(loader: DataLoader[Any] | None) -> None:
-    """End a loader's persistent workers now; a later iteration starts new ones.
+def _plan(loader: DataLoader[Any], optim: OptimConfig, run: RunConfig, world_size: int) -> Plan:
+    if loader.batch_size is None:
+        raise ValueError("the training loader needs a batch_size: the learning rate is scaled with it")
+    steps_per_epoch = math.ceil(len(loader) / optim.accumulate)
+    epochs = math.inf if run.max_steps is None else run.max_steps / steps_per_epoch
+    return Plan(loader.batch_size, world_size, optim.accumulate, steps_per_epoch, min(float(run.max_epochs), epochs))
+
+
+@contextlib.contextmanager
+def _own_workers(loader: DataLoader[Any]) -> Iterator[DataLoader[Any]]:
+    """A copy of the loader, whose persistent workers end with the block.
 
     Left to the garbage collector, they live until it runs - and if it runs in a worker that was forked meanwhile, for
     the next model's data, PyTorch complains there about processes that are not its children.
     """
-    iterator = getattr(loader, "_iterator", None)
-    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
-        iterator._shutdown_workers()
-        loader._iterator = None  # pyright: ignore[reportOptionalMemberAccess]
-
-
-def _finish(
-    run: RunConfig,
-    folder: RunFolder | None,
-    conductor: Conductor,
-    module: ClassifierModule,
-    description: dict[str, Any],
-    *,
-    seconds: float,
-) -> FitResult:
-    """Gather what the run left, and write results.json."""
-    result = FitResult(
-        folder=run.folder,
-        best_checkpoint=run.folder / BEST,
-        last_checkpoint=run.folder / LAST,
-        rows=folder.rows if folder else [],
-        best_epoch=conductor.state.best_epoch,
-        best=conductor.state.best_result,
-        steps=module.num_steps,
-        bad_steps=module.bad_steps,
-        stopped_early=conductor.state.stopped_early,
-        seconds=seconds,
-        skipped=SkippedVideos(run.folder / SKIPPED).reasons if folder else {},
-    )
-    if folder:
-        described = {name: description.get(name) for name in ("model", "classes", "clip")}
-        folder.write_results({**result.to_json(), **described, "precision": run.precision})
-    return result
+    own = copy.copy(loader)
+    try:
+        yield own
+    finally:
+        vars(own).clear()  # with them goes the iterator that keeps the workers, even if a traceback holds the copy
 
 
 def _open_folder(run: RunConfig, config: dict[str, Any], stored: dict[str, Any] | None) -> RunFolder:
@@ -203,9 +170,7 @@ def _open_folder(run: RunConfig, config: dict[str, Any], stored: dict[str, Any] 
     return RunFolder(run.folder, config=config, last_epoch=recorded)
 
 
-def _read_last(
-    run: RunConfig, description: dict[str, Any], *, global_batch: int, steps_per_epoch: int
-) -> dict[str, Any]:
+def _read_last(run: RunConfig, description: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """Read the checkpoint to resume from, and check that the present run can continue it.
 
     Raises:
@@ -228,11 +193,11 @@ def _read_last(
             f"{changed[0]!r} is one that differs): give it the same data, or start a new run folder"
         )
     before = tuple(stored["training"].get(name) for name in ("global_batch", "steps_per_epoch"))
-    if before != (global_batch, steps_per_epoch) and None not in before:
+    if before != (plan.global_batch, plan.steps_per_epoch) and None not in before:
         raise OptionError(
             f"{run.folder}: the run was started with {before[1]} steps of {before[0]} clips per epoch, now there are "
-            f"{steps_per_epoch} of {global_batch}: resume it with as many processes and training videos, or start a "
-            "new run folder"
+            f"{plan.steps_per_epoch} of {plan.global_batch}: resume it with as many processes and training videos, or "
+            "start a new run folder"
         )
     done = stored["run"]["epochs_done"]
     if run.max_epochs < done:
@@ -240,116 +205,42 @@ def _read_last(
     return stored
 
 
-def _batch_size(loader: DataLoader[Any]) -> int:
-    if loader.batch_size is None:
-        raise ValueError("the training loader needs a batch_size: the learning rate is scaled with it")
-    return loader.batch_size
-
-
-def _build_module(
-    model: nn.Module,
-    prepare: nn.Module,
-    *,
-    optim: OptimConfig,
-    run: RunConfig,
-    description: dict[str, Any],
-    global_batch: int,
-    steps_per_epoch: int,
-    class_weights: Tensor | None,
-) -> ClassifierModule:
-    set_memory_format(model, channels_last=run.channels_last)
-    if run.activation_checkpointing:
-        checkpoint_activations(model)
-    if run.compile:
-        model.compile()
-    total_epochs = float(run.max_epochs)
-    if run.max_steps is not None:
-        total_epochs = min(total_epochs, run.max_steps / steps_per_epoch)
-    return ClassifierModule(
-        model,
-        prepare=prepare,
-        optim=optim,
-        description=description,
-        global_batch=global_batch,
-        steps_per_epoch=steps_per_epoch,
-        total_epochs=total_epochs,
-        seed=run.seed,
-        class_weights=class_weights,
-        max_bad_steps=run.max_bad_steps,
-    )
-
-
-def _announce(
-    display: Display, trainer: pl.Trainer, module: ClassifierModule, batch_size: int, stored: dict[str, Any] | None
-) -> None:
+def _announce(display: Display, plan: Plan, optim: OptimConfig, stored: dict[str, Any] | None) -> None:
     """Say the arithmetic of batch and learning rate, and where a resumed run continues."""
-    optim = module.optim
-    rate = scaled_learning_rate(optim, module.global_batch)
-    rule = f"{optim.lr:g} x {module.global_batch}/{optim.lr_batch_size}" if optim.scale_lr else "not scaled"
+    rate = scaled_learning_rate(optim, plan.global_batch)
+    rule = f"{optim.lr:g} x {plan.global_batch}/{optim.lr_batch_size}" if optim.scale_lr else "not scaled"
     display.say(
-        f"global batch {module.global_batch} = {batch_size} clips x {trainer.world_size} process(es) x "
-        f"{optim.accumulate} accumulated; learning rate {rate:g} ({rule}); {module.steps_per_epoch} steps per epoch"
+        f"global batch {plan.global_batch} = {plan.batch_size} clips x {plan.world_size} process(es) x "
+        f"{plan.accumulate} accumulated; learning rate {rate:g} ({rule}); {plan.steps_per_epoch} steps per epoch"
     )
-    if optim.warmup_epochs >= module.total_epochs:
+    if optim.warmup_epochs >= plan.total_epochs:
         display.say(
             f"warning: the warm-up of {optim.warmup_epochs:g} epochs does not end within the run's "
-            f"{module.total_epochs:g}: the learning rate stays below its peak (--optim.warmup-epochs)"
+            f"{plan.total_epochs:g}: the learning rate stays below its peak (--optim.warmup-epochs)"
         )
     if stored:
         done, batches = stored["run"]["epochs_done"], stored["batches_done"]
         display.say(f"resuming after {done} epoch(s) and {batches} batch(es), step {stored['global_step']}")
 
 
-def _train(
-    trainer: pl.Trainer,
-    module: ClassifierModule,
-    train_loader: DataLoader[Any],
-    conductor: Conductor,
-    stored: dict[str, Any] | None,
-) -> None:
-    device = trainer.strategy.root_device
-    batches = TrainingBatches(train_loader, device)
-    if stored:
-        batches.set_epoch(stored["epoch"])
-        batches.set_start(stored["batches_done"])
-    last = conductor.checkpoints / LAST if stored else None
-    try:
-        trainer.fit(module, train_dataloaders=batches, ckpt_path=last, weights_only=True)
-        if conductor.state.validation_owed:  # killed in the very last validation: Lightning has nothing left to train
-            module.to(device)
-            conductor.finish_epoch(trainer, module)
-    finally:
-        if conductor.display:
-            conductor.display.stop()
-
-
-def _validator(
-    val_loader: DataLoader[Any],
-    trainer: pl.Trainer,
-    description: dict[str, Any],
-    run: RunConfig,
-    display: Display | None,
-) -> Callable[[ClassifierModule, Callable[[], None]], EvaluationResult]:
-    """Make the function that measures the module on the validation videos, over all processes."""
-
-    def validate(module: ClassifierModule, on_batch: Callable[[], None]) -> EvaluationResult:
-        if display:
-            display.start_validation(len(val_loader))
-        with module.averaged.swapped_in() if module.averaged else contextlib.nullcontext():
-            if trainer.world_size > 1:  # BatchNorm statistics differ between processes; the first's are stored
-                for buffer in module.model.buffers():
-                    torch.distributed.broadcast(buffer, src=0)
-            return evaluate(
-                module.model,
-                val_loader,
-                prepare=module.prepare,
-                classes=tuple(description["classes"]),
-                averaging=description["clip"].get("averaging", "softmax"),
-                reversals=description.get("reversals"),
-                precision=run.precision,
-                device=trainer.strategy.root_device,
-                on_batch=lambda count: on_batch(),
-                gather=lambda part: gather_objects(trainer, part),
-            )
-
-    return validate
+def _finish(
+    run: RunConfig, folder: RunFolder | None, loop: Loop, description: dict[str, Any], *, seconds: float
+) -> FitResult:
+    """Gather what the run left, and write results.json."""
+    result = FitResult(
+        folder=run.folder,
+        best_checkpoint=run.folder / BEST,
+        last_checkpoint=run.folder / LAST,
+        rows=folder.rows if folder else [],
+        best_epoch=loop.state.best_epoch,
+        best=loop.state.best_result,
+        steps=loop.step.num_steps,
+        bad_steps=loop.step.bad_steps,
+        stopped_early=loop.state.stopped_early,
+        seconds=seconds,
+        skipped=SkippedVideos(run.folder / SKIPPED).reasons if folder else {},
+    )
+    if folder:
+        described = {name: description.get(name) for name in ("model", "classes", "clip")}
+        folder.write_results({**result.to_json(), **described, "precision": run.precision})
+    return result

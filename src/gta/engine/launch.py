@@ -1,39 +1,32 @@
-"""Devices and processes of a run: one to many, through Lightning."""
+"""Devices and processes of a run: one to many, through Lightning Fabric."""
 
+import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
 from datetime import timedelta
+from typing import Literal
 
-import lightning.pytorch as pl
 import torch
+from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
 
 from gta.config import OptimConfig, RunConfig
-from gta.engine.checkpoint_io import CheckpointFiles
-from gta.engine.quiet import quieten_lightning
 from gta.errors import OptionError
 
 _PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-@dataclass(frozen=True)
-class Process:
-    """One process among all of a run: its `rank` in [0, world_size)."""
+def create_fabric(run: RunConfig, optim: OptimConfig) -> Fabric:
+    """Choose devices, processes and precision; the other processes are not started yet (`launch` does it).
 
-    rank: int
-    world_size: int
-
-
-def create_trainer(run: RunConfig, optim: OptimConfig, *, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
-    """Build the Lightning trainer: devices, processes, precision and accumulation; all else is in `callbacks`.
+    Its `global_rank` and `world_size` say which process of how many this is: loaders need them before training starts.
 
     Raises:
-        OptionError: the device or the precision is not available here.
+        OptionError: the device or the precision is not available here, or a launcher has started other processes.
     """
-    quieten_lightning()
     on_gpu = run.accelerator != "cpu" and torch.cuda.is_available()
     if run.accelerator == "gpu" and not on_gpu:
         raise OptionError("--run.accelerator is gpu: PyTorch finds no GPU here; use --run.accelerator cpu")
@@ -48,33 +41,40 @@ def create_trainer(run: RunConfig, optim: OptimConfig, *, callbacks: Sequence[pl
     _check_launch(devices, run.num_nodes)
     if on_gpu and devices > available:
         raise OptionError(f"--run.devices is {devices}: PyTorch finds {available} GPU(s) here")
-    plugins: list[object] = [CheckpointFiles()]
-    if SLURMEnvironment.detect():
-        plugins.append(SLURMEnvironment(auto_requeue=False))  # signals are handled by gta.engine.stopping
-    several = devices * run.num_nodes > 1
-    return pl.Trainer(
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its information lines name ranks and ports
+    warnings.filterwarnings("ignore", message=".*srun.*command is available on your system but is not used.*")
+    strategy = "auto"
+    if devices * run.num_nodes > 1:
+        strategy = DDPStrategy(
+            process_group_backend="nccl" if on_gpu else "gloo",
+            gradient_as_bucket_view=True,
+            timeout=timedelta(hours=1),  # validation and checkpoints of the first process may take long
+        )
+    return Fabric(
         accelerator="gpu" if on_gpu else "cpu",
         devices=devices,
         num_nodes=run.num_nodes,
-        strategy=_strategy(on_gpu) if several else "auto",
+        strategy=strategy,
         precision=_PRECISION[run.precision],  # pyright: ignore[reportArgumentType]
-        max_epochs=run.max_epochs,
-        max_steps=run.max_steps or -1,
-        accumulate_grad_batches=optim.accumulate,
-        sync_batchnorm=optim.batch_norm == "sync",
-        callbacks=list(callbacks),
-        plugins=plugins,  # pyright: ignore[reportArgumentType]
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_autolog_hparams=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
-        default_root_dir=run.folder,
-        benchmark=on_gpu,
     )
+
+
+def launch(fabric: Fabric, run: RunConfig) -> None:
+    """Start the other processes, or connect to those that a launcher has started, and set this one up."""
+    fabric.launch()
+    if fabric.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+    if run.num_threads is not None:  # Fabric's launcher has set its own number
+        torch.set_num_threads(run.num_threads)
+
+
+def all_reduce(fabric: Fabric, values: Tensor, operation: Literal["sum", "max"]) -> Tensor:
+    """Combine `values` over all processes, in place; every process must call it."""
+    if fabric.world_size == 1:
+        return values
+    combined = fabric.all_reduce(values, reduce_op=operation)
+    assert isinstance(combined, Tensor)  # as tensors come in
+    return combined
 
 
 def _check_launch(devices: int, num_nodes: int) -> None:
@@ -94,20 +94,3 @@ def _check_launch(devices: int, num_nodes: int) -> None:
             f"{launcher} has started {started} process(es), but --run.devices {devices} x --run.num-nodes {num_nodes} "
             f"means {devices * num_nodes}: give the numbers of the launch"
         )
-
-
-def _strategy(on_gpu: bool) -> DDPStrategy:
-    return DDPStrategy(
-        process_group_backend="nccl" if on_gpu else "gloo",
-        gradient_as_bucket_view=True,
-        timeout=timedelta(hours=1),  # validation and checkpoints of the first process may take long
-    )
-
-
-def find_process(run: RunConfig, optim: OptimConfig) -> Process:
-    """Which process of how many this one is, as Lightning, torchrun or SLURM started it.
-
-    Data loaders need it before training starts, to give every process its own part.
-    """
-    trainer = create_trainer(run, optim)
-    return Process(rank=trainer.global_rank, world_size=trainer.world_size)

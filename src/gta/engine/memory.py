@@ -1,4 +1,4 @@
-"""Memory layout and memory use of a network: channels-last weights, activation checkpointing."""
+"""How a network lies in memory and runs: channels-last weights, activation checkpointing, compilation."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,6 +7,18 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from gta.config import RunConfig
+from gta.engine.norms import BATCH_NORMS, BatchNorm
+
+
+def arrange_model(model: nn.Module, run: RunConfig) -> None:
+    """Order a model's memory, checkpoint its activations and compile it, as the run's options say; in place."""
+    set_memory_format(model, channels_last=run.channels_last)
+    if run.activation_checkpointing:
+        checkpoint_activations(model)
+    if run.compile:
+        model.compile()
 
 
 def set_memory_format(model: nn.Module, *, channels_last: bool) -> nn.Module:
@@ -54,7 +66,7 @@ def _checkpointed(unit: nn.Module, forward: Callable[..., Any]) -> Callable[...,
         if not (unit.training and torch.is_grad_enabled()):
             return forward(*inputs)
         # Looked up in every call: SyncBatchNorm layers take the place of those that were there when this was built.
-        norms = [part for part in unit.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        norms = [part for part in unit.modules() if isinstance(part, BATCH_NORMS)]
         return checkpoint(
             forward,
             *inputs,
@@ -66,7 +78,7 @@ def _checkpointed(unit: nn.Module, forward: Callable[..., Any]) -> Callable[...,
 
 
 @contextlib.contextmanager
-def _statistics_kept(norms: list[nn.modules.batchnorm._BatchNorm]) -> Iterator[None]:
+def _statistics_kept(norms: list[BatchNorm]) -> Iterator[None]:
     """Let BatchNorm layers compute as in training but leave their running statistics as they are."""
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm, _, counter in kept:

@@ -7,7 +7,8 @@ from torch import nn
 
 BatchNormPolicy = Literal["train", "partial", "frozen", "sync"]
 
-_BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 def frozen_norms(model: nn.Module, policy: BatchNormPolicy) -> list[nn.Module]:
@@ -18,7 +19,7 @@ def frozen_norms(model: nn.Module, policy: BatchNormPolicy) -> list[nn.Module]:
     """
     if policy not in ("partial", "frozen"):
         return []
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, _BATCH_NORMS)]
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, BATCH_NORMS)]
     candidates = layers[1:] if policy == "partial" else layers
     return [module for name, module in candidates if "attention" not in name and not _starts_at_zero(module)]
 
@@ -44,17 +45,15 @@ class FiniteBuffers:
         for buffer in model.buffers():
             by_type.setdefault(buffer.dtype, []).append(buffer)
         self._live = list(by_type.values())
-        self._good = [[buffer.detach().clone() for buffer in buffers] for buffers in self._live]
+        self._good = [torch.cat([buffer.flatten() for buffer in buffers]) for buffers in self._live]
 
     def keep(self) -> None:
-        """Remember the present values as good."""
-        self._copy(self._good, self._live)
+        """Remember the present values as good (one operation per type, as every step does it)."""
+        for good, buffers in zip(self._good, self._live, strict=True):
+            torch.cat([buffer.flatten() for buffer in buffers], out=good)
 
     def restore(self) -> None:
         """Put the last good values back."""
-        self._copy(self._live, self._good)
-
-    @staticmethod
-    def _copy(to: list[list[torch.Tensor]], source: list[list[torch.Tensor]]) -> None:
-        for targets, values in zip(to, source, strict=True):
-            torch._foreach_copy_(targets, values)  # pyright: ignore[reportPrivateImportUsage]
+        for good, buffers in zip(self._good, self._live, strict=True):
+            for buffer, values in zip(buffers, good.split([buffer.numel() for buffer in buffers]), strict=True):
+                buffer.copy_(values.view_as(buffer))

@@ -9,11 +9,12 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from gta.config import OptimConfig
+from gta.engine.norms import BATCH_NORMS
 
 MIXING = "mixing"
 """Name of the T x T parameters of global temporal attention (Eqs. 6-7), wherever they sit in a model."""
 
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:

@@ -7,23 +7,24 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
-from gta.engine.module import Totals
+from gta.engine.step import Totals
 
 _SECONDS_BETWEEN_UPDATES = 0.5
 
 
 class Display:
-    """Shows progress; only the first process of a run has one.
+    """Shows progress.
 
     Args:
         max_epochs: epochs of the run.
         live: draw a bar; whether stderr is a terminal if not given.
+        silent: show nothing, as in all processes of a run but the first.
     """
 
-    def __init__(self, *, max_epochs: int, live: bool | None = None) -> None:
+    def __init__(self, *, max_epochs: int, live: bool | None = None, silent: bool = False) -> None:
         self.max_epochs = max_epochs
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.live = self.console.is_terminal if live is None else live
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=silent)
+        self.live = not silent and (self.console.is_terminal if live is None else live)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._shown = 0.0

@@ -40,8 +40,7 @@ class Stopper:
 
     def __enter__(self) -> "Stopper":
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.getsignal(number) for number in SIGNALS}
-            self.install()
+            self._former = {number: signal.signal(number, self._remember) for number in SIGNALS}
         return self
 
     def __exit__(
@@ -50,12 +49,6 @@ class Stopper:
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former = {}
-
-    def install(self) -> None:
-        """Set the handlers (again, after another library has set its own)."""
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, self._remember)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.number is None:

@@ -101,7 +101,7 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         clip=config_to_json(clip),
         reversals=videos.reversals,
     )
-    run = _run_config(budget, seed, folder / RUN, num_threads)
+    run = run_config(budget, seed=seed, folder=folder / RUN, num_threads=num_threads)
     resumed = (folder / RUN / LAST).exists()  # then this process sees a part of the training only
     before = process_memory_mib()
     fitted = fit(
@@ -121,11 +121,10 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         resume=True,
         live=False,
     )
-    device = "cuda" if budget.accelerator == "gpu" else "cpu"  # Lightning leaves the trained model on the CPU
     probed = probe(
-        model.to(device),
+        model,
         val_loader,
-        prepare=prepare.to(device),
+        prepare=prepare,
         classes=videos.train.classes,
         reversals=videos.reversals,
         averaging=clip.averaging,
@@ -169,7 +168,7 @@ def _loaders(clip: ClipConfig, budget: Budget, seed: int, videos: Videos) -> tup
     return train, val
 
 
-def _run_config(budget: Budget, seed: int, folder: Path, num_threads: int) -> RunConfig:
+def run_config(budget: Budget, *, seed: int, folder: Path, num_threads: int) -> RunConfig:
     """How the cell is trained: on one device, validated about four times."""
     return RunConfig(
         folder=folder,

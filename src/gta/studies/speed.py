@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from gta.data.transforms import Normalize
-from gta.engine.evaluate import autocast
-from gta.engine.optim import create_optimizer, gradient_norm
+from gta.engine.launch import create_fabric, launch
+from gta.engine.memory import arrange_model
+from gta.engine.step import Objective, Plan, TrainStep
 from gta.files import write_json
-from gta.studies.cell import describe_machine, row_clip, row_model
+from gta.studies.cell import describe_machine, row_clip, row_model, run_config
 from gta.studies.grids import Budget, Grid, Row
 
 SPEED = "speed.json"
@@ -46,7 +46,7 @@ def read_speed(folder: Path) -> dict[str, Any] | None:
 
 
 def measure_speed(grid: Grid, *, num_classes: int, num_threads: int, rounds: int = _ROUNDS) -> dict[str, float]:
-    """Median clips per second of each row's forward pass, backward pass and optimiser step, clips in memory.
+    """Median clips per second of each row's training step (`gta.engine.step`), with the clips in memory.
 
     Args:
         grid: rows and budget.
@@ -60,7 +60,7 @@ def measure_speed(grid: Grid, *, num_classes: int, num_threads: int, rounds: int
     former = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
-        steps = {row.key: _stepper(row, grid.budget, num_classes) for row in grid.rows}
+        steps = {row.key: _stepper(row, grid.budget, num_classes, num_threads) for row in grid.rows}
         seconds: dict[str, list[float]] = {key: [] for key in steps}
         for turn in range(rounds + 1):
             for key, step in steps.items():
@@ -73,35 +73,24 @@ def measure_speed(grid: Grid, *, num_classes: int, num_threads: int, rounds: int
     return {key: grid.budget.batch_size / statistics.median(values) for key, values in seconds.items()}
 
 
-def _stepper(row: Row, budget: Budget, num_classes: int) -> Callable[[], None]:
+def _stepper(row: Row, budget: Budget, num_classes: int, num_threads: int) -> Callable[[], None]:
     """Make the function that does one training step of a row's model on random clips, and waits for its end."""
-    device = torch.device("cuda" if budget.accelerator == "gpu" else "cpu")
-    clip = row_clip(row, budget)
-    model = row_model(row, budget, num_classes).to(device).train()
-    if budget.compile:
-        model.compile()
-    prepare = Normalize(clip.mean, clip.std).to(device)
+    clip, run = row_clip(row, budget), run_config(budget, seed=0, folder=Path(), num_threads=num_threads)
+    fabric = create_fabric(run, budget.optim)
+    launch(fabric, run)
+    model = row_model(row, budget, num_classes)
+    arrange_model(model, run)
+    objective = Objective(Normalize(clip.mean, clip.std), budget.optim, num_classes=num_classes)
+    train_step = TrainStep(fabric, model, objective, optim=budget.optim, plan=Plan(budget.batch_size))
     shape = (budget.batch_size, 3, clip.num_frames, clip.crop_size, clip.crop_size)
-    clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    labels = torch.randint(0, num_classes, (budget.batch_size,), device=device)
-    optimizer = create_optimizer(model, budget.optim, global_batch=budget.batch_size)
-    parameters = list(model.parameters())
+    batch = {
+        "clip": torch.randint(0, 256, shape, dtype=torch.uint8, device=fabric.device),
+        "label": torch.randint(0, num_classes, (budget.batch_size,), device=fabric.device),
+    }
 
     def step() -> None:
-        optimizer.zero_grad()
-        with autocast(device, budget.precision):
-            loss = _loss(model, prepare(clips), labels)
-        loss.backward()
-        if budget.optim.clip_grad_norm is not None:
-            norm = gradient_norm(parameters)
-            torch.nn.utils.clip_grads_with_norm_(parameters, budget.optim.clip_grad_norm, norm)
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        train_step(batch)
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize(fabric.device)
 
     return step
-
-
-def _loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    logits = model(images.contiguous(memory_format=torch.channels_last_3d))
-    return nn.functional.cross_entropy(logits.float(), labels)

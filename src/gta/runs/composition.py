@@ -1,0 +1,136 @@
+"""The parts of a training run - loaders, network, class weights, description - from its configuration."""
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from gta.config import ClipConfig, ModelConfig, OptimConfig, TrainConfig, config_to_json
+from gta.data.dataset import VideoDataset
+from gta.data.listing import VideoList
+from gta.data.loader import build_loader
+from gta.data.synthetic.classes import REVERSALS
+from gta.data.transforms import Normalize
+from gta.engine.fit import FitResult, fit
+from gta.engine.launch import create_fabric
+from gta.engine.run_folder import check_run_folder, check_same_config, read_config
+from gta.errors import OptionError
+from gta.model_card import describe
+from gta.models.classifier import VideoClassifier
+from gta.models.registry import create_model
+from gta.skipped import SkippedVideos
+
+
+def fit_videos(
+    config: TrainConfig, training: VideoList, validation: VideoList, *, resume: bool, live: bool | None
+) -> FitResult | None:
+    """Build everything that `gta.runs.train.train` needs, and fit; returns and raises what it does."""
+    # So that gta evaluate finds the data from every folder.
+    plain = config_to_json(replace(config, data=replace(config.data, root=training.root.absolute())))
+    clip = config.data.clip
+    fabric = create_fabric(config.run, config.optim)
+    if fabric.is_global_zero:
+        check_run_folder(config.run.folder, resume=resume)
+        if (config.run.folder / "config.json").exists():
+            check_same_config(read_config(config.run.folder), plain)
+    torch.manual_seed(config.run.seed)
+    model = build_model(config.model, num_classes=len(training.classes))
+    if model.loaded is not None and fabric.is_global_zero:  # which weights were used, resized, left out
+        print(model.loaded.summary(), file=sys.stderr)
+    _check_crops(clip, config.model.name, int(model.backbone.minimum_size))  # pyright: ignore[reportArgumentType]
+    train_loader, val_loader = _loaders(config, training, validation, fabric)
+    result = fit(
+        model,
+        train_loader,
+        val_loader,
+        prepare=Normalize(clip.mean, clip.std),
+        optim=config.optim,
+        run=config.run,
+        description=describe(
+            model=model.arguments,
+            classes=training.classes,
+            clip=config_to_json(clip),
+            reversals=reversals(training.classes),
+        ),
+        config=plain,
+        note_skipped=SkippedVideos(
+            config.run.folder / "skipped.csv",
+            num_videos=len(training) + len(validation),
+            max_share=config.data.max_skipped,
+        ).add,
+        class_weights=_class_weights(config.optim, [record.label for record in training.records], training.classes),
+        resume=resume,
+        live=live,
+        fabric=fabric,
+    )
+    return result if fabric.is_global_zero else None
+
+
+def _check_crops(clip: ClipConfig, name: str, minimum: int) -> None:
+    """Refuse clips that are smaller than the model can read, before anything is written."""
+    for option, size in (("crop-size", clip.crop_size), ("test-crop-size", clip.test_crop_size)):
+        if size is not None and size < minimum:
+            raise OptionError(f"--data.clip.{option} is {size}: {name} needs {minimum} pixels or more")
+
+
+def _loaders(
+    config: TrainConfig, training: VideoList, validation: VideoList, fabric: Fabric
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """The loaders of this process's part of both splits."""
+    data = config.data
+    shared = {
+        "batch_size": data.batch_size,
+        "num_workers": data.num_workers,
+        "rank": fabric.global_rank,
+        "world_size": fabric.world_size,
+        "pin_memory": config.run.accelerator != "cpu" and torch.cuda.is_available(),
+        "seed": config.run.seed,
+    }
+    train_set = VideoDataset(training, data.clip, training=True, seed=config.run.seed)
+    # A last batch of a few clips would disturb BatchNorm; a data set smaller than one batch has no other.
+    drop_last = len(training) >= data.batch_size * fabric.world_size
+    # Thirty views of each video would cost more than the training, and as many times the memory of its batches.
+    val_clip = data.clip if data.val_views == "all" else replace(data.clip, test_clips=1, test_crops=1)
+    return (
+        build_loader(train_set, shuffle=True, drop_last=drop_last, **shared),
+        build_loader(VideoDataset(validation, val_clip, training=False), shuffle=False, **shared),
+    )
+
+
+def build_model(config: ModelConfig, *, num_classes: int) -> VideoClassifier:
+    """Build the network that `config` names.
+
+    Raises:
+        OptionError: the name is unknown or the options do not fit it.
+    """
+    try:
+        return create_model(
+            config.name,
+            num_classes=num_classes,
+            num_frames=config.num_frames,
+            pretrained=config.pretrained,
+            dropout=config.dropout,
+            at=config.at,
+            num_groups=config.num_groups,
+            num_regions=config.num_regions,
+        )
+    except ValueError as error:
+        raise OptionError(f"--model: {error}") from error
+
+
+def reversals(classes: tuple[str, ...]) -> dict[str, str]:
+    """Which of these classes are each other's time reversal, as far as is known (the synthetic data set's)."""
+    return {name: REVERSALS[name] for name in classes if REVERSALS.get(name) in classes}
+
+
+def _class_weights(optim: OptimConfig, labels: list[int], classes: tuple[str, ...]) -> Tensor | None:
+    """Inverse shares of the classes, mean 1 over the videos; None if all count alike."""
+    if optim.class_weights == "none":
+        return None
+    counts = torch.bincount(torch.tensor(labels), minlength=len(classes)).double()
+    present = (counts > 0).sum()
+    return (len(labels) / (present * counts.clamp(min=1))).float()
