@@ -52,12 +52,15 @@ def main(arguments: list[str]) -> None:
 def convert(options: ConvertArguments) -> str:
     """Convert; returns the report."""
     from gta.models.conversion import find_key_map
+    from gta.models.foreign import refuse_foreign
     from gta.models.pretrained import load_file, save_weights
     from gta.models.registry import create_model
     from gta.models.restore import check_description
     from gta.models.weight_files import read_weights
 
     source = read_weights(options.source)
+    if source.card is None:
+        refuse_foreign(source.tensors, str(options.source))
     key_map = find_key_map(source.tensors)
     if source.card:
         arguments: dict[str, Any] = check_description(source.card, source.tensors, options.source)

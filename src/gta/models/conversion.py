@@ -111,7 +111,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     have keep their starting values. T x T matrices of another number of frames are interpolated.
 
     Raises:
-        CheckpointError: a weight of the backbone is left over, missing or has another shape.
+        CheckpointError: a weight of the backbone is left over, missing or has another shape, or one is no number.
     """
     own = model.state_dict()
     by_name = {canonical(key): key for key in own}
@@ -134,20 +134,39 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
         values[target] = fitted
         resized += [change] if change else []
     missing = [key for key in own if key not in values and not _COUNTERS.search(key)]
-    _refuse_partial(source, unexpected, missing)
+    _refuse_partial(source, values, unexpected, missing)
+    _refuse_broken(source, values)
     model.load_state_dict(values, strict=False)
     return LoadReport(source, tuple(values), tuple(missing), tuple(unexpected), tuple(resized))
 
 
-def _refuse_partial(source: str, unexpected: list[str], missing: list[str]) -> None:
-    """A backbone is loaded whole or not at all."""
+def _refuse_partial(source: str, used: Iterable[str], unexpected: list[str], missing: list[str]) -> None:
+    """The backbone, each attention block and the head are loaded whole or, the last two, not at all."""
     left = [key for key in unexpected if not key.startswith("head.") and not _COUNTERS.search(key)]
     if left:
         hint = "; name a model with such attention blocks in the same places" if ".attention." in left[0] else ""
         raise CheckpointError(f"{source}: {len(left)} weights fit nowhere in the model, the first is {left[0]}{hint}")
-    gaps = [key for key in missing if key.startswith("backbone.") and ".attention." not in key]
+    begun = {_unit(key) for key in used}
+    gaps = [key for key in missing if _unit(key) in begun or not _unit(key)]
     if gaps:
         raise CheckpointError(f"{source}: {len(gaps)} weights of the backbone are missing, the first is {gaps[0]}")
+
+
+def _unit(key: str) -> str:
+    """What a weight may be missing with: its whole attention block, or the whole head; "" for the backbone proper."""
+    before, inside, _ = key.partition(".attention.")
+    if inside:
+        return before + inside
+    return "head." if key.startswith("head.") else ""
+
+
+def _refuse_broken(source: str, values: Mapping[str, Tensor]) -> None:
+    """Numbers that no training leaves behind: NaN, infinity, negative variances."""
+    for key, value in values.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{source}: its weight {key} holds NaN or infinite numbers")
+        if key.endswith(".running_var") and bool((value < 0).any()):
+            raise CheckpointError(f"{source}: its variance {key} is negative")
 
 
 def _fit(key: str, tensor: Tensor, like: Tensor) -> tuple[Tensor | None, str]:

@@ -11,9 +11,11 @@ from gta.model_card import FORMAT
 from gta.models.catalog import BackboneSpec
 from gta.models.classifier import VideoClassifier
 from gta.models.conversion import LoadReport, backbone_kind, find_differences, find_key_map, load_weights, rename
+from gta.models.foreign import refuse_foreign
 from gta.models.weight_files import WeightFile, read_weights
 
 _SUFFIXES = (".safetensors", ".pth", ".pyth", ".pt", ".ckpt", ".pkl", ".bin")
+_OWN = ("backbone.network.", "backbone.pathway.", "backbone.slow.")  # keys of our models, stored without a card
 
 
 def is_file_name(pretrained: str) -> bool:
@@ -47,9 +49,10 @@ def load_pretrained(model: VideoClassifier, pretrained: str | None) -> LoadRepor
 
 def load_file(model: VideoClassifier, source: WeightFile) -> LoadReport:
     """Load weights that were read from a file, whatever layout they have."""
-    if source.card or any(key.startswith("backbone.") for key in source.tensors):
+    if source.card or any(key.startswith(_OWN) for key in source.tensors):
         kind = " (averaged weights, which were the ones validated)" if source.averaged else ""
         return load_weights(model, source.tensors, source=f"{source.path}{kind}")
+    refuse_foreign(source.tensors, str(source.path))
     key_map = find_key_map(source.tensors, backbone_kind(model.backbone))
     if key_map is None:
         other = find_key_map(source.tensors)

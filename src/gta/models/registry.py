@@ -97,6 +97,8 @@ def create_model(
     frames = spec.num_frames if num_frames is None else num_frames
     if frames < 1:
         raise ValueError(f"num_frames is {frames}: at least one frame is needed")
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}: at least one class is needed")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout is {dropout}: it must lie in [0, 1)")
     if at and block is None:

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from gta.checkpoint import (
     METADATA_KEY,
     Checkpoint,
     check_sums,
+    checked_tensors,
     checkpoint_from,
     checkpoint_from_safetensors,
     read_safetensors,
@@ -25,6 +27,7 @@ from gta.model_card import ModelCard
 from gta.stored import StoredError
 
 _WRAPPERS = ("model_state", "state_dict", "model", "blobs")  # under which code bases keep their weights
+_PREFIXES = ("module.", "model.", "_orig_mod.")  # of wrappers, before every key
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,26 @@ def read_weights(path: str | Path) -> WeightFile:
             break
     try:
         tensors = {str(name): _tensor(value) for name, value in weights.items() if _is_array(value)}
-    except TypeError as error:
+        tensors = strip_wrappers(checked_tensors(tensors, "the file"))
+    except (TypeError, StoredError) as error:
         raise CheckpointError(f"{path}: {error}") from None
     if not tensors:
         raise CheckpointError(f"{path}: no weights were found in it")
     return WeightFile(path, tensors, config=config if isinstance(config, str) else "")
+
+
+def strip_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the prefix that a wrapper (data-parallel training, compilation, a module around) gave to all.
+
+    PySlowFast's PTVSlowFast, for instance, is pytorchvideo's network under `model.`.
+    """
+    stripped = dict(tensors)
+    while stripped:
+        prefix = next((word for word in _PREFIXES if all(key.startswith(word) for key in stripped)), None)
+        if prefix is None:
+            break
+        stripped = {key.removeprefix(prefix): value for key, value in stripped.items()}
+    return stripped
 
 
 def _own(checkpoint: Checkpoint) -> WeightFile:
@@ -87,6 +105,10 @@ def _check_sums(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return
     try:
+        with zipfile.ZipFile(path) as archive:
+            script = any(name.endswith("/constants.pkl") for name in archive.namelist())
+        if script:
+            raise StoredError("it is a TorchScript archive, a program: save the state_dict() of its module instead")
         check_sums(path)
     except (StoredError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -96,7 +118,7 @@ def _read_safetensors(path: Path) -> WeightFile:
     tensors, metadata = read_safetensors(path)
     if METADATA_KEY in metadata:
         return _own(checkpoint_from_safetensors(path, tensors, metadata))
-    return WeightFile(path, tensors)
+    return WeightFile(path, strip_wrappers(tensors))
 
 
 def _read_torch(path: Path) -> Any:
@@ -107,14 +129,22 @@ def _read_torch(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path}: it holds more than weights in plain containers, or is damaged ({reason})"
-        ) from None
     except Exception as error:  # torch.load raises whatever its parsers meet in a foreign or damaged file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: it is no readable file of weights ({reason})") from None
+        raise CheckpointError(f"{path}: {_why_refused(error)}") from None
+
+
+# How torch.load names what it refuses. Its messages as a whole advise to load the file unsafely: users never see them.
+_REFUSED = re.compile(r"GLOBAL ([\w.]+)|(?:function|class|[Uu]nsupported type|global:?) (?:<class ')?([\w]+\.[\w.]+)")
+
+
+def _why_refused(error: Exception) -> str:
+    """One line of our own on why PyTorch could not read a file."""
+    if match := _REFUSED.search(str(error)):
+        name = match[1] or match[2]
+        return f"it is refused, since it refers to {name}; only weights in plain containers are read (a state_dict())"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than weights in plain containers, or is damaged"
+    return f"it is no readable file of weights ({type(error).__name__})"
 
 
 # What a pickle of arrays in plain containers refers to, under NumPy's old and new module names.
