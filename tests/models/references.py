@@ -102,7 +102,12 @@ def spatial(x, w, prefix="", *, pool="after", scaled=True, training=False):
     return finish(x, inner, w, prefix, training)
 
 
-def non_local(x, w, prefix="", *, pool="after", scaled=True, training=False):
+def dot_product(query, keys, values):
+    """Wang et al. 2018: similarities divided by their number, without softmax."""
+    return sum((query * key).sum() / len(keys) * v for key, v in zip(keys, values, strict=True))
+
+
+def non_local(x, w, prefix="", *, pool="after", scaled=True, softmaxed=True, training=False):
     """NL: all frames together (Eqs. 1-4)."""
     batch, _, frames, height, width = x.shape
     (wq, bq), _, _ = split_qkv(w, prefix)
@@ -115,7 +120,9 @@ def non_local(x, w, prefix="", *, pool="after", scaled=True, training=False):
         for t in range(frames):
             for i in range(height):
                 for j in range(width):
-                    inner[(b, t, i, j)] = attend(linear(x[b, :, t, i, j], wq, bq), keys, values, scaled)
+                    query = linear(x[b, :, t, i, j], wq, bq)
+                    some = attend(query, keys, values, scaled) if softmaxed else dot_product(query, keys, values)
+                    inner[(b, t, i, j)] = some
     return finish(x, inner, w, prefix, training)
 
 

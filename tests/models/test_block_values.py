@@ -5,7 +5,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from models_support import randomise
-from references import reference, weights_of
+from references import non_local, reference, weights_of
 
 from gta.blocks import create_block
 
@@ -69,6 +69,25 @@ def test_block_equals_its_equations(name, shape, seed, pool, scaled, groups, hea
     assert_close(got, want, 1e-5)
     with torch.no_grad():
         assert_close([single(x.float())], want[:1], 1e-5)
+
+
+@pytest.mark.parametrize("pool", ["after", "before", "none"])
+@settings(max_examples=5, deadline=None)
+@given(shape=SHAPES, seed=st.integers(0, 10_000), scaled=st.booleans())
+def test_non_local_block_without_softmax_equals_its_equations(pool, shape, seed, scaled):
+    torch.manual_seed(seed)
+    options = {"channels": shape[1], "pool": pool, "scaled": scaled, "instantiation": "dot_product"}
+    block = randomise(create_block("nl", **options).double().eval())
+    x, direction = torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
+    weights = weights_of(block)
+    want = values_and_gradients(lambda v: non_local(v, weights, pool=pool, softmaxed=False), x, weights, direction)
+    assert_close(values_and_gradients(block, x, weights, direction), want, 1e-10)
+    with torch.no_grad():
+        assert_close([block(x)], want[:1], 1e-10)
+        query, _, value = block.project(x)  # its weights are those that it adds the values up with
+        inner = (block.attention(x) @ value.flatten(1, 2)).view(query.shape)
+        assert_close([block._finish(inner, x)], want[:1], 1e-10)
+    assert_close(values_and_gradients(block.float(), x.float(), weights_of(block), direction.float()), want, 1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

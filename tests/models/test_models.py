@@ -52,6 +52,60 @@ def test_contract_of_every_model(name):
     assert (cast.float() - want).norm() < 0.1 * want.norm()
 
 
+OPTIONS = [
+    ("tiny_c2d_nl", {"instantiation": "dot_product"}),
+    ("tiny_c2d", {"stride_1x1": True, "temporal_pool": True}),
+    ("tiny_slowfast_nl", {"alpha": 2, "beta_inverse": 2, "fusion_kernel": 3, "instantiation": "dot_product"}),
+    ("tiny_tsm", {"shift_div": 4}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_options_of_the_network_change_it_and_are_kept(name, options):
+    torch.manual_seed(0)
+    model = randomise(make(name, **options)).eval()
+    assert {key: model.arguments[key] for key in options} == options
+    assert json.loads(json.dumps(model.arguments)) == model.arguments
+    again = gta.create_model(**model.arguments).eval()
+    again.load_state_dict(model.state_dict())
+    clip = clip_of()
+    with torch.no_grad():
+        want = model(clip)
+        assert torch.equal(again(clip), want)
+        for key in options:  # every one of them matters, also where the weights fit without it
+            other = make(name, **{k: v for k, v in options.items() if k != key}).eval()
+            if {k: v.shape for k, v in other.state_dict().items()} == {
+                k: v.shape for k, v in model.state_dict().items()
+            }:
+                other.load_state_dict(model.state_dict())
+                assert not torch.allclose(other(clip), want, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("tiny_slowfast", {"alpha": 0}, "alpha is 0"),
+        ("tiny_slowfast", {"alpha": 3}, "multiple of alpha, 3"),
+        ("tiny_slowfast", {"beta_inverse": 3}, "beta_inverse is 3"),
+        ("tiny_slowfast", {"fusion_kernel": 4}, "fusion_kernel is 4"),
+        ("tiny_tsm", {"shift_div": 1}, "one channel in 1"),
+        ("tiny", {"shift_div": 4}, "shift_div does not apply"),
+        ("tiny_c2d", {"alpha": 4}, "alpha does not apply"),
+        ("tiny_gta", {"instantiation": "dot_product"}, "option of the block 'nl'"),
+        ("tiny", {"instantiation": "dot_product"}, "has no non-local blocks"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(name, **options)
+
+
+def test_insert_attention_passes_the_instantiation_on():
+    backbone = gta.create_model("tiny").backbone
+    gta.insert_attention(backbone, block="nl", at={"res3": 1}, instantiation="dot_product")
+    assert [m.attention.instantiation for m in backbone.modules() if isinstance(m, AttendedBlock)] == ["dot_product"]
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_shuffled_frames_leave_the_logits_of_models_without_order_unchanged(name):
     torch.manual_seed(1)

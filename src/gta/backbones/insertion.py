@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from gta.backbones.stages import child_names, every_other, find_stages
-from gta.blocks.attention import Pool
+from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.factory import create_block
 from gta.blocks.gta import Regions
 from gta.blocks.projection import Norm
@@ -62,6 +62,7 @@ def insert_attention(
     zero_init: bool = True,
     regions: Regions = "predicted",
     region_size: tuple[int, int] | None = None,
+    instantiation: Instantiation = "softmax",
 ) -> nn.Module:
     """Insert attention blocks into `network`, in place. Channel counts are found from its modules.
 
@@ -73,8 +74,8 @@ def insert_attention(
             blocks ("every other block", from `first`) or to explicit indices; or a sequence of dotted names of modules.
         num_frames: T of the features at these places.
         first: index of the first block that a number counts from.
-        num_groups, num_heads, num_regions, inner_channels, pool, scaled, norm, zero_init, regions, region_size: as of
-            `create_block`.
+        num_groups, num_heads, num_regions, inner_channels, pool, scaled, norm, zero_init, regions, region_size,
+            instantiation: as of `create_block`.
 
     Returns:
         `network`, for chaining.
@@ -102,6 +103,7 @@ def insert_attention(
             zero_init=zero_init,
             regions=regions,
             region_size=region_size,
+            instantiation=instantiation,
         )
         for name, host in hosts.items()
     }

@@ -12,7 +12,7 @@ from gta.blocks.initialise import initialise_weights
 
 
 class Bottleneck3d(nn.Module):
-    """Residual block `t x 1 x 1`, `1 x 3 x 3`, `1 x 1 x 1`; the spatial stride is in the middle convolution.
+    """Residual block `t x 1 x 1`, `1 x 3 x 3`, `1 x 1 x 1`; the spatial stride is in the middle convolution by default.
 
     Args:
         in_channels: width of the input.
@@ -20,17 +20,32 @@ class Bottleneck3d(nn.Module):
         out_channels: width of the output.
         temporal_kernel: t, odd.
         stride: spatial stride.
+        stride_1x1: let the first convolution have the stride, as the original ResNet does.
     """
 
     def __init__(
-        self, in_channels: int, inner_channels: int, out_channels: int, *, temporal_kernel: int, stride: int
+        self,
+        in_channels: int,
+        inner_channels: int,
+        out_channels: int,
+        *,
+        temporal_kernel: int,
+        stride: int,
+        stride_1x1: bool = False,
     ) -> None:
         super().__init__()
-        before, after = (temporal_kernel, 1, 1), (1, 3, 3)
-        self.conv_a = nn.Conv3d(in_channels, inner_channels, before, padding=(temporal_kernel // 2, 0, 0), bias=False)
+        first, middle = (stride, 1) if stride_1x1 else (1, stride)
+        self.conv_a = nn.Conv3d(
+            in_channels,
+            inner_channels,
+            (temporal_kernel, 1, 1),
+            stride=(1, first, first),
+            padding=(temporal_kernel // 2, 0, 0),
+            bias=False,
+        )
         self.norm_a = nn.BatchNorm3d(inner_channels)
         self.conv_b = nn.Conv3d(
-            inner_channels, inner_channels, after, stride=(1, stride, stride), padding=(0, 1, 1), bias=False
+            inner_channels, inner_channels, (1, 3, 3), stride=(1, middle, middle), padding=(0, 1, 1), bias=False
         )
         self.norm_b = nn.BatchNorm3d(inner_channels)
         self.conv_c = nn.Conv3d(inner_channels, out_channels, 1, bias=False)
@@ -82,6 +97,7 @@ class Pathway(nn.Module):
         kernels: temporal kernel of the blocks of each stage.
         temporal_blocks: how many first blocks of each stage have that kernel (the others 1); None: all.
         extra: channels that a lateral connection adds to the input of each stage.
+        stride_1x1: as of `Bottleneck3d`.
     """
 
     def __init__(
@@ -93,6 +109,7 @@ class Pathway(nn.Module):
         kernels: Sequence[int],
         temporal_blocks: Sequence[int] | None = None,
         extra: Sequence[int] = (0, 0, 0, 0),
+        stride_1x1: bool = False,
     ) -> None:
         super().__init__()
         self.stem = Stem3d(width, temporal_kernel=stem_kernel)
@@ -109,6 +126,7 @@ class Pathway(nn.Module):
                     out,
                     temporal_kernel=kernels[index] if block < temporal else 1,
                     stride=2 if block == 0 and index > 0 else 1,
+                    stride_1x1=stride_1x1,
                 )
                 for block in range(depth)
             ]
@@ -132,17 +150,24 @@ class C2DBackbone(nn.Module):
         depths: residual blocks of each stage.
         width: channels of the stem.
         temporal_pool: halve the number of frames after res2 by max-pooling, as public C2D weights were trained.
+        stride_1x1: as of `Bottleneck3d`.
     """
 
     minimum_size = 32  # pixels
 
     def __init__(
-        self, num_frames: int, *, depths: Sequence[int] = (3, 4, 6, 3), width: int = 64, temporal_pool: bool = False
+        self,
+        num_frames: int,
+        *,
+        depths: Sequence[int] = (3, 4, 6, 3),
+        width: int = 64,
+        temporal_pool: bool = False,
+        stride_1x1: bool = False,
     ) -> None:
         super().__init__()
         self.temporal_pool = temporal_pool
         self.resize(num_frames)
-        self.pathway = Pathway(depths, width=width, stem_kernel=1, kernels=(1, 1, 1, 1))
+        self.pathway = Pathway(depths, width=width, stem_kernel=1, kernels=(1, 1, 1, 1), stride_1x1=stride_1x1)
         self.num_features = self.pathway.num_features
         initialise_weights(self)
 

@@ -44,7 +44,7 @@ class SlowFastBackbone(nn.Module):
         temporal_blocks: in res4, how many first blocks of either pathway have a temporal kernel; None: all.
 
     Raises:
-        ValueError: `num_frames` is no multiple of alpha.
+        ValueError: `num_frames` is no multiple of alpha, or a ratio or the kernel is impossible.
     """
 
     minimum_size = 32  # pixels
@@ -61,6 +61,12 @@ class SlowFastBackbone(nn.Module):
         temporal_blocks: int | None = None,
     ) -> None:
         super().__init__()
+        if alpha < 1:
+            raise ValueError(f"alpha is {alpha}: it must be at least 1")
+        if not 1 <= beta_inverse <= width or width % beta_inverse:
+            raise ValueError(f"beta_inverse is {beta_inverse}: it must divide the slow stem's {width} channels")
+        if fusion_kernel < 1 or fusion_kernel % 2 == 0:
+            raise ValueError(f"fusion_kernel is {fusion_kernel}: it must be an odd number of frames")
         self.alpha = alpha
         self.register_buffer("slow_frames", self._slow_frames(num_frames), persistent=False)
         narrow = width // beta_inverse

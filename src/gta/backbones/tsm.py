@@ -40,6 +40,8 @@ def insert_shift(network: nn.Module, num_frames: int, *, fraction: int = 8) -> n
     Raises:
         ValueError: a block has no `conv1`.
     """
+    if fraction < 2:
+        raise ValueError(f"one channel in {fraction} cannot be shifted each way: it must be at least 2")
     stages = find_stages(network)
     step = 2 if len(stages.get("res4", ())) >= 23 else 1
     for names in stages.values():

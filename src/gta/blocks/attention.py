@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.projection import Norm, OutputProjection, add_product, frames_at_a_time, is_plain
-from gta.ops.attention import attention_weights, pool_positions, softmax_attention
+from gta.ops.attention import attention_weights, dot_product_attention, pool_positions, softmax_attention
 from gta.ops.encoding import sinusoidal_encoding
 from gta.ops.layout import from_tokens, to_tokens
 
 Pool = Literal["after", "before", "none"]
+Instantiation = Literal["softmax", "dot_product"]
 
 
 def check_channels(features: Tensor, channels: int) -> None:
@@ -88,6 +89,8 @@ class NonLocal(_PooledAttention):
         scaled: divide the similarities by sqrt(D).
         norm: norm of the residual branch.
         zero_init: let the block start as the identity.
+        instantiation: `softmax` over the similarities, or `dot_product`, which divides them by the number of keys
+            instead (Wang et al. 2018, Sec. 3.2; PySlowFast's own choice); `scaled` is then without effect.
     """
 
     def __init__(
@@ -99,22 +102,29 @@ class NonLocal(_PooledAttention):
         scaled: bool = True,
         norm: Norm = "batch",
         zero_init: bool = True,
+        instantiation: Instantiation = "softmax",
     ) -> None:
         super().__init__(
             channels, inner_channels or channels // 2, pool=pool, scaled=scaled, norm=norm, zero_init=zero_init
         )
+        if instantiation not in ("softmax", "dot_product"):
+            raise ValueError(f"instantiation is {instantiation!r}: it must be 'softmax' or 'dot_product'")
+        self.instantiation = instantiation
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position of every frame look at all (pooled) positions of all frames."""
         check_channels(features, self.channels)
         query, key, value = self.project(features)
-        inner = softmax_attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2), scaled=self.scaled)
+        flat = query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2)
+        softmax = self.instantiation == "softmax"
+        inner = softmax_attention(*flat, scaled=self.scaled) if softmax else dot_product_attention(*flat)
         return self._finish(inner.view(query.shape), features)
 
     def attention(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B L M"]:
         """The attention weights, `L = T*S` queries by `M = T*P` keys; for pictures."""
         query, key, _ = self.project(features)
-        return attention_weights(query.flatten(1, 2), key.flatten(1, 2), scaled=self.scaled)
+        softmax = self.instantiation == "softmax"
+        return attention_weights(query.flatten(1, 2), key.flatten(1, 2), scaled=self.scaled, softmax=softmax)
 
 
 class SpatialAttention(_PooledAttention):

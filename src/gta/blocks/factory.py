@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gta.blocks.attention import NonLocal, Pool, SpatialAttention, TemporalAttention
+from gta.blocks.attention import Instantiation, NonLocal, Pool, SpatialAttention, TemporalAttention
 from gta.blocks.gta import GlobalTemporalAttention, Regions
 from gta.blocks.projection import Norm, is_watched
 
@@ -68,6 +68,7 @@ def create_block(
     zero_init: bool = True,
     regions: Regions = "predicted",
     region_size: tuple[int, int] | None = None,
+    instantiation: Instantiation = "softmax",
 ) -> nn.Module:
     """Build an attention block `(B, C, T, H, W) -> (B, C, T, H, W)`.
 
@@ -86,19 +87,22 @@ def create_block(
         zero_init: let that norm's gamma start at 0, so that the fresh block is the identity.
         regions: `predicted` from the input or a learned `constant`.
         region_size: (H, W) of the features, for constant regions.
+        instantiation: what NL makes of its similarities: `softmax`, or `dot_product` (divided by the number of keys).
 
     Raises:
-        ValueError: the name is unknown, or the channels do not divide into the groups.
+        ValueError: the name is unknown, the channels do not divide into the groups, or an option is another block's.
     """
     unknown = [word for word in name.split("+") if word not in COMPOSITIONS]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not a block: choose from {', '.join(COMPOSITIONS)}, joined with '+'")
     names = [part for word in name.split("+") for part in COMPOSITIONS[word]]
+    if instantiation != "softmax" and "nl" not in names:
+        raise ValueError(f"instantiation is {instantiation!r}, an option of the block 'nl': {name!r} has none of these")
     common = {"inner_channels": inner_channels, "norm": norm, "zero_init": zero_init}
     parts: dict[str, nn.Module] = {}
     for part in names:
         if part == "nl":
-            block = NonLocal(channels, pool=pool, scaled=scaled, **common)
+            block = NonLocal(channels, pool=pool, scaled=scaled, instantiation=instantiation, **common)
         elif part == "sa":
             block = SpatialAttention(channels, pool=pool, scaled=scaled, **common)
         elif part in ("ta", "tape"):

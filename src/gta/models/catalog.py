@@ -29,7 +29,7 @@ _TINY_DEPTHS = (1, 1, 1, 1)
 
 @dataclass(frozen=True)
 class BackboneOptions:
-    """What a user may change about a 3D backbone, so that weights trained elsewhere fit; None: the name's own."""
+    """What a user may change about a backbone, so that weights trained elsewhere fit; None: the name's own."""
 
     temporal_pool: bool | None = None
     """C2D: halve the number of frames after res2."""
@@ -37,6 +37,14 @@ class BackboneOptions:
     """SlowFast: temporal kernel of the lateral connections."""
     temporal_blocks: int | None = None
     """SlowFast: how many first blocks of res4 have a temporal kernel."""
+    alpha: int | None = None
+    """SlowFast: frame-rate ratio of the pathways."""
+    beta_inverse: int | None = None
+    """SlowFast: channel ratio of the pathways."""
+    stride_1x1: bool | None = None
+    """C2D: residual blocks have their spatial stride in the first convolution."""
+    shift_div: int | None = None
+    """TSM: one channel in so many is shifted each way."""
 
     def given(self) -> dict[str, bool | int]:
         """The options that are set."""
@@ -67,7 +75,7 @@ def _framewise(name: str, *, shift: bool = False) -> Callable[[int, BackboneOpti
     def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
         network = tiny_network() if name == "tiny" else timm_network(name, weights=weights)
         if shift:
-            insert_shift(network, num_frames)
+            insert_shift(network, num_frames, fraction=options.shift_div or _SHIFT["shift_div"])
         return FramewiseBackbone(network, num_frames)
 
     return build
@@ -75,22 +83,25 @@ def _framewise(name: str, *, shift: bool = False) -> Callable[[int, BackboneOpti
 
 def _c2d(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
     def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
-        return C2DBackbone(num_frames, depths=depths, width=width, temporal_pool=bool(options.temporal_pool))
+        return C2DBackbone(
+            num_frames,
+            depths=depths,
+            width=width,
+            temporal_pool=bool(options.temporal_pool),
+            stride_1x1=bool(options.stride_1x1),
+        )
 
     return build
 
 
-def _slowfast(
-    depths: tuple[int, ...], width: int, beta_inverse: int
-) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+def _slowfast(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
     def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
         return SlowFastBackbone(
             num_frames,
             depths=depths,
             width=width,
-            beta_inverse=beta_inverse,
-            fusion_kernel=options.fusion_kernel or 7,
             temporal_blocks=options.temporal_blocks,
+            **{name: value for name, value in options.given().items() if name in _RATIOS},
         )
 
     return build
@@ -101,38 +112,41 @@ def framewise_spec(name: str) -> BackboneSpec:
     return BackboneSpec(_framewise(name), timm_name=name)
 
 
-_SLOWFAST_50 = {"fusion_kernel": 7, "temporal_blocks": 6}
+_SHIFT = {"shift_div": 8}
+_C2D = {"temporal_pool": False, "stride_1x1": False}
+_RATIOS = ("alpha", "beta_inverse", "fusion_kernel")
+_SLOWFAST_50 = {"fusion_kernel": 7, "temporal_blocks": 6, "alpha": 4, "beta_inverse": 8}
+_SLOWFAST_50_4X16 = {**_SLOWFAST_50, "fusion_kernel": 5, "alpha": 8}
 # The 106-GFLOPs variant that the paper builds on: temporal kernels in 6 of the 23 blocks, fusion kernel 5.
-_SLOWFAST_101 = {"fusion_kernel": 5, "temporal_blocks": 6}
+_SLOWFAST_101 = {**_SLOWFAST_50, "fusion_kernel": 5}
 
 BACKBONES: dict[str, BackboneSpec] = {
     "tiny": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES),
-    "tiny_tsm": BackboneSpec(_framewise("tiny", shift=True), at=_TINY_PLACES),
-    "tiny_c2d": BackboneSpec(
-        _c2d(_TINY_DEPTHS, 8), at=_TINY_PLACES, options={"temporal_pool": False}, first=1, pool="before"
-    ),
+    "tiny_tsm": BackboneSpec(_framewise("tiny", shift=True), at=_TINY_PLACES, options=_SHIFT),
+    "tiny_c2d": BackboneSpec(_c2d(_TINY_DEPTHS, 8), at=_TINY_PLACES, options=_C2D, first=1, pool="before"),
     "tiny_slowfast": BackboneSpec(
-        _slowfast(_TINY_DEPTHS, 8, 4),
+        _slowfast(_TINY_DEPTHS, 8),
         at=_TINY_PLACES,
-        options={"fusion_kernel": 7, "temporal_blocks": 1},
+        options={"fusion_kernel": 7, "temporal_blocks": 1, "alpha": 4, "beta_inverse": 4},
         num_frames=16,
         first=1,
         pool="before",
     ),
     "r2d50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, timm_name="resnet50"),
     "r2d101": BackboneSpec(_framewise("resnet101"), at=PAPER_PLACES, timm_name="resnet101"),
-    "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, timm_name="resnet50"),
-    "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, timm_name="resnet101"),
-    "c2d50": BackboneSpec(
-        _c2d(_DEPTHS[50], 64), at=PAPER_PLACES, options={"temporal_pool": False}, first=1, pool="before"
-    ),
+    "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet50"),
+    "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet101"),
+    "c2d50": BackboneSpec(_c2d(_DEPTHS[50], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
     "slowfast50_16x8": BackboneSpec(
-        _slowfast(_DEPTHS[50], 64, 8), at=PAPER_PLACES, options=_SLOWFAST_50, num_frames=64, first=1, pool="before"
+        _slowfast(_DEPTHS[50], 64), at=PAPER_PLACES, options=_SLOWFAST_50, num_frames=64, first=1, pool="before"
     ),
     "slowfast50_8x8": BackboneSpec(
-        _slowfast(_DEPTHS[50], 64, 8), at=PAPER_PLACES, options=_SLOWFAST_50, num_frames=32, first=1, pool="before"
+        _slowfast(_DEPTHS[50], 64), at=PAPER_PLACES, options=_SLOWFAST_50, num_frames=32, first=1, pool="before"
+    ),
+    "slowfast50_4x16": BackboneSpec(
+        _slowfast(_DEPTHS[50], 64), at=PAPER_PLACES, options=_SLOWFAST_50_4X16, num_frames=32, first=1, pool="before"
     ),
     "slowfast101_8x8": BackboneSpec(
-        _slowfast(_DEPTHS[101], 64, 8), at=PAPER_PLACES, options=_SLOWFAST_101, num_frames=32, first=1, pool="before"
+        _slowfast(_DEPTHS[101], 64), at=PAPER_PLACES, options=_SLOWFAST_101, num_frames=32, first=1, pool="before"
     ),
 }

@@ -10,7 +10,7 @@ from torch import nn
 
 from gta.backbones.insertion import insert_attention
 from gta.backbones.stages import find_stages
-from gta.blocks.attention import Pool
+from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.gta import Regions
 from gta.blocks.projection import Norm
 from gta.models.catalog import (
@@ -65,6 +65,11 @@ def create_model(
     temporal_pool: bool | None = None,
     fusion_kernel: int | None = None,
     temporal_blocks: int | None = None,
+    instantiation: Instantiation = "softmax",
+    alpha: int | None = None,
+    beta_inverse: int | None = None,
+    stride_1x1: bool | None = None,
+    shift_div: int | None = None,
 ) -> VideoClassifier:
     """Build a model by name.
 
@@ -77,13 +82,16 @@ def create_model(
             backbone. What was loaded, resized and left out is in the model's `loaded` attribute.
         dropout: probability of dropping a feature before the head, in [0, 1).
         at: attention blocks per stage, or their indices in it; the paper's places if not given.
-        num_groups, num_heads, num_regions, inner_channels, scaled, norm, zero_init, regions, region_size: as of
-            `gta.blocks.create_block`.
+        num_groups, num_heads, num_regions, inner_channels, scaled, norm, zero_init, regions, region_size,
+            instantiation: as of `gta.blocks.create_block`.
         pool: likewise; the backbone's own if not given (`after` in 2D, `before` in 3D models).
         temporal_pool: C2D only: halve the number of frames after res2, as public C2D weights were trained.
         fusion_kernel: SlowFast only: temporal kernel of the lateral connections.
         temporal_blocks: SlowFast only: how many first blocks of res4 have a temporal kernel (R101: 6; public
             pytorchvideo weights: 23).
+        alpha, beta_inverse: SlowFast only: frame-rate and channel ratio of the pathways (4 and 8; 4x16: alpha 8).
+        stride_1x1: C2D only: the spatial stride is in the first convolution of the residual blocks.
+        shift_div: TSM only: one channel in so many is shifted each way (8).
 
     Returns:
         The classifier in training mode; `.arguments` holds plain values that build the same architecture again.
@@ -103,7 +111,15 @@ def create_model(
         raise ValueError(f"dropout is {dropout}: it must lie in [0, 1)")
     if at and block is None:
         raise ValueError(f"'at' says where attention goes, but {name!r} has none: name a block, e.g. {name}_gta")
-    asked = BackboneOptions(temporal_pool=temporal_pool, fusion_kernel=fusion_kernel, temporal_blocks=temporal_blocks)
+    asked = BackboneOptions(
+        temporal_pool=temporal_pool,
+        fusion_kernel=fusion_kernel,
+        temporal_blocks=temporal_blocks,
+        alpha=alpha,
+        beta_inverse=beta_inverse,
+        stride_1x1=stride_1x1,
+        shift_div=shift_div,
+    )
     options = _options(backbone_name, spec, asked)
     backbone = spec.build(frames, options, image_weights(pretrained, backbone_name, spec))
     places = None
@@ -118,7 +134,10 @@ def create_model(
         "zero_init": zero_init,
         "regions": regions,
         "region_size": region_size and (int(region_size[0]), int(region_size[1])),
+        "instantiation": instantiation,
     }
+    if block is None and instantiation != "softmax":
+        raise ValueError(f"instantiation is {instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl")
     if block is not None:
         places = dict(at if at is not None else spec.at or _default_places(backbone))
         inner_frames = backbone.attention_frames(frames)  # type: ignore[operator]

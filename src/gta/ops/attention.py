@@ -32,6 +32,24 @@ def softmax_attention(
     return F.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
+def dot_product_attention(
+    query: Float[Tensor, "*batch L D"], key: Float[Tensor, "*batch M D"], value: Float[Tensor, "*batch M E"]
+) -> Float[Tensor, "*batch L E"]:
+    """Attend without softmax: `query key^T value / M` (Wang et al. 2018, Sec. 3.2, "dot product").
+
+    Computed as `query (key^T / M value)`, which is the same and takes time and memory linear in L and M.
+
+    Args:
+        query: what asks, any floating dtype.
+        key: what is compared with.
+        value: what is added up.
+
+    Returns:
+        The weighted sums, one for each query; the weights may be negative and do not add up to 1.
+    """
+    return query @ ((key / key.shape[-2]).transpose(-1, -2) @ value)
+
+
 def pool_positions(frames: Float[Tensor, "N S C"], height: int, width: int) -> Float[Tensor, "N P C"]:
     """Max-pool the positions of each frame 2x2 (an odd last row or column is left out, as in the public code).
 
@@ -60,8 +78,10 @@ def _largest_of_four(images: Float[Tensor, "N H W C"], rows: int, columns: int) 
 
 
 def attention_weights(
-    query: Float[Tensor, "*batch L D"], key: Float[Tensor, "*batch M D"], *, scaled: bool = True
+    query: Float[Tensor, "*batch L D"], key: Float[Tensor, "*batch M D"], *, scaled: bool = True, softmax: bool = True
 ) -> Float[Tensor, "*batch L M"]:
-    """The weights that `softmax_attention` averages with, written out; for looking at, it needs L x M memory."""
+    """The weights of `softmax_attention`, or of `dot_product_attention`, written out to look at: L x M memory."""
+    if not softmax:
+        return query @ key.transpose(-1, -2) / key.shape[-2]
     scale = query.shape[-1] ** -0.5 if scaled else 1.0
     return torch.softmax(query @ key.transpose(-1, -2) * scale, dim=-1)
