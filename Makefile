@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.gta-installed
 
-.PHONY: setup demo test check docs format bench constraints clean help
+.PHONY: setup demo test check docs format bench fuzz constraints clean help
 
 help:
 	@echo "make demo    set up, then train, evaluate and explain on the built-in synthetic data set (minutes on 2 cores)"
@@ -13,6 +13,7 @@ help:
 	@echo "make check   ruff, basedpyright and import-linter"
 	@echo "make docs    the documentation site, into docs/_build/html"
 	@echo "make bench   every benchmark, as ratios in one run"
+	@echo "make fuzz    4,000 damaged videos, 400 checkpoints and 200 indices through the readers"
 	@echo "make format  let ruff mend what it can"
 
 setup: $(STAMP)
@@ -48,6 +49,9 @@ bench: setup
 docs: setup
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+# Thousands of damaged files through every reader; some minutes. `make test` runs a short one.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --report docs/results/fuzz.md
 
 constraints:
 	@test -x $(BIN)/uv || $(MAKE) setup

@@ -195,6 +195,10 @@ def check_sums(path: Path) -> None:
             damaged = archive.testzip()
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error) as error:
             raise StoredError("damaged, its check sums cannot be read") from error
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # seeking to before the file begins; anything else is the disk's
+                raise
+            raise StoredError("damaged, its check sums cannot be read") from error
     if damaged is not None:
         raise StoredError("damaged, its check sums do not match")
 

@@ -226,7 +226,11 @@ def load_index(root: Path, source: Path | None = None) -> DataIndex | None:
         try:
             with np.load(place, allow_pickle=False) as archive:
                 columns = {name: archive[name] for name in archive.files}
-            if int(columns.pop("format")) != INDEX_FORMAT:
+            if (found := int(columns.pop("format"))) != INDEX_FORMAT:
+                warnings.warn(
+                    f"{place}: the index is of another version ({found}) and is not used; gta data check makes it anew",
+                    stacklevel=2,
+                )
                 continue
             return DataIndex(root if root.is_dir() else root.parent, columns)
         except FileNotFoundError:
