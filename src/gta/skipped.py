@@ -60,7 +60,7 @@ class SkippedVideos:
         if self._max_share is not None and len(self._reasons) > self._max_share * self._num_videos:
             raise DataError(
                 f"{len(self._reasons)} of {self._num_videos} videos could not be read, more than the allowed share of "
-                f"{self._max_share:g}; see {self.path}, run gta data check, or raise --data.max-skipped"
+                f"{self._max_share:g}; see {self.path}, run gta data check, or raise data.max_skipped"
             )
         return new
 

@@ -211,7 +211,7 @@ def test_another_configuration_cannot_be_resumed() -> None:
     check_same_config(stored, {"optim": {"lr": 0.1}, "run": {"folder": "b", "max_epochs": 9}})
     newer = config_to_json(TrainConfig(optim=OptimConfig(lr=0.1)))
     check_same_config(stored, newer)  # begun before the other options existed
-    with pytest.raises(OptionError, match=r"--data\.batch-size is 7.*started with 32"):
+    with pytest.raises(OptionError, match=r"data\.batch_size is 7.*started with 32"):
         check_same_config(stored, {**newer, "data": {**newer["data"], "batch_size": 7}})
-    with pytest.raises(OptionError, match=r"--optim\.lr is 0\.2.*started with 0\.1"):
+    with pytest.raises(OptionError, match=r"optim\.lr is 0\.2.*started with 0\.1"):
         check_same_config(stored, {"optim": {"lr": 0.2}, "run": stored["run"]})

@@ -164,8 +164,8 @@ def report(tallies: list[Tally], command: str) -> str:
         f"Videos: {len(SOURCES)} small files of as many container and codec pairs, one to three mutations each; read",
         "without and with an index and whole, and looked at as `gta data check` does. Pixels that vary: FFmpeg fills",
         "damage inside a frame that it does not report with leftovers of earlier frames; `gta data check` finds such",
-        "files. Checkpoints: loaded for prediction, as starting weights and for resuming. Findings: foreign exceptions,",
-        f"crashes, no answer within {MAX_SECONDS:g} s, more than {MAX_BYTES >> 30} GiB, errors of several lines.",
+        "files. Checkpoints: loaded for prediction, as starting weights and for resuming. Findings: foreign",
+        f"exceptions, crashes, no answer within {MAX_SECONDS:g} s, more than {MAX_BYTES >> 30} GiB, several lines.",
         "",
         "| kind | files | read | refused with one line | read, pixels vary | foreign exception | crash | hang "
         "| findings | slowest (s) | peak of the process (MiB) |",

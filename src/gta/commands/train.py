@@ -48,6 +48,8 @@ class TrainArguments:
     """The run."""
     resume: bool = False
     """Continue the run folder from its last checkpoint, in the middle of an epoch if need be."""
+    change: tuple[str, ...] = ()
+    """With --resume: fields of the optimiser that may differ from here on: `--change optim.lr --optim.lr 0.001`."""
     print: bool = False
     """Print the resolved configuration as JSON and stop."""
     yaml: bool = False
@@ -93,7 +95,7 @@ def _run(arguments: list[str]) -> None:
     if options.fast_dev_run:
         fast_dev_run(config)
         return
-    result = train(config, resume=options.resume)
+    result = train(config, resume=options.resume, change=options.change)
     if result is not None:
         _print_result(result)
 
@@ -125,5 +127,6 @@ def _print_result(result: "FitResult") -> None:
         if best["direction_accuracy"] is not None:
             line += f", direction {100 * best['direction_accuracy']:.2f} %"
         print(line)
-    print(f"written: {result.folder} ({result.steps} steps in {result.seconds:.0f} s)")
+    sessions = f"; {result.total_seconds:.0f} s with the epochs of earlier sessions" if result.resumed else ""
+    print(f"written: {result.folder} ({result.steps} steps in {result.seconds:.0f} s{sessions})")
     print(f"next: gta evaluate {result.best_checkpoint}")

@@ -167,7 +167,7 @@ def measure(scores: Scores, *, classes: tuple[str, ...], reversals: dict[str, st
     if len(bad):
         raise GtaError(
             f"the model's scores are not finite for {len(bad)} of {len(scores.labels)} videos: "
-            "its weights have diverged; train again with a smaller --optim.lr or --run.precision 32"
+            "its weights have diverged; train again with a smaller optim.lr or run.precision 32"
         )
     measures = summarise(scores.scores, scores.labels, classes, reversals or {})
     return EvaluationResult(

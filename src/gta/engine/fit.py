@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,14 +20,17 @@ from gta.engine.curves import open_curves
 from gta.engine.launch import create_fabric, launch
 from gta.engine.loop import Loop
 from gta.engine.memory import arrange_model
-from gta.engine.optim import scaled_learning_rate
+from gta.engine.optim import learning_rate_factor, scaled_learning_rate
 from gta.engine.progress import Display
 from gta.engine.run_folder import BEST, LAST, SKIPPED, RunFolder, check_run_folder
+from gta.engine.run_state import check_optimizer, check_run_state, check_weights
 from gta.engine.step import Objective, Plan, TrainStep
 from gta.engine.stopping import Stopper
 from gta.errors import CheckpointError, DataError, OptionError
 from gta.skipped import SkippedVideos
+from gta.stored import StoredError
 
+_UNEXPECTED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError)
 NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 
 
@@ -34,7 +38,8 @@ NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 class FitResult:
     """What a run left: its folder, checkpoints, one row per epoch (as in metrics.csv) and the best epoch's evaluation.
 
-    `best` is empty if there was no validation; `seconds` is this process's wall time, `skipped` the unreadable videos.
+    `best` is empty if there was no validation; `seconds` is this session's wall time, `total_seconds` with it that
+    of the epochs of earlier sessions, `skipped` the unreadable videos.
     """
 
     folder: Path
@@ -47,11 +52,13 @@ class FitResult:
     bad_steps: int
     stopped_early: bool
     seconds: float
+    total_seconds: float
+    resumed: bool
     skipped: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json, less what the description says."""
-        names = ("best_epoch", "best", "steps", "bad_steps", "stopped_early", "seconds")
+        names = ("best_epoch", "best", "steps", "bad_steps", "stopped_early", "seconds", "total_seconds")
         return {
             **{name: getattr(self, name) for name in names},
             "epochs": len(self.rows),
@@ -102,7 +109,7 @@ def fit(
     """
     started = time.monotonic()
     if len(train_loader) == 0:
-        raise DataError("no training batch: there are fewer training videos than --data.batch-size")
+        raise DataError("no training batch: there are fewer training videos than data.batch_size")
     fabric = fabric or create_fabric(run, optim)
     plan = _plan(train_loader, optim, run, fabric.world_size)
     if fabric.global_rank == 0:
@@ -135,9 +142,9 @@ def fit(
             curves=curves,
         )
         if stored:
-            loop.load(stored)
+            _restore(loop, stored, run)
         loop.run()
-    return _finish(run, folder, loop, description, seconds=time.monotonic() - started)
+    return _finish(run, folder, loop, description, seconds=time.monotonic() - started, resumed=stored is not None)
 
 
 def _plan(loader: DataLoader[Any], optim: OptimConfig, run: RunConfig, world_size: int) -> Plan:
@@ -182,9 +189,7 @@ def _read_last(run: RunConfig, description: dict[str, Any], plan: Plan) -> dict[
     try:
         stored = load_file(last)
     except CheckpointError as error:
-        best = run.folder / BEST
-        way = f"copy {best} over it to continue from the best epoch" if best.exists() else "start a new run folder"
-        raise CheckpointError(f"{last}: damaged, so the run cannot be resumed from it: {way}") from error
+        raise CheckpointError(f"{last}: damaged, so the run cannot be resumed from it: {_way_out(run)}") from error
     classes, present = list(stored["gta"]["classes"]), list(description["classes"])
     if classes != present:
         changed = sorted(set(classes) ^ set(present)) or present
@@ -192,6 +197,10 @@ def _read_last(run: RunConfig, description: dict[str, Any], plan: Plan) -> dict[
             f"{run.folder}: the run was started with other classes ({len(classes)} then, {len(present)} now; "
             f"{changed[0]!r} is one that differs): give it the same data, or start a new run folder"
         )
+    try:
+        check_run_state(stored, batches_per_epoch=sys.maxsize)
+    except StoredError as error:
+        raise CheckpointError(f"{last}: the run cannot be resumed from it: {error}: {_way_out(run)}") from error
     before = tuple(stored["training"].get(name) for name in ("global_batch", "steps_per_epoch"))
     if before != (plan.global_batch, plan.steps_per_epoch) and None not in before:
         raise OptionError(
@@ -201,8 +210,31 @@ def _read_last(run: RunConfig, description: dict[str, Any], plan: Plan) -> dict[
         )
     done = stored["run"]["epochs_done"]
     if run.max_epochs < done:
-        raise OptionError(f"--run.max-epochs is {run.max_epochs}: the run to resume has trained {done} epochs already")
+        raise OptionError(f"run.max_epochs is {run.max_epochs}: the run to resume has trained {done} epochs already")
     return stored
+
+
+def _restore(loop: Loop, stored: dict[str, Any], run: RunConfig) -> None:
+    """Load where the run was.
+
+    Raises:
+        CheckpointError: what the checkpoint says of it cannot be.
+    """
+    try:
+        check_run_state(stored, batches_per_epoch=len(loop.train_loader))
+        check_weights(stored["state_dict"], loop.step.model)
+        loop.load(stored)
+        check_optimizer(loop.step.optimizer)
+    except StoredError as error:
+        raise CheckpointError(f"{run.folder / LAST}: the run cannot be resumed from it: {error}") from error
+    except _UNEXPECTED as error:  # whatever PyTorch meets in a state that looks right and is not
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(f"{run.folder / LAST}: its run state is damaged ({reason}): {_way_out(run)}") from error
+
+
+def _way_out(run: RunConfig) -> str:
+    best = run.folder / BEST
+    return f"copy {best} over it to continue from the best epoch" if best.exists() else "start a new run folder"
 
 
 def _announce(display: Display, plan: Plan, optim: OptimConfig, stored: dict[str, Any] | None) -> None:
@@ -216,15 +248,32 @@ def _announce(display: Display, plan: Plan, optim: OptimConfig, stored: dict[str
     if optim.warmup_epochs >= plan.total_epochs:
         display.say(
             f"warning: the warm-up of {optim.warmup_epochs:g} epochs does not end within the run's "
-            f"{plan.total_epochs:g}: the learning rate stays below its peak (--optim.warmup-epochs)"
+            f"{plan.total_epochs:g}: the learning rate stays below its peak (optim.warmup_epochs)"
         )
     if stored:
+        _announce_stretch(display, plan, optim, stored)
         done, batches = stored["run"]["epochs_done"], stored["batches_done"]
         display.say(f"resuming after {done} epoch(s) and {batches} batch(es), step {stored['global_step']}")
 
 
+def _announce_stretch(display: Display, plan: Plan, optim: OptimConfig, stored: dict[str, Any]) -> None:
+    """Say that the rate jumps where a cosine is stretched over more epochs than the run was planned for."""
+    before = stored["training"].get("total_epochs")
+    if optim.schedule != "cosine" or before is None or before == plan.total_epochs:
+        return
+    rates = [
+        scaled_learning_rate(optim, plan.global_batch)
+        * learning_rate_factor(optim, steps_per_epoch=plan.steps_per_epoch, total_epochs=epochs)(stored["global_step"])
+        for epochs in (before, plan.total_epochs)
+    ]
+    display.say(
+        f"warning: the run was planned for {before:g} epochs and now has {plan.total_epochs:g}: its cosine is "
+        f"stretched, and the learning rate jumps from {rates[0]:.3g} to {rates[1]:.3g} (--change optim.lr lowers it)"
+    )
+
+
 def _finish(
-    run: RunConfig, folder: RunFolder | None, loop: Loop, description: dict[str, Any], *, seconds: float
+    run: RunConfig, folder: RunFolder | None, loop: Loop, description: dict[str, Any], *, seconds: float, resumed: bool
 ) -> FitResult:
     """Gather what the run left, and write results.json."""
     result = FitResult(
@@ -238,6 +287,8 @@ def _finish(
         bad_steps=loop.step.bad_steps,
         stopped_early=loop.state.stopped_early,
         seconds=seconds,
+        total_seconds=seconds + (folder.seconds_before if folder else 0.0),
+        resumed=resumed,
         skipped=SkippedVideos(run.folder / SKIPPED).reasons if folder else {},
     )
     if folder:

@@ -29,18 +29,18 @@ def create_fabric(run: RunConfig, optim: OptimConfig) -> Fabric:
     """
     on_gpu = run.accelerator != "cpu" and torch.cuda.is_available()
     if run.accelerator == "gpu" and not on_gpu:
-        raise OptionError("--run.accelerator is gpu: PyTorch finds no GPU here; use --run.accelerator cpu")
+        raise OptionError("run.accelerator is gpu: PyTorch finds no GPU here; use run.accelerator cpu")
     if run.precision == "fp16" and not on_gpu:
-        raise OptionError("--run.precision is fp16: it needs a GPU; use bf16 or 32")
+        raise OptionError("run.precision is fp16: it needs a GPU; use bf16 or 32")
     if optim.batch_norm == "sync" and not on_gpu:
-        raise OptionError("--optim.batch-norm is sync: synchronised BatchNorm needs GPUs; use train, partial or frozen")
+        raise OptionError("optim.batch_norm is sync: synchronised BatchNorm needs GPUs; use train, partial or frozen")
     available = torch.cuda.device_count() if on_gpu else 1
     devices = available if run.devices == "auto" else run.devices
     if TorchElasticEnvironment.detect() and run.devices == "auto":
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
     _check_launch(devices, run.num_nodes)
     if on_gpu and devices > available:
-        raise OptionError(f"--run.devices is {devices}: PyTorch finds {available} GPU(s) here")
+        raise OptionError(f"run.devices is {devices}: PyTorch finds {available} GPU(s) here")
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # its information lines name ranks and ports
     warnings.filterwarnings("ignore", message=".*srun.*command is available on your system but is not used.*")
     strategy = "auto"
@@ -91,6 +91,6 @@ def _check_launch(devices: int, num_nodes: int) -> None:
         return
     if started != devices * num_nodes:
         raise OptionError(
-            f"{launcher} has started {started} process(es), but --run.devices {devices} x --run.num-nodes {num_nodes} "
+            f"{launcher} has started {started} process(es), but run.devices {devices} x run.num_nodes {num_nodes} "
             f"means {devices * num_nodes}: give the numbers of the launch"
         )

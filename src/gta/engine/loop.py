@@ -111,6 +111,11 @@ class Loop:
             self._end_epoch(seconds=time.monotonic() - self._epoch_started)
             if not self._is_over():
                 self._save_or_stop(due=False)
+        if self.state.stopped_early:
+            self.display.say(
+                f"stopped early: {self.state.validations_without_gain} validations in a row were no better than that "
+                f"of epoch {self.state.best_epoch} (run.patience is {self.options.patience})"
+            )
 
     def _is_over(self) -> bool:
         return self.state.epochs_done >= self.options.max_epochs or self._steps_are_over() or self.state.stopped_early

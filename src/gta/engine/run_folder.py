@@ -8,8 +8,8 @@ events.out.*   TensorBoard curves, if it is installed
 """
 
 import csv
-import json
 import platform
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from gta.csv_files import table_text
 from gta.errors import OptionError, RunFolderError
 from gta.files import clear_failures, json_text, write_text
 from gta.model_card import library_versions
+from gta.stored import StoredError, mapping, parse_json
 
 BEST = "best.ckpt"
 LAST = "last.ckpt"
@@ -51,15 +52,15 @@ def check_run_folder(folder: Path, *, resume: bool) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise RunFolderError(f"{folder}: a file is in the way of the run folder: choose another --run.folder")
+        raise RunFolderError(f"{folder}: a file is in the way of the run folder: choose another run.folder")
     if all(entry.name.startswith(".") and ".part" in entry.name for entry in folder.iterdir()):
         return  # nothing but what a process left that was killed while it wrote its first file
     if not resume:
         raise RunFolderError(
-            f"{folder}: the run folder exists: continue it with --resume, or choose another --run.folder"
+            f"{folder}: the run folder exists: continue it with --resume, or choose another run.folder"
         )
     if not (folder / CONFIG).exists():
-        raise RunFolderError(f"{folder}: no {CONFIG} in it, so there is no run to resume: choose another --run.folder")
+        raise RunFolderError(f"{folder}: no {CONFIG} in it, so there is no run to resume: choose another run.folder")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -70,29 +71,48 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return dict(mapping(parse_json(path.read_text(encoding="utf-8")), "the configuration"))
     except FileNotFoundError as error:
         raise RunFolderError(f"{path}: missing: {folder} is not a run folder") from error
-    except ValueError as error:
-        raise RunFolderError(f"{path}: not valid JSON ({error})") from error
+    except UnicodeDecodeError as error:
+        raise RunFolderError(f"{path}: not valid JSON (not UTF-8 text)") from error
+    except StoredError as error:
+        raise RunFolderError(f"{path}: {error}") from error
 
 
-def check_same_config(stored: dict[str, Any], present: dict[str, Any]) -> None:
+def check_same_config(
+    stored: dict[str, Any], present: dict[str, Any], *, may_change: Collection[str] = ()
+) -> dict[str, tuple[Any, Any]]:
     """Refuse to resume a run under another configuration (fields that do not change the results may differ).
 
     An option that is newer than the stored configuration counts there with its default.
 
+    Args:
+        stored: the run's configuration as JSON values.
+        present: the one to continue with.
+        may_change: fields of the optimiser that may differ all the same, by dotted name (`optim.lr`).
+
+    Returns:
+        The fields of `may_change` that do differ: (before, now).
+
     Raises:
-        OptionError: the text names the first field that differs, and both values.
+        OptionError: the text names the first field that differs, and both values; or `may_change` names another field.
     """
+    for name in may_change:
+        if not name.startswith("optim."):
+            raise OptionError(f"--change {name}: only fields of the optimiser (optim.lr, ...) can change in a run")
     before, now = (_flat(config_to_json(config_from_json(TrainConfig, values))) for values in (stored, present))
+    changed: dict[str, tuple[Any, Any]] = {}
     for name in sorted(before.keys() | now.keys()):
-        if name not in _FREE_FIELDS and before.get(name) != now.get(name):
-            option = "--" + name.replace("_", "-")
+        if name in may_change and before.get(name) != now.get(name):
+            changed[name] = (before.get(name), now.get(name))
+        elif name not in _FREE_FIELDS and before.get(name) != now.get(name):
+            hint = f"give the same, allow it with --change {name}" if name.startswith("optim.") else "give the same"
             raise OptionError(
-                f"{option} is {now.get(name)}, but the run to resume was started with {before.get(name)}: "
-                "give the same, or start a new run folder"
+                f"{name} is {now.get(name)}, but the run to resume was started with {before.get(name)}: "
+                f"{hint}, or start a new run folder"
             )
+    return changed
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -140,6 +160,9 @@ class RunFolder:
         self._write("versions.json", json_text(versions))
         self.rows = [row for row in _read_rows(folder / "metrics.csv") if row["epoch"] <= last_epoch]
         self._timing = [row for row in _read_rows(folder / "timing.csv") if row["epoch"] <= last_epoch]
+        parts = [row.get(name) or 0.0 for row in self._timing for name in ("seconds", "validation_seconds")]
+        self.seconds_before = float(sum(parts))
+        """Time of the epochs that earlier sessions of this run have recorded."""
         if last_epoch == 0:
             for stale in folder.glob("events.out.tfevents.*"):
                 stale.unlink()
@@ -166,11 +189,24 @@ def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV of numbers (empty fields become None); none if there is no such file."""
+    """Rows of a CSV of numbers (empty fields become None); none if there is no such file.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file, strict=True))
+        if any(None in line or None in line.values() for line in lines):
+            raise ValueError("a row has more or fewer values than there are columns")
+        rows = [{name: _number(text) for name, text in line.items()} for line in lines]
+        if any(row["epoch"] is None for row in rows):
+            raise ValueError("a row without an epoch")
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunFolderError(f"{path}: damaged ({error}): delete it to resume without its rows") from error
+    return rows
 
 
 def _number(text: str) -> int | float | None:

@@ -235,8 +235,8 @@ class TrainStep:
         if self._bad_in_a_row >= self.max_bad_steps:
             raise DivergedError(
                 f"the loss or its gradient was not finite for {self._bad_in_a_row} steps in a row "
-                f"(step {self.num_steps}); the last good checkpoint is kept: start a new --run.folder with a "
-                "smaller --optim.lr, a longer --optim.warmup-epochs or --run.precision 32"
+                f"(step {self.num_steps}); the last good checkpoint is kept: start a new run.folder with a "
+                "smaller optim.lr, a longer optim.warmup_epochs or run.precision 32"
             )
 
     def _set_learning_rate(self) -> None:
@@ -281,6 +281,7 @@ class TrainStep:
                 "totals": [totals.loss, totals.correct, totals.count],
                 "global_batch": self.plan.global_batch,
                 "steps_per_epoch": self.plan.steps_per_epoch,
+                "total_epochs": self.plan.total_epochs,
                 "num_batches": self.num_batches,
                 "bad_steps": self.bad_steps,
                 "bad_in_a_row": self._bad_in_a_row,

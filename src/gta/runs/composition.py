@@ -1,6 +1,7 @@
 """The parts of a training run - loaders, network, class weights, description - from its configuration."""
 
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,13 @@ from gta.skipped import SkippedVideos
 
 
 def fit_videos(
-    config: TrainConfig, training: VideoList, validation: VideoList, *, resume: bool, live: bool | None
+    config: TrainConfig,
+    training: VideoList,
+    validation: VideoList,
+    *,
+    resume: bool,
+    live: bool | None,
+    change: Collection[str] = (),
 ) -> FitResult | None:
     """Build everything that `gta.runs.train.train` needs, and fit; returns and raises what it does."""
     # So that gta evaluate finds the data from every folder.
@@ -36,7 +43,9 @@ def fit_videos(
     if fabric.is_global_zero:
         check_run_folder(config.run.folder, resume=resume)
         if (config.run.folder / "config.json").exists():
-            check_same_config(read_config(config.run.folder), plain)
+            changed = check_same_config(read_config(config.run.folder), plain, may_change=change)
+            for name, (before, now) in changed.items():
+                print(f"changed from here on: {name} {before} -> {now}", file=sys.stderr)
     torch.manual_seed(config.run.seed)
     model = build_model(config.model, num_classes=len(training.classes))
     if model.loaded is not None and fabric.is_global_zero:  # which weights were used, resized, left out

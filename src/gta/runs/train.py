@@ -1,5 +1,6 @@
 """`train`: a training run from its configuration. Light to import: a wrong folder is told before PyTorch is loaded."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,19 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: TrainConfig, *, resume: bool = False, live: bool | None = None, max_val_videos: int | None = None
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    change: Collection[str] = (),
+    live: bool | None = None,
+    max_val_videos: int | None = None,
 ) -> "FitResult | None":
     """Train as `config` says: open the data, build the model, fit.
 
     Args:
         config: the whole configuration.
         resume: continue from the run folder's last checkpoint, if it has one.
+        change: fields of the optimiser in which a resumed run may differ from before, e.g. `["optim.lr"]`.
         live: draw a progress bar; whether stderr is a terminal if not given.
         max_val_videos: validate on this many videos only.
 
@@ -31,7 +38,7 @@ def train(
     """
     data = config.data
     if data.root is None:
-        raise OptionError("no data: give the data set's folder with --data.root")
+        raise OptionError("no data: give the data set's folder with data.root")
     from gta.data.listing import open_videos  # which loads NumPy: not for gta train --help
 
     training = open_videos(data.root, "train", layout=data.layout, fold=data.fold, index=data.index)
@@ -46,4 +53,4 @@ def train(
 
     from gta.runs.composition import fit_videos
 
-    return fit_videos(config, training, validation, resume=resume, live=live)
+    return fit_videos(config, training, validation, resume=resume, live=live, change=change)

@@ -1,0 +1,88 @@
+"""Checking where a run is to continue, as its last checkpoint has it, before anything is loaded from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from gta.checkpoint import MODEL_PREFIX
+from gta.stored import StoredError, entry, mapping, plain, real, whole
+
+_COUNTS = ("num_batches", "bad_steps", "bad_in_a_row", "average_updates", "global_batch", "steps_per_epoch")
+
+
+def check_run_state(content: Mapping[str, Any], *, batches_per_epoch: int) -> None:
+    """Hold the numbers of a checkpoint to their types and ranges.
+
+    Args:
+        content: the checkpoint.
+        batches_per_epoch: batches of one epoch in this process.
+
+    Raises:
+        StoredError: one of them is missing, of another type or out of range; the text says which.
+    """
+    run = mapping(entry(content, "run", "the checkpoint"), "run")
+    epochs = whole(entry(run, "epochs_done", "run"), "epochs_done")
+    for name in ("validation_owed", "stopped_early"):
+        if not isinstance(run.get(name, False), bool):
+            raise StoredError(f"{name} is {run[name]!r}, not true or false")
+    whole(run.get("best_epoch", 0), "best_epoch", 0, epochs)
+    whole(run.get("validations_without_gain", 0), "validations_without_gain", 0, epochs)
+    real(run.get("best_top1", -1.0), "best_top1", -1.0, 1.0)
+    mapping(plain(run.get("best_result", {}), "best_result"), "best_result")
+    whole(entry(content, "batches_done", "the checkpoint"), "batches_done", 0, batches_per_epoch)
+    whole(entry(content, "global_step", "the checkpoint"), "global_step")
+    training = mapping(entry(content, "training", "the checkpoint"), "training")
+    for name in _COUNTS:
+        whole(training.get(name, 0), name)
+    if "total_epochs" in training:
+        real(training["total_epochs"], "total_epochs", 0.0)
+    totals = entry(training, "totals", "training")
+    if not isinstance(totals, list | tuple) or len(totals) != 3:
+        raise StoredError("totals are not three numbers")
+    for number in totals:
+        real(number, "a number of totals", 0.0, float(2**53))
+    states = entry(content, "optimizer_states", "the checkpoint")
+    if not isinstance(states, list) or len(states) != 1:
+        raise StoredError("the state of the optimiser is missing")
+    mapping(states[0], "the state of the optimiser")
+
+
+def check_weights(state_dict: Mapping[str, Any], model: nn.Module) -> None:
+    """Hold a checkpoint's weights to the names and shapes of the model that is to continue.
+
+    Raises:
+        StoredError: they are another model's; the text names the first weight that differs.
+    """
+    weights = {
+        name.removeprefix(MODEL_PREFIX): value for name, value in state_dict.items() if name.startswith(MODEL_PREFIX)
+    }
+    expected = model.state_dict()
+    for name in (*expected, *weights):
+        found, like = weights.get(name), expected.get(name)
+        if like is None or not isinstance(found, torch.Tensor):
+            raise StoredError(f"it is of another model: {name} is in one of both only")
+        if found.shape != like.shape:
+            raise StoredError(
+                f"it is of another model: {name} has shape {tuple(found.shape)}, the model's has {tuple(like.shape)}"
+            )
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Hold what an optimiser remembers of each parameter to the parameter's shape; PyTorch does not look.
+
+    Raises:
+        StoredError: a shape differs, or a number is not finite.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                continue
+            if value.numel() != 1 and value.shape != parameter.shape:
+                raise StoredError(
+                    f"the optimiser's {name} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}"
+                )
+            if not bool(torch.isfinite(value).all()):
+                raise StoredError(f"the optimiser's {name} holds NaN or infinite numbers")
