@@ -6,7 +6,7 @@ Weights that were never asked for are made up on the spot, so running a network 
 import torch
 import torch.nn.functional as F
 
-DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+DEPTHS = {10: (1, 1, 1, 1), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 class Weights(dict):
@@ -27,6 +27,12 @@ class Weights(dict):
             self[key] = torch.rand(width, generator=self.generator) * (high - low) + low
         return self[key]
 
+    def double(self):
+        """The same weights in float64."""
+        other = Weights()
+        other.update({key: tensor.double() for key, tensor in self.items()})
+        return other
+
 
 def norm(w, x, names, width):
     """Batch norm in evaluation; `names` are those of weight, bias, mean and variance."""
@@ -39,8 +45,8 @@ def torch_norm_names(prefix):
     return [f"{prefix}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
 
 
-def attention(w, x, names, *, scaled, pool_first):
-    """Embedded-Gaussian non-local block on (B, C, T, H, W); `names` maps theta, phi, g, out to (weight, bias)."""
+def attention(w, x, names, *, scaled, pool_first, pool=True, softmax=True):
+    """Non-local block on (B, C, T, H, W), softmax or dot product; `names` maps theta, phi, g, out to (weight, bias)."""
     channels = x.shape[1]
     inner = channels // 2
 
@@ -48,17 +54,17 @@ def attention(w, x, names, *, scaled, pool_first):
         weight, bias = names[part]
         return F.conv3d(v, w.get_weight(weight, (out, into, 1, 1, 1)), w.uniform(bias, out, -0.1, 0.1))
 
-    pooled = F.max_pool3d(x, (1, 2, 2)) if pool_first else x
+    pooled = F.max_pool3d(x, (1, 2, 2)) if pool and pool_first else x
     theta, phi, g = (project(p, v, inner, channels) for p, v in (("theta", x), ("phi", pooled), ("g", pooled)))
-    if not pool_first:
+    if pool and not pool_first:
         phi, g = F.max_pool3d(phi, (1, 2, 2)), F.max_pool3d(g, (1, 2, 2))
     scores = theta.flatten(2).transpose(1, 2) @ phi.flatten(2)
-    weights = torch.softmax(scores * (inner**-0.5 if scaled else 1.0), dim=-1)
+    weights = torch.softmax(scores * (inner**-0.5 if scaled else 1.0), dim=-1) if softmax else scores / scores.shape[2]
     y = (weights @ g.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape[0], inner, *x.shape[2:])
     return x + norm(w, project("out", y, channels, inner), names["norm"], channels)
 
 
-def image_resnet(w, frames, depth, *, prefix="", fc="fc", classes=5, num_frames=1, shift=False, nonlocal_at=()):
+def image_resnet(w, frames, depth, *, prefix="", fc="fc", classes=5, num_frames=1, shift=False, nonlocal_at=(), div=8):
     """torchvision's ResNet on (N, 3, H, W), and TSM's with its wrappers; returns the mean logits of each clip."""
 
     def conv(key, x, shape, **options):
@@ -77,7 +83,7 @@ def image_resnet(w, frames, depth, *, prefix="", fc="fc", classes=5, num_frames=
             if shift and index % (2 if DEPTHS[depth][2] >= 23 else 1) == 0:
                 first += ".net"
                 clips, y = x.unflatten(0, (-1, num_frames)), torch.zeros_like(x).unflatten(0, (-1, num_frames))
-                fold = into // 8
+                fold = into // div
                 y[:, :-1, :fold] = clips[:, 1:, :fold]
                 y[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
                 y[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
@@ -191,13 +197,31 @@ class PytorchvideoNames:
 
 
 def video_resnet(
-    w, clip, depth, names, *, pathways=1, alpha=4, beta=8, kernel=7, temporal=6, pool=False, nonlocal_at=(), classes=5
+    w,
+    clip,
+    depth,
+    names,
+    *,
+    pathways=1,
+    alpha=4,
+    beta=8,
+    kernel=7,
+    temporal=6,
+    pool=False,
+    nonlocal_at=(),
+    classes=5,
+    width=64,
+    stride_1x1=False,
+    softmax=True,
+    nonlocal_pool=True,
+    window=None,
+    average="probabilities",
 ):
-    """C2D (one pathway) or SlowFast (two) on (B, 3, T, H, W); returns logits."""
+    """C2D (one pathway) or SlowFast (two) on (B, 3, T, H, W); returns logits or, with windows, log-probabilities."""
     frames = clip.shape[2]
     picked = torch.linspace(0, frames - 1, frames // alpha).long()
     xs = [clip] if pathways == 1 else [clip[:, :, picked], clip]
-    widths = [64] if pathways == 1 else [64, 64 // beta]
+    widths = [width] if pathways == 1 else [width, width // beta]
 
     def conv_norm(x, key_and_names, out, size, **options):
         key, norm_names = key_and_names
@@ -222,18 +246,26 @@ def video_resnet(
                 long = (p == 1 or stage >= 4) and pathways == 2 and (stage != 4 or index < temporal)
                 stride = (1, 2, 2) if index == 0 and stage > 2 else 1
                 x = xs[p]
-                y = F.relu(conv_norm(x, names.conv(stage, p, index, "a"), inner, (3 if long else 1, 1, 1)))
-                y = F.relu(conv_norm(y, names.conv(stage, p, index, "b"), inner, (1, 3, 3), stride=stride))
+                first, middle = (stride, (1, 1, 1)) if stride_1x1 else ((1, 1, 1), stride)
+                size = (3 if long else 1, 1, 1)
+                y = F.relu(conv_norm(x, names.conv(stage, p, index, "a"), inner, size, stride=first))
+                y = F.relu(conv_norm(y, names.conv(stage, p, index, "b"), inner, (1, 3, 3), stride=middle))
                 y = conv_norm(y, names.conv(stage, p, index, "c"), 4 * inner, (1, 1, 1))
                 if index == 0:
                     x = conv_norm(x, names.conv(stage, p, index, "shortcut"), 4 * inner, (1, 1, 1), stride=stride)
                 xs[p] = F.relu(x + y)
                 if p == 0 and (stage, index) in nonlocal_at:
-                    xs[p] = attention(w, xs[p], names.nonlocal_(stage, index), scaled=True, pool_first=True)
+                    at, options = names.nonlocal_(stage, index), {"pool": nonlocal_pool, "softmax": softmax}
+                    xs[p] = attention(w, xs[p], at, scaled=True, pool_first=True, **options)
         if stage < 5:
             fuse(stage)
         if stage == 2 and pool:
             xs[0] = F.max_pool3d(xs[0], (2, 1, 1))
-    features = torch.cat([x.mean(dim=(2, 3, 4)) for x in xs], dim=1)
     weight, bias = names.head()
-    return F.linear(features, w.get_weight(weight, (classes, features.shape[1])), w.uniform(bias, classes, -1, 1))
+    side = (window, window) if window else xs[0].shape[3:]
+    features = torch.cat([F.avg_pool3d(x, (x.shape[2], *side), stride=1) for x in xs], dim=1).permute(0, 2, 3, 4, 1)
+    weight, bias = w.get_weight(weight, (classes, features.shape[4])), w.uniform(bias, classes, -1, 1)
+    logits = F.linear(features, weight, bias)
+    if window and average == "probabilities":
+        return logits.softmax(dim=4).mean(dim=(1, 2, 3)).log()
+    return logits.mean(dim=(1, 2, 3))

@@ -95,6 +95,28 @@ def test_tsm_resnet101_shifts_every_second_block(tmp_path, capsys):
     check(tmp_path, tmp_path / "tsm101.pth", clip, want, capsys, name="tsm101")
 
 
+def test_tsm_without_dropout_without_head_and_with_other_shifts(tmp_path, capsys):
+    weights, clip = Weights(2), clip_of(2)
+    # Trained with dropout 0, the classifier stays in the ImageNet network.
+    names = {"prefix": "base_model.", "fc": "base_model.fc"}
+    want = image_resnet(weights, fold(clip), 50, **names, num_frames=2, shift=True, div=4)
+    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in weights.items()}}, tmp_path / "tsm.pth")
+    check(tmp_path, tmp_path / "tsm.pth", clip, want, capsys, name="tsm50", options=["--shift-div", "4"])
+    torch.save({key: tensor for key, tensor in weights.items() if ".fc." not in key}, tmp_path / "headless.pth")
+    dest = tmp_path / "headless.safetensors"
+    assert run(["convert", str(tmp_path / "headless.pth"), str(dest), "--num-classes", "7"]) == 0
+    said = capsys.readouterr().out
+    assert "2 kept their starting values: head.weight, head.bias" in said
+    assert "2 assumed, since the file does not tell: num_frames 8, shift_div 8" in said
+    assert "--num-frames, --shift-div" in said
+    card = read_weights(dest).card
+    assert card.untrained == ("head.weight", "head.bias")
+    assert (card.model["name"], card.model["num_classes"]) == ("tsm50", 7)
+    loaded = gta.create_model("tsm50", num_classes=5, pretrained=str(tmp_path / "tsm.pth"), shift_div=4).loaded
+    assert loaded.differing == ("shift_div is 4, there 8",)
+    assert "shift_div 8" in loaded.assumed
+
+
 @pytest.mark.parametrize("family", ["pyslowfast", "caffe2"])
 @pytest.mark.parametrize("kind", ["slowfast_nl", "c2d_nl"])
 def test_pyslowfast_and_caffe2(tmp_path, capsys, family, kind):

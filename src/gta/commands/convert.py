@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -11,9 +11,23 @@ from gta.config import config_to_json
 from gta.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
+    from gta.config import ClipConfig
     from gta.model_card import ModelCard
     from gta.models.keymaps import KeyMap
     from gta.models.weight_files import WeightFile
+
+_NON_LOCAL_OPTIONS = ("scaled", "instantiation", "pool")
+_BACKBONE_OPTIONS = (
+    "temporal_pool",
+    "stride_1x1",
+    "fusion_kernel",
+    "temporal_blocks",
+    "alpha",
+    "beta_inverse",
+    "shift_div",
+    "head_window",
+    "head_average",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,20 @@ class ConvertArguments:
     """Classes; as many as the source has if not given. Another number leaves the classifier out."""
     temporal_pool: bool | None = None
     """C2D: whether the source halves the number of frames after res2."""
+    stride_1x1: bool | None = None
+    """C2D: whether the spatial stride is in the first convolution of the residual blocks."""
+    alpha: int | None = None
+    """SlowFast: how many times as many frames the fast pathway reads."""
+    shift_div: int | None = None
+    """TSM: one channel in so many is shifted each way."""
+    instantiation: Literal["softmax", "dot_product"] | None = None
+    """Non-local blocks: softmax of the similarities, or division by their number."""
+    pool: Literal["after", "before", "none"] | None = None
+    """Non-local blocks: where the keys and values are pooled, if at all."""
+    head_window: int | None = None
+    """3D: windows of so many positions are classified and averaged (training crop / 32); 0: all positions at once."""
+    head_average: Literal["probabilities", "logits"] | None = None
+    """3D: what is averaged over these windows."""
     overwrite: bool = False
     """Replace DEST if it exists."""
 
@@ -59,69 +87,91 @@ def convert(options: ConvertArguments) -> str:
     from gta.models.weight_files import read_weights
 
     source = read_weights(options.source)
-    if source.card is None:
-        refuse_foreign(source.tensors, str(options.source))
     key_map = find_key_map(source.tensors)
+    given, clip = _given(options), None
     if source.card:
         arguments: dict[str, Any] = check_description(source.card, source.tensors, options.source)
-    elif key_map is not None:
-        arguments = _describe(source, key_map, options.model)
-        arguments.setdefault("num_classes", _count_classes(source.tensors))
+        clip = source.card.clip
     else:
-        raise CheckpointError(f"{options.source}: its keys are of no known layout, e.g. {min(source.tensors)}")
-    asked = {
-        "name": options.model,
-        "num_frames": options.num_frames,
-        "num_classes": options.num_classes,
-        "temporal_pool": options.temporal_pool,
-    }
-    arguments |= {name: value for name, value in asked.items() if value is not None}
+        refuse_foreign(source.tensors, str(options.source))
+        if key_map is None:
+            raise CheckpointError(f"{options.source}: its keys are of no known layout, e.g. {min(source.tensors)}")
+        arguments, clip, stated = _describe(source, key_map, options.model)
+        given = {**stated, **given}
+    arguments |= given
     try:
         model = create_model(**{name: value for name, value in arguments.items() if value is not None})
     except ValueError as error:
         raise OptionError(str(error)) from None
-    report = load_file(model, source)
+    report = load_file(model, source, given=given)
+    lists = {name: list(getattr(report, name)) for name in ("missing", "unexpected", "assumed", "notes")}
     save_weights(
         model,
         options.dest,
         extra={
             "source": {"file": options.source.name, "layout": key_map.name if key_map else "gta"},
-            "report": {"missing": list(report.missing), "unexpected": list(report.unexpected)},
+            "report": lists,
+            **({"clip": config_to_json(replace(clip, num_frames=model.num_frames))} if clip else {}),
             **(_kept(source.card, model) if source.card else {}),
         },
     )
     return f"{report.summary()}\n{options.dest}: {arguments['name']}, {model.num_classes} classes"
 
 
+def _given(options: ConvertArguments) -> dict[str, Any]:
+    """The arguments of `create_model` that the user has given."""
+    asked = {"name": options.model} | {
+        name: getattr(options, name)
+        for name in (
+            "num_frames",
+            "num_classes",
+            "temporal_pool",
+            "stride_1x1",
+            "alpha",
+            "shift_div",
+            "instantiation",
+            "pool",
+            "head_window",
+            "head_average",
+        )
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    return given if given.get("head_window") != 0 else {**given, "head_window": None}
+
+
 def _kept(card: "ModelCard", model: Any) -> dict[str, Any]:
-    """What a card of ours says besides the architecture, as far as it is true of the converted model."""
-    kept: dict[str, Any] = {}
-    if card.clip is not None:
-        kept["clip"] = config_to_json(replace(card.clip, num_frames=model.num_frames))
-    if len(card.classes) == model.num_classes:
-        kept |= {"classes": list(card.classes), "reversals": dict(card.reversals)}
-    return kept
-
-
-def _describe(source: "WeightFile", key_map: "KeyMap", model: str | None) -> dict[str, Any]:
-    """Arguments of the source's network; with the user's model in place of the recognised one."""
-    from gta.models.catalog import BACKBONES
-    from gta.models.conversion import describe_source
-    from gta.models.registry import split_name
-
-    try:
-        arguments = describe_source(source.tensors, key_map, source.config)
-    except CheckpointError:
-        if model is None:
-            raise
+    """The classes that a card of ours names, as far as they are those of the converted model."""
+    if len(card.classes) != model.num_classes:
         return {}
-    if model is not None:
-        backbone, block = split_name(model)
-        known = BACKBONES[backbone].options if backbone in BACKBONES else {}
-        foreign = {"temporal_pool", "fusion_kernel", "temporal_blocks"}.difference(known)
-        for name in foreign | (set() if block else {"at", "scaled"}):
-            arguments.pop(name, None)
-    return arguments
+    return {"classes": list(card.classes), "reversals": dict(card.reversals)}
+
+
+def _describe(
+    source: "WeightFile", key_map: "KeyMap", model: str | None
+) -> tuple[dict[str, Any], "ClipConfig | None", dict[str, Any]]:
+    """Arguments of the source's network, its clips, and what the name of the user's model states of it."""
+    from gta.models.catalog import BACKBONES
+    from gta.models.registry import split_name
+    from gta.models.sources import describe_source
+
+    network = describe_source(source, key_map, named=model is not None)
+    arguments = {"num_classes": _count_classes(source.tensors)} | network.arguments
+    if model is None:
+        if "name" not in arguments:
+            raise CheckpointError(
+                f"{source.path} ({key_map.name}): only ResNet-50 and -101 are recognised; name the model with --model"
+            )
+        return arguments, network.clip, {}
+    backbone, block = split_name(model)
+    spec = BACKBONES.get(backbone)
+    known = spec.options if spec else {}
+    for name in set(_BACKBONE_OPTIONS).difference(known) | (set() if block else {"at", *_NON_LOCAL_OPTIONS}):
+        arguments.pop(name, None)
+    stated = {}
+    if spec and backbone.startswith("slowfast"):  # whose names say how many frames each pathway reads
+        own = {"num_frames": spec.num_frames, "alpha": known["alpha"]}
+        stated = {name: value for name, value in own.items() if name in network.assumed}
+    return arguments, network.clip, stated
 
 
 def _count_classes(tensors: dict[str, Any]) -> int | None:

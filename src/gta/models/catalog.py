@@ -11,6 +11,7 @@ from gta.backbones.slowfast import SlowFastBackbone
 from gta.backbones.tsm import insert_shift
 from gta.blocks.attention import Pool
 from gta.blocks.factory import list_blocks
+from gta.models.classifier import HeadAverage
 
 # Suffix of a model name -> name for `create_block`. The composed ones are those of the paper's Table 3.
 BLOCK_SUFFIXES: dict[str, str] = {
@@ -45,8 +46,12 @@ class BackboneOptions:
     """C2D: residual blocks have their spatial stride in the first convolution."""
     shift_div: int | None = None
     """TSM: one channel in so many is shifted each way."""
+    head_window: int | None = None
+    """3D: in evaluation, classify every window of so many positions (height and width); None: all positions at once."""
+    head_average: HeadAverage | None = None
+    """3D: what is averaged over these windows."""
 
-    def given(self) -> dict[str, bool | int]:
+    def given(self) -> dict[str, bool | int | str]:
         """The options that are set."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
@@ -57,7 +62,7 @@ class BackboneSpec:
 
     build: Callable[[int, BackboneOptions, str | None], nn.Module]
     """Builds it for a number of frames, with options, with an ImageNet tag or None for random weights."""
-    options: Mapping[str, bool | int] = field(default_factory=dict)
+    options: Mapping[str, bool | int | str | None] = field(default_factory=dict)
     """The options that it knows, with its own values."""
     num_frames: int = 8
     """Frames per clip unless the user says otherwise."""
@@ -101,7 +106,7 @@ def _slowfast(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOpt
             depths=depths,
             width=width,
             temporal_blocks=options.temporal_blocks,
-            **{name: value for name, value in options.given().items() if name in _RATIOS},
+            **{name: value for name in _RATIOS if isinstance(value := getattr(options, name), int)},
         )
 
     return build
@@ -113,9 +118,10 @@ def framewise_spec(name: str) -> BackboneSpec:
 
 
 _SHIFT = {"shift_div": 8}
-_C2D = {"temporal_pool": False, "stride_1x1": False}
+_HEAD = {"head_window": None, "head_average": "probabilities"}
+_C2D = {"temporal_pool": False, "stride_1x1": False, **_HEAD}
 _RATIOS = ("alpha", "beta_inverse", "fusion_kernel")
-_SLOWFAST_50 = {"fusion_kernel": 7, "temporal_blocks": 6, "alpha": 4, "beta_inverse": 8}
+_SLOWFAST_50 = {"fusion_kernel": 7, "temporal_blocks": 6, "alpha": 4, "beta_inverse": 8, **_HEAD}
 _SLOWFAST_50_4X16 = {**_SLOWFAST_50, "fusion_kernel": 5, "alpha": 8}
 # The 106-GFLOPs variant that the paper builds on: temporal kernels in 6 of the 23 blocks, fusion kernel 5.
 _SLOWFAST_101 = {**_SLOWFAST_50, "fusion_kernel": 5}
@@ -127,7 +133,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     "tiny_slowfast": BackboneSpec(
         _slowfast(_TINY_DEPTHS, 8),
         at=_TINY_PLACES,
-        options={"fusion_kernel": 7, "temporal_blocks": 1, "alpha": 4, "beta_inverse": 4},
+        options={"fusion_kernel": 7, "temporal_blocks": 1, "alpha": 4, "beta_inverse": 4, **_HEAD},
         num_frames=16,
         first=1,
         pool="before",
@@ -137,6 +143,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet50"),
     "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet101"),
     "c2d50": BackboneSpec(_c2d(_DEPTHS[50], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
+    "c2d101": BackboneSpec(_c2d(_DEPTHS[101], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
     "slowfast50_16x8": BackboneSpec(
         _slowfast(_DEPTHS[50], 64), at=PAPER_PLACES, options=_SLOWFAST_50, num_frames=64, first=1, pool="before"
     ),

@@ -1,7 +1,9 @@
 """The classifier: backbone, consensus over frames, dropout, linear head."""
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -10,6 +12,9 @@ from gta.blocks.initialise import initialise_weights
 
 if TYPE_CHECKING:
     from gta.models.conversion import LoadReport
+
+
+HeadAverage = Literal["probabilities", "logits"]
 
 
 class VideoClassifier(nn.Module):
@@ -21,12 +26,27 @@ class VideoClassifier(nn.Module):
         num_frames: T that the backbone and its attention blocks were built for.
         dropout: probability of dropping a feature before the head, in [0, 1).
         arguments: plain values with which `create_model` builds the same architecture again; stored in checkpoints.
+        head_window: in evaluation, classify every window of so many positions (height and width) and average, as
+            PySlowFast and pytorchvideo do with clips larger than in training; None: average all positions.
+        head_average: what is averaged over the windows.
     """
 
     def __init__(
-        self, backbone: nn.Module, *, num_classes: int, num_frames: int, dropout: float, arguments: dict[str, Any]
+        self,
+        backbone: nn.Module,
+        *,
+        num_classes: int,
+        num_frames: int,
+        dropout: float,
+        arguments: dict[str, Any],
+        head_window: int | None = None,
+        head_average: HeadAverage = "probabilities",
     ) -> None:
         super().__init__()
+        if head_window is not None and head_window < 1:
+            raise ValueError(f"head_window is {head_window}: it must be at least 1 position")
+        self.head_window = head_window
+        self.head_average: HeadAverage = head_average
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
@@ -50,8 +70,22 @@ class VideoClassifier(nn.Module):
         return self.backbone(clip)
 
     def forward_head(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B K"]:
-        """Average the features over frames and positions and classify (averaging consensus)."""
+        """Average the features over frames and positions and classify (averaging consensus).
+
+        With `head_window`, larger features are classified window by window in evaluation. Averaged probabilities are
+        returned as their logarithms, so that the softmax of what is returned is they.
+        """
+        height, width = features.shape[3:]
+        if self.head_window is not None and not self.training and max(height, width) > self.head_window:
+            return self._classify_windows(features.mean(dim=2), self.head_window)
         return self.head(self.dropout(self.backbone.pool(features)))  # type: ignore[operator]
+
+    def _classify_windows(self, features: Float[Tensor, "B C h w"], window: int) -> Float[Tensor, "B K"]:
+        sides = [min(window, side) for side in features.shape[2:]]
+        logits = self.head(F.avg_pool2d(features, sides, stride=1).flatten(2).transpose(1, 2))
+        if self.head_average == "logits":
+            return logits.mean(dim=1)
+        return logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
 
     def resize(self, num_frames: int) -> list[str]:
         """Make the model read clips of another number of frames, without retraining, in place.

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from gta.backbones.resnet3d import C2DBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.errors import CheckpointError
 from gta.models.keymaps import KEY_MAPS, KeyMap
-from gta.models.weight_files import WeightFile
 from gta.ops.mixing import resize_assignment, resize_mixing
 
 _COUNTERS = re.compile(r"\.num_batches_tracked$")  # how often a norm was updated; older files lack it
@@ -29,14 +27,18 @@ class LoadReport:
         unexpected: keys of the file that were left out, since the model has no place for them.
         resized: keys of the model that were interpolated to its number of frames, with both numbers of frames.
         differing: arguments with which the source's network computes something else from the same weights.
+        assumed: arguments of the source's network that its file does not tell, with the values they were taken to have.
+        notes: what else is different about the source's network.
     """
 
     source: str
     used: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
-    resized: tuple[str, ...] = field(default=())
+    resized: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """One line with the numbers, more with what was not taken over."""
@@ -50,7 +52,13 @@ class LoadReport:
             if keys:
                 shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
                 lines.append(f"{len(keys)} {word}: {shown}")
-        return "\n".join(lines)
+        if self.assumed:
+            options = ", ".join(f"--{line.split()[0].replace('_', '-')}" for line in self.assumed)
+            lines.append(
+                f"{len(self.assumed)} assumed, since the file does not tell: {', '.join(self.assumed)} "
+                f"(if not so: gta convert with {options})"
+            )
+        return "\n".join([*lines, *self.notes])
 
 
 def canonical(key: str) -> str:
@@ -186,66 +194,3 @@ def _fit(key: str, tensor: Tensor, like: Tensor) -> tuple[Tensor | None, str]:
 
 def _without_ones(tensor: Tensor) -> tuple[int, ...]:
     return tuple(size for size in tensor.shape if size != 1)
-
-
-def describe_source(tensors: Mapping[str, Tensor], key_map: KeyMap, config: str = "") -> dict[str, Any]:
-    """Arguments of `create_model` for the architecture that weights of a known layout come from.
-
-    Args:
-        tensors: the file's weights, under their own names.
-        key_map: the layout.
-        config: text of the training configuration that some files carry.
-
-    Raises:
-        CheckpointError: the depth is none that is known.
-    """
-    renamed = {canonical(key): tensor for key, tensor in rename(tensors, key_map).items()}
-    prefix = {"framewise": r"backbone\.network\.layer3", "c2d": r"backbone\.pathway\.res4"}.get(
-        key_map.target, r"backbone\.slow\.res4"
-    )
-    depth = {6: 50, 23: 101}.get(len(_indices(renamed, rf"^{prefix}\.(\d+)\.conv")))
-    if depth is None or not any(re.match(rf"^{prefix}\.0\.(conv3|conv_c)\.", key) for key in renamed):
-        raise CheckpointError(f"{key_map.name}: only ResNet-50 and -101 are recognised; name the model with --model")
-    arguments: dict[str, Any] = (
-        {"num_classes": int(renamed["head.weight"].shape[0])} if "head.weight" in renamed else {}
-    )
-    if key_map.target == "framewise":
-        shifted = any(".conv1.net." in key for key in tensors)
-        name = f"{'tsm' if shifted else 'r2d'}{depth}"
-    elif key_map.target == "c2d":
-        name = f"c2d{depth}"
-        if key_map.name != "ImageNet ResNet":  # which knows no time
-            arguments["temporal_pool"] = "without temporal pool" not in key_map.name and "nopool" not in config
-    else:
-        name = f"slowfast{depth}_8x8"
-        arguments["fusion_kernel"] = int(renamed["backbone.laterals.stem.conv.weight"].shape[2])
-        kernels = _indices(renamed, rf"^{prefix}\.(\d+)\.conv_a\.", lambda tensor: tensor.shape[2] > 1)
-        arguments["temporal_blocks"] = len(kernels)
-    places = {
-        f"res{stage}": sorted(_indices(renamed, rf"\.(?:layer{stage - 1}|res{stage})\.(\d+)\.attention\.qkv\.weight$"))
-        for stage in range(2, 6)
-    }
-    places = {stage: indices for stage, indices in places.items() if indices}
-    if places:
-        name, arguments["at"] = f"{name}_nl", places
-        if key_map.name == "TSM":
-            arguments["scaled"] = False  # that code does not divide the similarities by sqrt(D)
-    return {"name": name, **arguments}
-
-
-def find_differences(arguments: Mapping[str, Any], source: WeightFile, key_map: KeyMap) -> tuple[str, ...]:
-    """What a model with these arguments computes otherwise than the source's network, although the weights fit."""
-    try:
-        described = describe_source(source.tensors, key_map, source.config)
-    except CheckpointError:
-        return ()  # of a network that is not recognised nothing is known
-    return tuple(
-        f"{name} is {arguments[name]}, there {described[name]}"
-        for name in ("scaled", "temporal_pool")
-        if name in described and name in arguments and arguments[name] != described[name]
-    )
-
-
-def _indices(tensors: Mapping[str, Tensor], pattern: str, keep: Any = None) -> set[int]:
-    found = ((re.search(pattern, key), tensor) for key, tensor in tensors.items())
-    return {int(match[1]) for match, tensor in found if match and (keep is None or keep(tensor))}

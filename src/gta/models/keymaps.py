@@ -47,8 +47,9 @@ _NONLOCAL_PARTS: Rules = (
 )
 
 _TSM_RULES: Rules = (
-    (r"^(?:module\.)?new_fc\.", r"head."),
-    (r"^(?:module\.)?base_model\.", r"backbone.network."),
+    (r"^new_fc\.", r"head."),
+    (r"^base_model\.fc\.", r"head."),  # trained with dropout 0
+    (r"^base_model\.", r"backbone.network."),
     (r"\.block\.", r"."),
     (r"\.conv1\.net\.", r".conv1."),
     (r"\.nl\.theta\.(\w+)$", r".attention.qkv.\1#0"),
@@ -163,7 +164,7 @@ def _pytorchvideo_c2d(stages: tuple[int, int, int, int], head: int) -> Rules:
 _CAFFE2_IGNORED = (r"_momentum$", r"^lr$", r"^model_iter$", r"^current_iter$", r"^cur_iter$")
 
 KEY_MAPS: tuple[KeyMap, ...] = (
-    KeyMap("TSM", "framewise", (r"^(module\.)?base_model\.conv1\.", r"^(module\.)?new_fc\."), _TSM_RULES),
+    KeyMap("TSM", "framewise", (r"^base_model\.conv1\.",), _TSM_RULES),
     KeyMap("PySlowFast SlowFast", "slowfast", (r"^s1_fuse\.",), _PYSLOWFAST_SLOW_AND_FAST),
     KeyMap("PySlowFast C2D", "c2d", (r"^s1\.pathway0_stem\.",), _PYSLOWFAST_ONE_PATHWAY, absent=(r"^s1_fuse\.",)),
     KeyMap(

@@ -10,8 +10,9 @@ from gta.errors import CheckpointError
 from gta.model_card import FORMAT
 from gta.models.catalog import BackboneSpec
 from gta.models.classifier import VideoClassifier
-from gta.models.conversion import LoadReport, backbone_kind, find_differences, find_key_map, load_weights, rename
+from gta.models.conversion import LoadReport, backbone_kind, find_key_map, load_weights, rename
 from gta.models.foreign import refuse_foreign
+from gta.models.sources import describe_source, find_differences, list_assumptions
 from gta.models.weight_files import WeightFile, read_weights
 
 _SUFFIXES = (".safetensors", ".pth", ".pyth", ".pt", ".ckpt", ".pkl", ".bin")
@@ -47,8 +48,17 @@ def load_pretrained(model: VideoClassifier, pretrained: str | None) -> LoadRepor
     return load_file(model, read_weights(pretrained))
 
 
-def load_file(model: VideoClassifier, source: WeightFile) -> LoadReport:
-    """Load weights that were read from a file, whatever layout they have."""
+def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str, Any] | None = None) -> LoadReport:
+    """Load weights that were read from a file, whatever layout they have.
+
+    Args:
+        model: where to, in place.
+        source: the file's content.
+        given: arguments of the model that the user has given, so that nothing needs to be assumed about them.
+
+    Raises:
+        CheckpointError: the layout is unknown, the weights do not fit, or they are of a network that gta does not have.
+    """
     if source.card or any(key.startswith(_OWN) for key in source.tensors):
         kind = " (averaged weights, which were the ones validated)" if source.averaged else ""
         return load_weights(model, source.tensors, source=f"{source.path}{kind}")
@@ -58,8 +68,18 @@ def load_file(model: VideoClassifier, source: WeightFile) -> LoadReport:
         other = find_key_map(source.tensors)
         what = f"{other.name} weights, which do not fit" if other else "weights of an unknown layout for"
         raise CheckpointError(f"{source.path}: it holds {what} the model {model.arguments['name']!r}")
-    report = load_weights(model, rename(source.tensors, key_map), source=f"{source.path} ({key_map.name})")
-    return replace(report, differing=find_differences(model.arguments, source, key_map))
+    network = describe_source(source, key_map, named=True)
+    weights = rename(source.tensors, key_map)
+    if network.reads_bgr:
+        stems = [key for key in weights if key.endswith(".stem.conv.weight") and ".laterals." not in key]
+        weights |= {key: weights[key].flip(1) for key in stems}
+    report = load_weights(model, weights, source=f"{source.path} ({key_map.name})")
+    return replace(
+        report,
+        differing=find_differences(model.arguments, network, given=given),
+        assumed=list_assumptions(network, given=given),
+        notes=network.notes,
+    )
 
 
 def save_weights(model: VideoClassifier, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:

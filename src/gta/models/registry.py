@@ -21,7 +21,7 @@ from gta.models.catalog import (
     BackboneSpec,
     framewise_spec,
 )
-from gta.models.classifier import VideoClassifier
+from gta.models.classifier import HeadAverage, VideoClassifier
 from gta.models.pretrained import image_weights, load_pretrained
 
 
@@ -70,6 +70,8 @@ def create_model(
     beta_inverse: int | None = None,
     stride_1x1: bool | None = None,
     shift_div: int | None = None,
+    head_window: int | None = None,
+    head_average: HeadAverage | None = None,
 ) -> VideoClassifier:
     """Build a model by name.
 
@@ -92,6 +94,9 @@ def create_model(
         alpha, beta_inverse: SlowFast only: frame-rate and channel ratio of the pathways (4 and 8; 4x16: alpha 8).
         stride_1x1: C2D only: the spatial stride is in the first convolution of the residual blocks.
         shift_div: TSM only: one channel in so many is shifted each way (8).
+        head_window, head_average: 3D models only: in evaluation, classify every window of so many positions (height and
+            width; 7 for networks trained on 224 pixels) and average the `probabilities` (PySlowFast) or the `logits`
+            (pytorchvideo); all positions at once if not given.
 
     Returns:
         The classifier in training mode; `.arguments` holds plain values that build the same architecture again.
@@ -119,6 +124,8 @@ def create_model(
         beta_inverse=beta_inverse,
         stride_1x1=stride_1x1,
         shift_div=shift_div,
+        head_window=head_window,
+        head_average=head_average,
     )
     options = _options(backbone_name, spec, asked)
     backbone = spec.build(frames, options, image_weights(pretrained, backbone_name, spec))
@@ -152,8 +159,17 @@ def create_model(
         "region_size": region_size and list(region_size),
         **options.given(),
     }
-    model = VideoClassifier(backbone, num_classes=num_classes, num_frames=frames, dropout=dropout, arguments=arguments)
-    model = _channels_last(model)
+    model = _channels_last(
+        VideoClassifier(
+            backbone,
+            num_classes=num_classes,
+            num_frames=frames,
+            dropout=dropout,
+            arguments=arguments,
+            head_window=options.head_window,
+            head_average=options.head_average or "probabilities",
+        )
+    )
     model.loaded = load_pretrained(model, pretrained)
     return model
 

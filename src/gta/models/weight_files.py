@@ -32,7 +32,7 @@ _PREFIXES = ("module.", "model.", "_orig_mod.")  # of wrappers, before every key
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a file of weights holds: tensors by name, our own model card (None in foreign files), other texts.
+    """What a file of weights holds: tensors by name, our own model card (None in foreign files), `cfg` of PySlowFast.
 
     `averaged` tells whether these are the averaged weights of a run of ours, the ones that were validated.
     """
@@ -40,7 +40,7 @@ class WeightFile:
     path: Path
     tensors: dict[str, Tensor]
     card: ModelCard | None = None
-    config: str = ""
+    config: object = None
     averaged: bool = False
 
 
@@ -74,7 +74,7 @@ def read_weights(path: str | Path) -> WeightFile:
         raise CheckpointError(f"{path}: {error}") from None
     if not tensors:
         raise CheckpointError(f"{path}: no weights were found in it")
-    return WeightFile(path, tensors, config=config if isinstance(config, str) else "")
+    return WeightFile(path, tensors, config=config)
 
 
 def strip_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
