@@ -171,3 +171,51 @@ def test_nothing_to_probe():
         probe(ReadsTime(), [empty], prepare=Prepare(), classes=CLASSES)
     with pytest.raises(ValueError, match="permutations"):
         run(ReadsTime(), num_permutations=0)
+
+
+def _scored(moved: float, precision: str = "32") -> ProbeResult:
+    """Two videos of which the first's probabilities move by `moved` when anything is done to its frames."""
+    base = np.array([[0.6, 0.4], [0.3, 0.7]], np.float32)
+    other = base + np.array([[-moved, moved], [0, 0]], np.float32)
+    scores = {"in order": base, "reversed": other, "shuffled 1": other, "one frame": other}
+    index, labels = np.arange(2), np.array([0, 1])
+    return ProbeResult(("a", "b"), {}, index, labels, scores, precision=precision)  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("moved", "precision", "sees", "words"),
+    [
+        (
+            0.0,
+            "32",
+            False,
+            "makes no difference to this model: no class probability of any video changes by more than 0",
+        ),
+        (5e-4, "32", False, "makes no difference"),
+        (
+            5e-3,
+            "32",
+            True,
+            "changes no prediction of this model, and no class probability of any video changes by more",
+        ),
+        (0.3, "32", True, "up to 50.0 % of the predictions, and the class probabilities by up to 0.15"),
+        (5e-3, "bf16", None, "rounding hides whether"),
+        (0.3, "bf16", True, "up to 50.0 % of the predictions"),
+    ],
+)
+def test_the_verdict_says_what_the_tables_show(moved, precision, sees, words) -> None:
+    result = _scored(moved, precision)
+    assert result.sees_order is sees
+    assert words in result.verdict
+    changed = result.to_json()["treatments"]["reversed"]["share_of_predictions_changed"]
+    assert ("% of the predictions" in result.verdict) == (changed > 0)
+
+
+def test_study_and_probe_have_one_rule() -> None:
+    from gta.studies import results
+    from gta.studies.orders import INVARIANCE_TOLERANCE, sees_order
+
+    for effect in (0.0, INVARIANCE_TOLERANCE, 1.001 * INVARIANCE_TOLERANCE, 0.5):
+        cell = object.__new__(results.CellResult)
+        object.__setattr__(cell, "order_effect", effect)
+        assert cell.sees_order is sees_order(effect)

@@ -19,11 +19,6 @@ RESULTS = "probe.json"
 _CLASSES_IN_TERMINAL = 40
 _CLASSES_IN_PICTURE = 120
 _WIDTH_OF_FILES = 160
-_VERDICTS = {
-    True: "the order of the frames changes what the model says",
-    False: "the order of the frames makes no difference to this model",
-    None: "whether the order of the frames makes a difference is lost in rounding: use --precision 32",
-}
 
 
 @dataclass(frozen=True)
@@ -199,7 +194,7 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
         console.print(
             f"shuffled: {100 * shuffled['mean']:.2f}{deviation} % over {shuffled['permutations']} permutations"
         )
-    console.print(_VERDICTS[values["sees_order"]])
+    console.print(result.verdict, markup=False)
     console.print(_class_table(values["per_class"]))
     hidden = len(values["per_class"]) - _CLASSES_IN_TERMINAL
     if hidden > 0:

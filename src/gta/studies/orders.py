@@ -1,10 +1,36 @@
 """Treatments of a clip's frames: in order, reversed, shuffled, one frame repeated - as lists of frame numbers."""
 
+from typing import Literal
+
 import numpy as np
 
 ORDERED = "in order"
 REVERSED = "reversed"
 ONE_FRAME = "one frame"
+
+
+INVARIANCE_TOLERANCE = 1e-3
+"""A model whose class probabilities change by less than this when the frames are reversed or shuffled, on every
+held-out video, does not see their order (float32 rounding changes them by about 1e-6)."""
+
+ROUGH_TOLERANCE = 0.1
+"""The same in bf16 or fp16, whose rounding may add up to changes of some percent: what lies between the two is open."""
+
+
+def sees_order(effect: float, precision: Literal["32", "bf16", "fp16"] = "32") -> bool | None:
+    """Whether the order of the frames makes a difference to a model: the one rule of probes and studies.
+
+    Args:
+        effect: largest change of any class probability of any video when its frames are reversed or shuffled, [0, 1].
+        precision: arithmetic that the probabilities were computed in.
+
+    Returns:
+        True or False; None if that cannot be told from rounding: in bf16 and fp16 the sums of a model that ignores the
+        order come out differently in another order.
+    """
+    if precision == "32" or effect <= INVARIANCE_TOLERANCE:
+        return effect > INVARIANCE_TOLERANCE
+    return True if effect > ROUGH_TOLERANCE else None
 
 
 def shuffled(number: int) -> str:

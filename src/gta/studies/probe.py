@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from gta.engine.evaluate import Averaging, Precision, video_scores
 from gta.engine.metrics import reversal_indices, summarise
 from gta.errors import DataError
-from gta.studies.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders
-from gta.studies.results import INVARIANCE_TOLERANCE, ROUGH_TOLERANCE
+from gta.studies.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, sees_order
 from gta.studies.statistics import Summary
 from gta.studies.statistics import summarise as summarise_values
 
@@ -65,14 +64,29 @@ class ProbeResult:
 
     @property
     def sees_order(self) -> bool | None:
-        """Whether the order of the frames makes a difference to the model on these videos.
+        """Whether the order of the frames makes a difference to the model here; None if rounding hides it."""
+        return sees_order(self.order_effect, self.precision)
 
-        None if that cannot be told from rounding: in bf16 and fp16 the sums of a model that ignores the order come
-        out differently in another order.
-        """
-        if self.precision == "32" or self.order_effect <= INVARIANCE_TOLERANCE:
-            return self.order_effect > INVARIANCE_TOLERANCE
-        return True if self.order_effect > ROUGH_TOLERANCE else None
+    @property
+    def verdict(self) -> str:
+        """What the tables say of the order of frames, in one sentence with its numbers."""
+        effect = f"no class probability of any video changes by more than {self.order_effect:.1g}"
+        if self.sees_order is None:
+            return (
+                f"whether the order of the frames makes a difference is lost in rounding ({effect}): use precision 32"
+            )
+        if not self.sees_order:
+            return f"the order of the frames makes no difference to this model: {effect}"
+        orders = (REVERSED, *self.shuffles)
+        base = self.scores[ORDERED].argmax(axis=1)
+        changed = max(float((self.scores[name].argmax(axis=1) != base).mean()) for name in orders)
+        if changed == 0:
+            return f"the order of the frames changes no prediction of this model, and {effect}"
+        moved = max(float(self.movement(name).mean()) for name in orders)
+        return (
+            f"the order of the frames changes what this model says: up to {100 * changed:.1f} % of the predictions, "
+            f"and the class probabilities by up to {moved:.2g} on average"
+        )
 
     def top1(self, treatment: str) -> float:
         """Share of the videos classified rightly under a treatment, in [0, 1].
@@ -132,6 +146,7 @@ class ProbeResult:
             "num_videos": len(self.labels),
             "sees_order": self.sees_order,
             "order_effect": self.order_effect,
+            "verdict": self.verdict,
             "treatments": {name: self._treatment(name) for name in self.treatments},
             "shuffled_top1": None
             if shuffled is None

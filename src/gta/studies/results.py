@@ -11,19 +11,13 @@ from typing import Any
 
 from gta.errors import RunFolderError
 from gta.studies.grids import Grid, Row
+from gta.studies.orders import sees_order
 from gta.studies.statistics import Summary, paired_gap, summarise
 
 RESULT = "result.json"
 """File in a cell's folder that says that the cell is finished."""
 
 FORMAT = 1
-
-INVARIANCE_TOLERANCE = 1e-3
-"""A model whose class probabilities change by less than this when the frames are reversed or shuffled, on every
-held-out video, does not see their order (float32 rounding changes them by about 1e-6)."""
-
-ROUGH_TOLERANCE = 0.1
-"""The same in bf16 or fp16, whose rounding may add up to changes of some percent: what lies between the two is open."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,7 @@ class CellResult:
     @property
     def sees_order(self) -> bool:
         """Whether the order of the frames makes any difference to the trained model, as measured."""
-        return self.order_effect > INVARIANCE_TOLERANCE
+        return sees_order(self.order_effect) is True
 
 
 def result_to_json(result: CellResult) -> dict[str, Any]:
