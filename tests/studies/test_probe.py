@@ -199,7 +199,7 @@ def _scored(moved: float, precision: str = "32") -> ProbeResult:
             "changes no prediction of this model, and no class probability of any video changes by more",
         ),
         (0.3, "32", True, "up to 50.0 % of the predictions, and the class probabilities by up to 0.15"),
-        (5e-3, "bf16", None, "rounding hides whether"),
+        (5e-3, "bf16", None, "is lost in rounding"),
         (0.3, "bf16", True, "up to 50.0 % of the predictions"),
     ],
 )
