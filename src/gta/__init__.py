@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gta import blocks, ops
     from gta.backbones.insertion import insert_attention, remove_attention
     from gta.data.decode import probe_video, read_video
+    from gta.data.transforms import prepare
     from gta.models.flops import count_flops
     from gta.models.registry import create_model, list_models
     from gta.predictor import Predictor
@@ -24,6 +25,7 @@ _ATTRIBUTES = {
     "count_flops": "gta.models.flops",
     "insert_attention": "gta.backbones.insertion",
     "remove_attention": "gta.backbones.insertion",
+    "prepare": "gta.data.transforms",
     "probe_video": "gta.data.decode",
     "read_video": "gta.data.decode",
     "recipe": "gta.recipes",
@@ -44,6 +46,7 @@ __all__ = [
     "insert_attention",
     "list_models",
     "ops",
+    "prepare",
     "probe_video",
     "read_video",
     "recipe",

@@ -1,9 +1,15 @@
 """ImageNet weights of timm networks: what cannot be had is said in one line."""
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 import timm
 
 import gta
+from gta.backbones.hub import _answers
 
 
 def test_an_unknown_tag_names_those_that_there_are():
@@ -21,8 +27,25 @@ def test_no_network_is_said_with_the_way_out(monkeypatch):
         raise ConnectionRefusedError(111, "refused")
 
     monkeypatch.setattr(timm, "create_model", unreachable)
-    with pytest.raises(ValueError, match=r"'imagenet' of 'resnet18' cannot be downloaded .*--model.pretrained"):
+    with pytest.raises(ValueError, match=r"'imagenet' of 'resnet18' cannot be downloaded .*model\.pretrained"):
         gta.create_model("resnet18", pretrained="imagenet")
+
+
+def test_an_unreachable_hub_is_not_asked_again_and_again(tmp_path):
+    program = "import gta\ntry: gta.create_model('resnet18', pretrained='imagenet')\nexcept ValueError as e: print(e)"
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
+    environment.pop("HF_HUB_OFFLINE", None)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert "cannot be downloaded (no network?) and are not in the cache: give a file as model.pretrained" in done.stdout
+    assert "Retrying" not in done.stderr
+
+
+def test_a_server_is_asked_once():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert _answers(f"http://127.0.0.1:{port}")
+    assert not _answers(f"http://127.0.0.1:{port}")
+    assert not _answers("http://nowhere.invalid")
 
 
 def test_a_full_disk_is_not_taken_for_the_network(monkeypatch):

@@ -1,9 +1,12 @@
 """Any timm 2D CNN applied to every frame."""
 
+import contextlib
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.hub import cache_only_without_network
 from gta.backbones.stages import find_stages
 from gta.backbones.tsm import resize_shift
 from gta.files import DISK_ERRORS
@@ -84,13 +87,14 @@ def timm_network(name: str, *, weights: str | None = None) -> nn.Module:
     if weights is not None:
         _check_weights(name, weights)
     try:
-        network = timm.create_model(tagged, pretrained=weights is not None, num_classes=0)
+        with contextlib.nullcontext() if weights is None else cache_only_without_network():
+            network = timm.create_model(tagged, pretrained=weights is not None, num_classes=0)
     except OSError as error:  # the hub's and the network's errors are all of this kind, like those of the disk
         if weights is None or error.errno in DISK_ERRORS:
             raise
         raise ValueError(
-            f"the weights {weights!r} of {name!r} cannot be downloaded (no network?): give a file with "
-            f"--model.pretrained, or None for random weights ({type(error).__name__})"
+            f"the weights {weights!r} of {name!r} cannot be downloaded (no network?) and are not in the cache: give a "
+            f"file as model.pretrained, or none for random weights ({type(error).__name__})"
         ) from error
     if not hasattr(network, "forward_head") or not find_stages(network):
         raise ValueError(f"{name!r} is no CNN with stages of strides 4, 8, 16 and 32 that attention could be put into")
@@ -107,4 +111,4 @@ def _check_weights(name: str, weights: str) -> None:
         known = ", ".join(["imagenet", *tags]) if tags else "none"
         raise ValueError(f"{name!r} has no {weights!r} weights: there are {known}")
     if not tags:
-        raise ValueError(f"timm has no weights for {name!r}: give a file with --model.pretrained, or None")
+        raise ValueError(f"timm has no weights for {name!r}: give a file as model.pretrained, or none")

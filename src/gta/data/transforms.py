@@ -183,3 +183,30 @@ class Normalize(nn.Module):
         if clips.dtype != torch.uint8 or clips.ndim < 4 or clips.shape[-4] != 3:
             raise ValueError(f"clips must be uint8 (..., 3, T, H, W), not {clips.dtype} {tuple(clips.shape)}")
         return torch.addcmul(self.shift, clips.to(torch.float32), self.scale)
+
+
+def prepare(frames: torch.Tensor, clip: ClipConfig | None = None) -> torch.Tensor:
+    """Turn uint8 frames into what a model reads: a batch of clips, scaled to [0, 1] and normalised.
+
+    Args:
+        frames: uint8 (T, 3, H, W), one clip as `gta.read_video` gives it, or (B, 3, T, H, W), on any device.
+        clip: whose `mean` and `std` to use, such as a checkpoint's (`Predictor.clip`); ImageNet's if not given.
+
+    Returns:
+        float32 (B, 3, T, H, W) on the same device; B is 1 for one clip.
+
+    Raises:
+        ValueError: another dtype or shape.
+
+    >>> import torch
+    >>> prepare(torch.zeros(8, 3, 32, 32, dtype=torch.uint8)).shape
+    torch.Size([1, 3, 8, 32, 32])
+    """
+    if frames.dtype != torch.uint8:
+        raise ValueError(f"frames are uint8, 0 to 255, before they are prepared; these are {frames.dtype}")
+    if frames.ndim == 4 and frames.shape[1] == 3:
+        frames = frames.transpose(0, 1).unsqueeze(0)
+    if frames.ndim != 5 or frames.shape[1] != 3:
+        raise ValueError(f"frames have shape (T, 3, H, W) or (B, 3, T, H, W), these have {tuple(frames.shape)}")
+    clip = clip or ClipConfig()
+    return Normalize(clip.mean, clip.std).to(frames.device)(frames)

@@ -112,6 +112,16 @@ class VideoClassifier(nn.Module):
         return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] == "mixing"}
 
     def _check(self, clip: Tensor) -> None:
+        if not clip.is_floating_point():
+            raise ValueError(
+                f"a clip batch holds normalised floating-point numbers, this one is {clip.dtype}: "
+                "gta.prepare(clip) makes it from uint8 frames"
+            )
+        if clip.ndim == 5 and clip.shape[1] != 3 and clip.shape[2] == 3:
+            raise ValueError(
+                f"a clip batch has shape (B, 3, T, H, W), this one has {tuple(clip.shape)}, frames before channels: "
+                "clip.transpose(1, 2) exchanges them"
+            )
         if clip.ndim != 5 or clip.shape[1] != 3:
             raise ValueError(f"a clip batch has shape (B, 3, T, H, W), this one has {tuple(clip.shape)}")
         frames, height, width = clip.shape[2:]
