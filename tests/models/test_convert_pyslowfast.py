@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from models_support import randomise
+from PIL import Image
 from source_networks import Caffe2Names, PySlowFastNames, PytorchvideoNames, Weights, video_resnet
 
 import gta
@@ -334,3 +335,29 @@ def test_the_report_is_kept_with_the_weights(tmp_path, capsys, tiny_weights):
     assert "HEAD_ACT sigmoid" in capsys.readouterr().out
     assert isinstance(card, ModelCard)
     assert "sigmoid" in json.dumps(card.notes)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_predict_gives_what_the_source_gives(tmp_path, capsys, reverse):
+    """Frames of one colour, so that the clip is known: decoded as RGB, normalised, then perhaps reversed."""
+    network = {"names": PySlowFastNames(), "width": 8, **TWO}
+    weights = Weights(3)
+    video_resnet(weights, clip_of(16, 32), 10, **network)
+    mean, std, colour = [0.3, 0.4, 0.6], [0.2, 0.25, 0.4], (200, 90, 10)
+    changes = {
+        "DATA__MEAN": mean, "DATA__STD": std, "DATA__REVERSE_INPUT_CHANNEL": reverse, "DATA__TRAIN_CROP_SIZE": 64,
+        "DATA__TEST_CROP_SIZE": 96, "DATA__TRAIN_JITTER_SCALES": [64, 80], "TEST__NUM_ENSEMBLE_VIEWS": 2,
+    }  # fmt: skip
+    write(tmp_path / "model.pyth", weights, config_of(**changes))
+    convert(tmp_path, tmp_path / "model.pyth", "--model", "tiny_slowfast")
+    (tmp_path / "video").mkdir()
+    for number in range(1, 41):
+        Image.new("RGB", (120, 96), colour).save(tmp_path / "video" / f"{number:05d}.png")
+    capsys.readouterr()
+    assert run(["predict", str(tmp_path / "out.safetensors"), str(tmp_path / "video"), "--json"]) == 0
+    found = {entry["label"]: entry["score"] for entry in json.loads(capsys.readouterr().out)[0]["predictions"]}
+    values = [(value / 255 - m) / s for value, m, s in zip(colour, mean, std, strict=True)]
+    clip = torch.tensor(values[::-1] if reverse else values).view(1, 3, 1, 1, 1).expand(1, 3, 16, 96, 96)
+    want = video_resnet(weights, clip, 10, window=2, **network).exp()[0]
+    for number in range(5):
+        assert found[f"class {number}"] == pytest.approx(want[number].item(), abs=1e-4)
