@@ -15,6 +15,7 @@ and tensors (a pickle cannot run code), and every part checked before it is used
 import errno
 import io
 import json
+import re
 import warnings
 import zipfile
 import zlib
@@ -210,6 +211,16 @@ def load_plain(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+# How torch.load names what it refuses. Its messages as a whole advise to load the file unsafely: users never see them.
+_REFUSED = re.compile(r"GLOBAL ([\w.]+)|(?:function|class|[Uu]nsupported type|global:?) (?:<class ')?([\w]+\.[\w.]+)")
+
+
+def refused_name(error: Exception) -> str | None:
+    """The class or function that PyTorch refused to load, from its error; None if it says nothing of the kind."""
+    match = _REFUSED.search(str(error))
+    return (match[1] or match[2]) if match else None
+
+
 def _require_file(path: Path) -> None:
     if path.is_dir():
         raise CheckpointError(f"{path}: this is a folder; give a checkpoint file in it, such as {path / 'best.ckpt'}")
@@ -221,9 +232,10 @@ def _refuse_foreign(path: Path, error: Exception) -> NoReturn:
     """Say in one line that a file could not be parsed, whatever the parser raised."""
     if isinstance(error, OSError) and error.errno in {*DISK_ERRORS, errno.EIO}:
         raise CheckpointError(f"{path}: it cannot be read ({error.strerror})") from error
+    name = refused_name(error)
+    kind = f"it refers to {name}" if name else "damaged, or of another kind"
     raise CheckpointError(
-        f"{path}: not a checkpoint that can be read safely (damaged, or of another kind): "
-        "give a .ckpt file that `gta train` wrote"
+        f"{path}: not a checkpoint that can be read safely ({kind}): give a .ckpt file that `gta train` wrote"
     ) from error
 
 

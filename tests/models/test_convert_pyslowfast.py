@@ -14,7 +14,9 @@ import gta
 from gta.cli import run
 from gta.errors import CheckpointError
 from gta.model_card import ModelCard
-from gta.models.weight_files import read_weights
+from gta.models.conversion import find_key_map
+from gta.models.sources import describe_source
+from gta.models.weight_files import WeightFile, read_weights
 
 TINY = {"width": 8, "depth": 10}
 TWO = {"pathways": 2, "beta": 4, "temporal": 1, "kernel": 7}
@@ -134,10 +136,13 @@ def test_names_of_the_published_slowfast_networks(tmp_path, capsys):
     whole = {"RESNET__NUM_BLOCK_TEMP_KERNEL": [[3, 3], [4, 4], [6, 6], [3, 3]], "SLOWFAST__BETA_INV": 8}
     for frames, alpha, name in ((64, 4, "slowfast50_16x8"), (32, 4, "slowfast50_8x8"), (32, 8, "slowfast50_4x16")):
         changes = {"DATA__NUM_FRAMES": frames, "SLOWFAST__ALPHA": alpha, "SLOWFAST__FUSION_KERNEL_SZ": 5}
-        write(tmp_path / "model.pyth", weights, config_of(**whole, **changes))
-        model, card = convert(tmp_path, tmp_path / "model.pyth")
-        assert (card.model["name"], card.model["num_frames"], card.model["alpha"]) == (name, frames, alpha)
-        assert card.clip.num_frames == frames
+        config = config_of(**whole, **changes)
+        file = WeightFile(tmp_path / "model.pyth", weights, config=config)
+        described = describe_source(file, find_key_map(weights)).arguments
+        assert (described["name"], described["num_frames"], described["alpha"]) == (name, frames, alpha)
+    write(tmp_path / "model.pyth", weights, config)
+    model, card = convert(tmp_path, tmp_path / "model.pyth")
+    assert (card.model["name"], card.model["num_frames"], card.clip.num_frames) == ("slowfast50_4x16", 32, 32)
     model.resize(16)
     assert_same(model, weights, clip, depth=50, **network)
     capsys.readouterr()

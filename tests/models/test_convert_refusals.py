@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torchvision.models as tv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from source_networks import PySlowFastNames, PytorchvideoNames, Weights, video_resnet
 from torch import nn
 
 import gta
@@ -174,3 +177,88 @@ def test_no_classes_are_an_error(tmp_path, capsys, number):
     assert "num_classes" in capsys.readouterr().err.replace("-", "_")
     with pytest.raises(ValueError, match=f"num_classes is {number}"):
         gta.create_model("tiny", num_classes=int(number))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_checkpoints_for_prediction_name_what_was_refused_too(tmp_path, capsys, name):
+    path = tmp_path / "best.ckpt"
+    torch.save({"state_dict": {}, "gta": {"x": REFUSED[name]}}, path)
+    assert run(["predict", str(path), str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"it refers to {name}" in said.replace("builtins.", "")
+    assert "weights_only" not in said
+
+
+def tsm_like(seed=0):
+    """The state of a narrow TSM network under TSM's names."""
+    torch.manual_seed(seed)
+    state = gta.create_model("tiny_tsm", num_classes=4).state_dict()
+    names = {key: key.replace("backbone.network.", "base_model.").replace("head.", "new_fc.") for key in state}
+    return {name.replace(".conv1.conv.", ".conv1.net."): state[key] for key, name in names.items()}
+
+
+_CONV = "base_model.layer1.0.conv2.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.update({"base_model.fc.weight": s["new_fc.weight"]}), "two of its weights stand for head.weight"),
+        (lambda s: s.update({_CONV: s[_CONV].to(torch.int8)}), "quantised"),
+        (lambda s: s.update({"new_fc.weight": torch.tensor(1.0)}), "head"),
+    ],
+)
+def test_ambiguous_and_quantised_weights_are_refused(tmp_path, change, message):
+    state = tsm_like()
+    torch.save(state, tmp_path / "whole.pth")
+    assert not gta.create_model("tiny_tsm", num_classes=4, pretrained=str(tmp_path / "whole.pth")).loaded.missing
+    change(state)
+    torch.save(state, tmp_path / "changed.pth")
+    with pytest.raises(CheckpointError, match=message):
+        gta.create_model("tiny_tsm", num_classes=4, pretrained=str(tmp_path / "changed.pth"))
+
+
+@pytest.fixture(scope="module")
+def foreign_files():
+    """Small networks under the names of three code bases, by the model that takes them."""
+    clip = torch.zeros(1, 3, 16, 32, 32)
+    files = {"tiny_tsm": tsm_like()}
+    for name, names in (("tiny_slowfast_nl", PySlowFastNames()), ("tiny_slowfast", PytorchvideoNames(2))):
+        files[name] = Weights(1)
+        places = [(3, 0)] if name.endswith("nl") else ()
+        options = {"pathways": 2, "beta": 4, "temporal": 1, "width": 8, "nonlocal_at": places}
+        video_resnet(files[name], clip, 10, names, **options)
+    return files
+
+
+CHANGES = {
+    "scalar": lambda tensor: torch.tensor(1.0),
+    "empty": lambda tensor: tensor[:0],
+    "flat": lambda tensor: tensor.reshape(-1),
+    "integers": lambda tensor: tensor.to(torch.int32),
+    "complex": lambda tensor: tensor.to(torch.complex64),
+    "no number": lambda tensor: tensor * float("nan"),
+    "one more": lambda tensor: torch.cat([tensor, tensor]) if tensor.ndim else tensor[None],
+    "text": lambda tensor: "text",
+    "gone": None,
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_changed_files_are_refused_in_our_own_words(tmp_path_factory, foreign_files, data):
+    model = data.draw(st.sampled_from(sorted(foreign_files)))
+    state = dict(foreign_files[model])
+    for key in data.draw(st.lists(st.sampled_from(sorted(state)), min_size=1, max_size=3, unique=True)):
+        change = CHANGES[data.draw(st.sampled_from(sorted(CHANGES)))]
+        if change is None:
+            del state[key]
+        else:
+            state[key] = change(state[key])
+    folder = tmp_path_factory.mktemp("changed")
+    torch.save({"model_state": state}, folder / "file.pyth")
+    words = ["convert", str(folder / "file.pyth"), str(folder / "out.safetensors")]
+    named = data.draw(st.booleans())
+    code = run([*words, *(["--model", model] if named else [])])  # anything else than success or our own error raises
+    assert code in (0, 2)
+    assert (folder / "out.safetensors").exists() == (code == 0)

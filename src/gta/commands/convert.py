@@ -177,6 +177,6 @@ def _describe(
 def _count_classes(tensors: dict[str, Any]) -> int | None:
     """Classes of a classifier under any of its usual names."""
     for name in ("fc.weight", "classifier.weight", "head.fc.weight", "head.weight"):
-        if name in tensors:
+        if name in tensors and tensors[name].ndim:
             return int(tensors[name].shape[0])
     return None

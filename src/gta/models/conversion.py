@@ -87,10 +87,13 @@ def find_key_map(keys: Iterable[str], kind: str | None = None) -> KeyMap | None:
     return None
 
 
-def rename(tensors: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
+def rename(tensors: Mapping[str, Tensor], key_map: KeyMap, *, source: str) -> dict[str, Tensor]:
     """Apply a key map; parts of one matrix are joined.
 
     Keys that no rule leads into the backbone or the head keep a name that fits nothing, and so are reported.
+
+    Raises:
+        CheckpointError: two keys stand for one weight, or a part of a matrix is missing; `source` is the file's name.
     """
     renamed: dict[str, Tensor] = {}
     parts: dict[str, dict[int, Tensor]] = {}
@@ -101,13 +104,17 @@ def rename(tensors: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
         for pattern, replacement in key_map.rules:
             target = re.sub(pattern, replacement, target)
         whole, _, part = target.partition("#")
+        if target in renamed or (part and int(part) in parts.get(whole, {})):
+            raise CheckpointError(f"{source}: two of its weights stand for {whole}, one is {key}")
         if part:
             parts.setdefault(whole, {})[int(part)] = tensor
         else:
             renamed[target] = tensor
     for whole, numbered in parts.items():
         if sorted(numbered) != [0, 1, 2]:
-            raise CheckpointError(f"{whole}: of queries, keys and values only {len(numbered)} are there")
+            raise CheckpointError(f"{source}: of queries, keys and values only {len(numbered)} are there for {whole}")
+        if len({tensor.shape for tensor in numbered.values()}) > 1 or not numbered[0].ndim:
+            raise CheckpointError(f"{source}: queries, keys and values have different shapes for {whole}")
         renamed[whole] = torch.cat([numbered[index] for index in range(3)])
     return renamed
 
@@ -131,6 +138,12 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
         if target is None:
             unexpected.append(key)
             continue
+        if target in values:
+            raise CheckpointError(f"{source}: two of its weights stand for {target}, one is {key}")
+        if tensor.is_floating_point() != own[target].is_floating_point() and not _COUNTERS.search(key):
+            raise CheckpointError(
+                f"{source}: {key} holds {tensor.dtype} numbers, which are no weights (quantised ones?)"
+            )
         fitted, change = _fit(target, tensor, own[target])
         if fitted is None:
             if not target.startswith("head."):

@@ -39,6 +39,7 @@ _MARKS: tuple[_Mark, ...] = (
     _Mark("TSM with shifts outside the residual branch (shift_place='block')", r"\.layer\d\.\d+\.net\.conv1\."),
     _Mark("TSM with temporal pooling", r"base_model\.layer2\.net\."),
     _Mark("a network of mmaction2", r"^cls_head\.|^backbone\.(?:conv1\.conv|layer\d|\w+_path|patch_embed)\."),
+    _Mark("AVSlowFast (with sound)", r"pathway2_(?:stem|res\d)"),
     _Mark("X3D", r"^(?:s1\.pathway0_stem\.conv_xy|blocks\.0\.conv\.conv_(?:t|xy)|.*\.norm_b\.1\.block\.)"),
     _Mark("X3D", r"\.branch2\.b(?:_bn)?\.", _depthwise),
     _Mark("CSN", r"\.branch2\.conv_b\.weight$", _depthwise),

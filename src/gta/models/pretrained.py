@@ -69,7 +69,7 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
         what = f"{other.name} weights, which do not fit" if other else "weights of an unknown layout for"
         raise CheckpointError(f"{source.path}: it holds {what} the model {model.arguments['name']!r}")
     network = describe_source(source, key_map, named=True)
-    weights = rename(source.tensors, key_map)
+    weights = rename(source.tensors, key_map, source=str(source.path))
     if network.reads_bgr:
         stems = [key for key in weights if key.endswith(".stem.conv.weight") and ".laterals." not in key]
         weights |= {key: weights[key].flip(1) for key in stems}

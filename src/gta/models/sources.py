@@ -73,9 +73,11 @@ def describe_source(source: WeightFile, key_map: KeyMap, *, named: bool = False)
     Raises:
         CheckpointError: the file's configuration describes a network that this package does not have.
     """
-    renamed = {canonical(key): tensor for key, tensor in rename(source.tensors, key_map).items()}
+    renamed = {
+        canonical(key): tensor for key, tensor in rename(source.tensors, key_map, source=str(source.path)).items()
+    }
     arguments: dict[str, Any] = {}
-    if "head.weight" in renamed:
+    if "head.weight" in renamed and renamed["head.weight"].ndim:
         arguments["num_classes"] = int(renamed["head.weight"].shape[0])
     places = _places(renamed)
     if places:
@@ -178,15 +180,17 @@ def _three_dimensional(
 
 def _slowfast_arguments(renamed: Mapping[str, Tensor], config: PySlowFastConfig, source: WeightFile) -> dict[str, Any]:
     """What the shapes tell of SlowFast, and alpha, which they do not."""
-    kernels = _indices(renamed, rf"^{_RES4['slowfast']}\.(\d+)\.conv_a\.", lambda tensor: tensor.shape[2] > 1)
-    slow, fast = (renamed.get(f"backbone.{pathway}.stem.conv.weight") for pathway in ("slow", "fast"))
-    lateral = renamed.get("backbone.laterals.stem.conv.weight")
-    if slow is None or fast is None or lateral is None or not fast.shape[0] or lateral.ndim != 5:
+    kernels = _indices(
+        renamed, rf"^{_RES4['slowfast']}\.(\d+)\.conv_a\.", lambda tensor: tensor.ndim == 5 and tensor.shape[2] > 1
+    )
+    stems = [renamed.get(f"backbone.{place}.stem.conv.weight") for place in ("slow", "fast", "laterals")]
+    slow, fast, lateral = (list(stem.shape) if stem is not None and stem.ndim == 5 else [] for stem in stems)
+    if not all(slow) or not all(fast) or not all(lateral) or not (slow and fast and lateral):
         raise CheckpointError(f"{source.path}: the stems of SlowFast's pathways, or what joins them, are missing")
     arguments = {
-        "fusion_kernel": int(lateral.shape[2]),
+        "fusion_kernel": lateral[2],
         "temporal_blocks": len(kernels),
-        "beta_inverse": int(slow.shape[0]) // int(fast.shape[0]),
+        "beta_inverse": slow[0] // fast[0],
         "alpha": config.slowfast.alpha if config.tells("slowfast") else 4,
     }
     _require_agreement(arguments, config, source)
@@ -225,6 +229,9 @@ def _with_name(network: SourceNetwork, renamed: Mapping[str, Tensor], key_map: K
     if depth is None or not any(re.match(rf"^{res4}\.0\.(conv3|conv_c)\.", key) for key in renamed):
         return network
     if key_map.target == "framewise":
+        middle = renamed.get("backbone.network.layer1.0.conv2.weight")
+        if middle is None or middle.shape[:2] != (64, 64):
+            return network  # ResNeXt, a wide ResNet or the like
         name = f"{'tsm' if 'shift_div' in arguments else 'r2d'}{depth}"
     elif key_map.target == "c2d":
         name = f"c2d{depth}"

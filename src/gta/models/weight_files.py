@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from gta.checkpoint import (
     checkpoint_from,
     checkpoint_from_safetensors,
     read_safetensors,
+    refused_name,
 )
 from gta.errors import CheckpointError
 from gta.model_card import ModelCard
@@ -118,7 +118,10 @@ def _read_safetensors(path: Path) -> WeightFile:
     tensors, metadata = read_safetensors(path)
     if METADATA_KEY in metadata:
         return _own(checkpoint_from_safetensors(path, tensors, metadata))
-    return WeightFile(path, strip_wrappers(tensors))
+    try:
+        return WeightFile(path, strip_wrappers(checked_tensors(tensors, "the file")))
+    except StoredError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _read_torch(path: Path) -> Any:
@@ -133,14 +136,9 @@ def _read_torch(path: Path) -> Any:
         raise CheckpointError(f"{path}: {_why_refused(error)}") from None
 
 
-# How torch.load names what it refuses. Its messages as a whole advise to load the file unsafely: users never see them.
-_REFUSED = re.compile(r"GLOBAL ([\w.]+)|(?:function|class|[Uu]nsupported type|global:?) (?:<class ')?([\w]+\.[\w.]+)")
-
-
 def _why_refused(error: Exception) -> str:
     """One line of our own on why PyTorch could not read a file."""
-    if match := _REFUSED.search(str(error)):
-        name = match[1] or match[2]
+    if name := refused_name(error):
         return f"it is refused, since it refers to {name}; only weights in plain containers are read (a state_dict())"
     if isinstance(error, pickle.UnpicklingError):
         return "it holds more than weights in plain containers, or is damaged"
