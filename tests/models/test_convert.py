@@ -185,6 +185,34 @@ def test_backbone_weights_go_into_a_model_with_attention(tmp_path):
         assert torch.equal(model(clip), plain(clip))  # fresh blocks are the identity
 
 
+@pytest.mark.parametrize(
+    ("source", "stored", "target", "asked", "differing"),
+    [
+        ("tiny_slowfast", {"alpha": 8}, "tiny_slowfast", {}, ("alpha is 4, there 8",)),
+        ("tiny_slowfast", {"alpha": 8}, "tiny_slowfast", {"alpha": 8}, ()),
+        ("tiny_tsm", {}, "tiny", {}, ("shift_div is None, there 8",)),
+        ("tiny", {}, "tiny_tsm", {}, ("shift_div is 8, there None",)),
+        ("tiny_tsm", {"shift_div": 4}, "tiny_tsm_gta", {}, ("shift_div is 8, there 4",)),
+        ("tiny_c2d", {"temporal_pool": True}, "tiny_c2d_nl", {}, ("temporal_pool is False, there True",)),
+        ("tiny_nl", {"instantiation": "dot_product"}, "tiny_nl", {}, ("instantiation is softmax, there dot_product",)),
+        ("tiny_nl", {"pool": "none"}, "tiny_nl", {}, ("pool is after, there none",)),
+        ("tiny", {}, "tiny_nl", {"pool": "none", "instantiation": "dot_product"}, ()),
+    ],
+)
+def test_our_own_files_say_what_the_model_computes_otherwise(tmp_path, source, stored, target, asked, differing):
+    _, path = tiny_file(tmp_path, source, **stored)
+    assert gta.create_model(target, num_classes=4, pretrained=str(path), **asked).loaded.differing == differing
+
+
+def test_files_of_before_the_options_have_their_usual_values(tmp_path):
+    model = gta.create_model("tiny_tsm", num_classes=4)
+    for name in ("shift_div", "instantiation"):
+        del model.arguments[name]
+    save_weights(model, tmp_path / "old.safetensors")
+    again = gta.create_model("tiny_tsm", num_classes=4, pretrained=str(tmp_path / "old.safetensors"))
+    assert again.loaded.differing == ()
+
+
 def test_checkpoint_of_a_training_run_is_read(tmp_path, capsys):
     model, _ = tiny_file(tmp_path, "tiny_gta")
     state = {f"model.{key}": value for key, value in model.state_dict().items()} | {"prepare.mean": torch.zeros(3)}

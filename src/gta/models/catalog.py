@@ -112,6 +112,12 @@ def _slowfast(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOpt
     return build
 
 
+def own_options(name: str) -> dict[str, bool | int | str | None]:
+    """The options of a model's backbone, with its own values; empty for backbones that the catalogue does not name."""
+    fitting = [key for key in BACKBONES if name == key or name.startswith(f"{key}_")]
+    return dict(BACKBONES[max(fitting, key=len)].options) if fitting else {}
+
+
 def framewise_spec(name: str) -> BackboneSpec:
     """The entry of a timm CNN that the catalogue does not name."""
     return BackboneSpec(_framewise(name), timm_name=name)

@@ -12,7 +12,7 @@ from gta.models.catalog import BackboneSpec
 from gta.models.classifier import VideoClassifier
 from gta.models.conversion import LoadReport, backbone_kind, find_key_map, load_weights, rename
 from gta.models.foreign import refuse_foreign
-from gta.models.sources import describe_source, find_differences, list_assumptions
+from gta.models.sources import describe_card, describe_source, find_differences, list_assumptions
 from gta.models.weight_files import WeightFile, read_weights
 
 _SUFFIXES = (".safetensors", ".pth", ".pyth", ".pt", ".ckpt", ".pkl", ".bin")
@@ -61,7 +61,10 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
     """
     if source.card or any(key.startswith(_OWN) for key in source.tensors):
         kind = " (averaged weights, which were the ones validated)" if source.averaged else ""
-        return load_weights(model, source.tensors, source=f"{source.path}{kind}")
+        report = load_weights(model, source.tensors, source=f"{source.path}{kind}")
+        if source.card is None:
+            return report
+        return replace(report, differing=find_differences(model.arguments, describe_card(source.card), given=given))
     refuse_foreign(source.tensors, str(source.path))
     key_map = find_key_map(source.tensors, backbone_kind(model.backbone))
     if key_map is None:
@@ -69,6 +72,7 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
         what = f"{other.name} weights, which do not fit" if other else "weights of an unknown layout for"
         raise CheckpointError(f"{source.path}: it holds {what} the model {model.arguments['name']!r}")
     network = describe_source(source, key_map, named=True)
+    timeless = not network.arguments.keys() & {"num_frames"}  # ImageNet networks, which state nothing of video
     weights = rename(source.tensors, key_map, source=str(source.path))
     if network.reads_bgr:
         stems = [key for key in weights if key.endswith(".stem.conv.weight") and ".laterals." not in key]
@@ -76,7 +80,7 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
     report = load_weights(model, weights, source=f"{source.path} ({key_map.name})")
     return replace(
         report,
-        differing=find_differences(model.arguments, network, given=given),
+        differing=() if timeless else find_differences(model.arguments, network, given=given),
         assumed=list_assumptions(network, given=given),
         notes=network.notes,
     )

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gta.config import ClipConfig
 from gta.errors import CheckpointError
-from gta.models.catalog import BACKBONES
+from gta.model_card import ModelCard
+from gta.models.catalog import BACKBONES, own_options
 from gta.models.conversion import canonical, rename
 from gta.models.keymaps import KeyMap
 from gta.models.pyslowfast import (
@@ -41,6 +42,7 @@ _UNSEEN = (
     "head_window",
     "head_average",
 )
+_OF_ATTENTION = ("scaled", "instantiation", "pool")  # which say nothing where either side has no attention
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,21 @@ def find_differences(
 
     Where the file does not tell, what the user has given is believed.
     """
-    believed = {name for name in network.assumed if name in (given or {})}
+    skipped = {name for name in network.assumed if name in (given or {})}
+    if not (arguments.get("at") and network.arguments.get("at")):
+        skipped.update(_OF_ATTENTION)
+    here, there = arguments, network.arguments
+    compared = here.keys() & there.keys() | {"shift_div"}  # TSM's convolutions are those of the network without shifts
     return tuple(
-        f"{name} is {arguments[name]}, there {network.arguments[name]}"
+        f"{name} is {here.get(name)}, there {there.get(name)}"
         for name in _UNSEEN
-        if name in network.arguments
-        and name in arguments
-        and name not in believed
-        and arguments[name] != network.arguments[name]
+        if name in compared - skipped and here.get(name) != there.get(name)
     )
+
+
+def describe_card(card: ModelCard) -> SourceNetwork:
+    """The network of a file of ours; what older versions did not write has its backbone's own value."""
+    return SourceNetwork({**own_options(str(card.model["name"])), "instantiation": "softmax", **card.model})
 
 
 def _framewise(
