@@ -152,6 +152,18 @@ def test_evaluation_beside_a_read_only_checkpoint_prints_its_numbers(trained: Pa
     assert "direction accuracy" not in capsys.readouterr().out  # found before the work
 
 
+def test_evaluations_with_other_views_have_files_of_their_own(trained: Path, videos: Path) -> None:
+    from gta.commands.evaluate import EvaluateArguments, _output
+
+    best = trained / "best.ckpt"
+    kinds = [{}, {"test_clips": 2}, {"test_crops": 3}, {"test_clips": 2, "test_crops": 3}, {"averaging": "logits"}]
+    kinds += [{"data": videos}, {"split": "train"}, {"data": videos, "test_clips": 2}]
+    names = [_output(EvaluateArguments(best, **kind)).name for kind in kinds]
+    assert names[0] == "evaluation_val.json"
+    assert names[3] == "evaluation_val_2x3.json"
+    assert len(set(names)) == len(names)
+
+
 def test_classes_without_a_video_are_named(trained: Path, videos: Path, tmp_path: Path, capsys) -> None:
     root = tmp_path / "set"
     shutil.copytree(videos, root)

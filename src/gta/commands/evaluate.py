@@ -49,7 +49,8 @@ class EvaluateArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
-    """JSON file for the results; evaluation_<split>.json beside the checkpoint if not given."""
+    """JSON file for the results; if not given, evaluation_<split>.json beside the checkpoint, with DATA, the views and
+    the averaging in its name where they are given."""
     scores: Path | None = None
     """Also write every video's scores to this .npz file (paths, labels, scores, classes)."""
 
@@ -143,7 +144,17 @@ def evaluate_checkpoint(
 
 
 def _output(options: EvaluateArguments) -> Path:
-    return options.output or options.checkpoint.parent / f"evaluation_{options.split}.json"
+    """Where the results go: --output, or a file beside the checkpoint that no other kind of evaluation has."""
+    if options.output is not None:
+        return options.output
+    parts = ["evaluation", options.split]
+    if options.data is not None:
+        parts.append(options.data.resolve().stem)
+    if options.test_clips is not None or options.test_crops is not None:
+        parts.append(f"{options.test_clips or 'own'}x{options.test_crops or 'own'}")
+    if options.averaging is not None:
+        parts.append(options.averaging)
+    return options.checkpoint.parent / f"{'_'.join(parts)}.json"
 
 
 def _checked_output(options: EvaluateArguments) -> Path | None:

@@ -1,7 +1,10 @@
 """Batches of clips from worker processes: deterministic, resumable in the middle of an epoch, exact over ranks."""
 
+import atexit
 import math
+import os
 import signal
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from types import FrameType
@@ -104,6 +107,11 @@ def _outlive(number: int, frame: FrameType | None) -> None:
     signal.alarm(_SECONDS_AFTER_SIGTERM)
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """End quietly: a script that ends while it holds a loader ends its workers so, which is no failure of theirs."""
+    os._exit(0)
+
+
 def start_worker(_: int) -> None:
     """One thread per worker: they scale by number, and do not fight for cores.
 
@@ -113,6 +121,7 @@ def start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _outlive)
+    signal.signal(signal.SIGALRM, _end)
     torch.set_num_threads(1)
     av.logging.set_level(None)
 
@@ -154,7 +163,7 @@ def build_loader(
         world_size=world_size,
         drop_last=drop_last,
     )
-    return DataLoader(
+    loader = DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -166,3 +175,15 @@ def build_loader(
         persistent_workers=num_workers > 0,
         generator=torch.Generator().manual_seed(seed),  # so that making an iterator leaves the global state alone
     )
+    _LOADERS.add(loader)
+    return loader
+
+
+_LOADERS: "weakref.WeakSet[DataLoader[Any]]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End the workers of a script that ends while it holds loaders; `multiprocessing` would wait for them."""
+    for loader in list(_LOADERS):
+        vars(loader).clear()  # with it goes the iterator that keeps the workers

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from gta.data.synthetic.classes import CLASSES, permutation_invariant_ceiling
@@ -183,8 +184,10 @@ def _render_batch(root: Path, config: SynthesisConfig, batch: tuple[PlannedVideo
 def _in_processes(
     root: Path, config: SynthesisConfig, batches: Iterable[tuple[PlannedVideo, ...]], num_workers: int
 ) -> Iterator[int]:
-    """Render batches in fresh processes; gives the size of each as it is finished, in any order."""
-    context = multiprocessing.get_context("spawn")
+    """Render batches in processes; gives the size of each as it is finished, in any order."""
+    # Forked where that is possible: a spawned process imports the user's script again, and one without a
+    # `__main__` guard would start rendering anew in each.
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker) as pool:
         try:
             pending: list[Future[int]] = [pool.submit(_render_batch, root, config, batch) for batch in batches]
@@ -192,10 +195,16 @@ def _in_processes(
                 yield future.result()
         except BrokenProcessPool as error:
             raise DataError(
-                f"{root}: a rendering process died (out of memory?); repeat the command to complete the data set"
+                f"{root}: a rendering process died{_why_it_may_have(context)}; repeat to complete the data set"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _why_it_may_have(context: BaseContext) -> str:
+    if context.get_start_method() == "fork":
+        return " (out of memory?)"
+    return ' (out of memory, or a script without `if __name__ == "__main__":`? num_workers=0 needs no processes)'
 
 
 def _start_worker() -> None:
