@@ -25,6 +25,7 @@ DISK_ERRORS = {
     errno.ENOTDIR: ("a part of this path is a file, not a folder", "check the path"),
     errno.EISDIR: ("this is a folder where a file is expected", "check the path"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter one"),
+    errno.EMFILE: ("too many files are open", "raise the limit with ulimit -n, or use fewer workers"),
     errno.EEXIST: ("a file of this name is where a folder is needed", "check the path"),
     errno.ENOENT: ("there is no such file or folder, and it cannot be made here", "check the path"),
 }

@@ -39,6 +39,14 @@ class Sample:
     skipped: tuple[Skipped, ...] = ()
 
 
+class UnreadableVideosError(DataError):
+    """So many videos in a row could not be read that no sample could be made; `skipped` are they."""
+
+    def __init__(self, text: str, skipped: tuple[Skipped, ...]) -> None:
+        super().__init__(text)
+        self.skipped = skipped
+
+
 class VideoDataset(Dataset[Sample]):
     """The videos of a list, as clips.
 
@@ -113,7 +121,9 @@ class VideoDataset(Dataset[Sample]):
             else:
                 return Sample(clip, label, index, tuple(skipped))
         path, reason = skipped[-1]
-        raise DataError(f"{_MAX_REPLACEMENTS} videos in a row could not be read, the last one is {path}: {reason}")
+        raise UnreadableVideosError(
+            f"{_MAX_REPLACEMENTS} videos in a row could not be read, the last one is {path}: {reason}", tuple(skipped)
+        )
 
     def _open(self, record: VideoRecord) -> Any:
         opened = None if self._opener is None else self._opener(record)

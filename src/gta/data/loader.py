@@ -6,15 +6,18 @@ import os
 import signal
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import Any
 
 import av.logging
 import torch
-from torch.utils.data import DataLoader, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from gta.data.dataset import Sample, VideoDataset
+from gta.errors import GtaError
+from gta.processes import FAILURE
 
 Batch = dict[str, Any]
 """`clip` uint8 (B, [V,] 3, T, H, W), `label` int64 (B,), `index` int64 (B,), `skipped` list of (path, reason)."""
@@ -86,9 +89,39 @@ class ClipSampler(Sampler[tuple[int, int]]):
         return iter([(epoch, index) for index in mine[start:]])
 
 
-def collate(samples: list[Sample], *, sample_shape: tuple[int, ...]) -> Batch:
-    """Stack samples to a batch; those without a clip are left out, so that the batch may be smaller, even empty."""
-    read = [sample for sample in samples if sample.clip is not None]
+@dataclass(frozen=True)
+class _Failed:
+    """Takes the place of a sample that could not be made, so that no exception has to cross processes."""
+
+    reason: str
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+class _Netted(Dataset[Any]):
+    """A data set whose errors of ours become samples: as exceptions, they would arrive with a worker's traceback."""
+
+    def __init__(self, dataset: VideoDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> "Sample | _Failed":
+        try:
+            return self.dataset[key]
+        except GtaError as error:
+            return _Failed(str(error), getattr(error, "skipped", ()))
+
+
+def collate(samples: "list[Sample | _Failed]", *, sample_shape: tuple[int, ...]) -> Batch:
+    """Stack samples to a batch; those without a clip are left out, so that the batch may be smaller, even empty.
+
+    A batch with a sample that could not be made says why in its entry `gta.processes.FAILURE`.
+    """
+    failed = next((sample for sample in samples if isinstance(sample, _Failed)), None)
+    if failed is not None:
+        return {FAILURE: failed.reason, "skipped": [entry for sample in samples for entry in sample.skipped]}
+    read = [sample for sample in samples if isinstance(sample, Sample) and sample.clip is not None]
     clips = [sample.clip for sample in read]
     return {
         "clip": default_collate(clips) if clips else torch.empty((0, *sample_shape), dtype=torch.uint8),
@@ -164,7 +197,7 @@ def build_loader(
         drop_last=drop_last,
     )
     loader = DataLoader(
-        dataset,
+        _Netted(dataset),
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gta.engine.metrics import summarise
 from gta.errors import DataError, GtaError
 from gta.files import atomic_path
+from gta.processes import guarded
 
 Averaging = Literal["softmax", "logits"]
 Precision = Literal["32", "bf16", "fp16"]
@@ -198,7 +199,7 @@ def score_videos(
     scores: list[Tensor] = []
     skipped: list[tuple[str, str]] = []
     with _evaluation_mode(model, prepare), torch.no_grad():
-        for batch in loader:
+        for batch in guarded(loader):
             skipped += [(str(path), str(reason)) for path, reason in batch.get("skipped", ())]
             count = len(batch["label"])
             if count:

@@ -8,7 +8,7 @@ checkpoint says one of two plain things: "n batches of this epoch are done" or "
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ from gta.engine.run_folder import BEST, LAST, RunFolder
 from gta.engine.step import TrainStep
 from gta.engine.stopping import Stopper, TrainingInterrupted
 from gta.errors import GtaError
+from gta.processes import guarded
 
 _OLD_SECONDS = 30.0
 """A validation begins with a checkpoint if the last one is older than this."""
@@ -139,7 +140,7 @@ class Loop:
         sampler: Any = self.train_loader.sampler
         sampler.set_epoch(self.state.epochs_done)
         sampler.set_start(done)
-        for number, batch in enumerate(batches_ahead(self.train_loader, self.fabric.device), start=done):
+        for number, batch in enumerate(self._batches(), start=done):
             first = number - number % per_step
             parts = min(per_step, total - first)  # an epoch's last step may have fewer
             last = number + 1 == first + parts
@@ -154,6 +155,9 @@ class Loop:
                 break
             if self.batches_done < total:  # the epoch's end has its own checkpoint
                 self._save_or_stop(due=self._is_checkpoint_due())
+
+    def _batches(self) -> Iterator[Mapping[str, Any]]:
+        return batches_ahead(guarded(self.train_loader, self._note), self.fabric.device)
 
     def _show(self, batch: Mapping[str, Any]) -> None:
         self._note(list(batch.get("skipped", ())))
@@ -336,7 +340,7 @@ class Loop:
         )
 
 
-def batches_ahead(loader: DataLoader[Any], device: torch.device) -> Iterator[Mapping[str, Any]]:
+def batches_ahead(loader: Iterable[Mapping[str, Any]], device: torch.device) -> Iterator[Mapping[str, Any]]:
     """A loader's batches with their tensors on `device`; a GPU gets the next batch while it computes the present one.
 
     The copy runs on a stream of its own; the loader should pin its memory.

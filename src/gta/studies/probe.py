@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gta.engine.evaluate import Averaging, Precision, video_scores
 from gta.engine.metrics import reversal_indices, summarise
 from gta.errors import DataError
+from gta.processes import guarded
 from gta.studies.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, sees_order
 from gta.studies.statistics import Summary
 from gta.studies.statistics import summarise as summarise_values
@@ -236,7 +237,7 @@ def probe(
     model.eval()
     try:
         with torch.no_grad():
-            for batch in loader:
+            for batch in guarded(loader):
                 skipped += [(str(path), str(reason)) for path, reason in batch.get("skipped", ())]
                 if len(batch["label"]):
                     clip = batch["clip"].to(place, non_blocking=True)
