@@ -125,6 +125,7 @@ def fit(
     with Stopper() as stopper, contextlib.ExitStack() as exits:
         exits.callback(display.stop)
         if folder:
+            exits.callback(folder.lock.release)
             resumed_at = stored["global_step"] if stored else None
             curves = exits.enter_context(open_curves(run.folder, display.say, resumed_at=resumed_at))
         launch(fabric, run)
@@ -144,7 +145,7 @@ def fit(
         if stored:
             _restore(loop, stored, run)
         loop.run()
-    return _finish(run, folder, loop, description, seconds=time.monotonic() - started, resumed=stored is not None)
+        return _finish(run, folder, loop, description, seconds=time.monotonic() - started, resumed=stored is not None)
 
 
 def _plan(loader: DataLoader[Any], optim: OptimConfig, run: RunConfig, world_size: int) -> Plan:

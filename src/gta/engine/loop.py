@@ -297,6 +297,8 @@ class Loop:
         }
         if self.fabric.is_global_zero:
             try:
+                if self.folder is not None:
+                    self.folder.lock.require_folder()
                 write_checkpoint(self.options.folder / name, content)
             except GtaError as error:
                 self._failure = self._failure or error

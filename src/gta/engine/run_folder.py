@@ -17,6 +17,7 @@ import torch
 
 from gta.config import TrainConfig, config_from_json, config_to_json
 from gta.csv_files import table_text
+from gta.engine.folder_lock import FolderLock
 from gta.errors import OptionError, RunFolderError
 from gta.files import clear_failures, json_text, write_text
 from gta.model_card import library_versions
@@ -153,6 +154,7 @@ class RunFolder:
         self.path = folder
         with clear_failures(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            self.lock = FolderLock(folder)
             for leftover in folder.glob(".*.part*"):  # of a process that was killed while it wrote
                 leftover.unlink(missing_ok=True)
         self._write(CONFIG, json_text(config))  # first: a folder without it holds no run that could be resumed
@@ -179,6 +181,7 @@ class RunFolder:
         self._write(RESULTS, json_text(results))
 
     def _write(self, name: str, text: str) -> None:
+        self.lock.require_folder()
         path = self.path / name
         with clear_failures(path):
             write_text(path, text)
