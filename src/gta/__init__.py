@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gta.models.registry import create_model, list_models
     from gta.predictor import Predictor
     from gta.recipes import recipe
-    from gta.types import Prediction, VideoInfo
+    from gta.types import Prediction, VideoInfo, WindowPrediction
 
 _ATTRIBUTES = {
     "create_model": "gta.models.registry",
@@ -32,6 +32,7 @@ _ATTRIBUTES = {
     "Predictor": "gta.predictor",
     "Prediction": "gta.types",
     "VideoInfo": "gta.types",
+    "WindowPrediction": "gta.types",
 }
 _MODULES = {"blocks", "ops"}
 
@@ -39,6 +40,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "VideoInfo",
+    "WindowPrediction",
     "__version__",
     "blocks",
     "count_flops",

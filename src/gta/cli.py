@@ -17,6 +17,7 @@ from typing import Any
 from gta._version import __version__
 from gta.errors import GtaError
 from gta.files import DISK_ERRORS
+from gta.terminal import print_line, printable
 
 # Name -> one line of help. Each name is the module `gta.commands.<name>` with `main(arguments: list[str]) -> None`.
 COMMANDS: dict[str, str] = {
@@ -80,7 +81,7 @@ def run(arguments: list[str]) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        print(f"gta: {_unknown(name)}", file=sys.stderr)
+        print_line(f"gta: {_unknown(name)}", file=sys.stderr)
         return 2
     code = 2
     try:
@@ -97,7 +98,7 @@ def run(arguments: list[str]) -> int:
         return 130
     else:
         return 0
-    print(f"gta {name}: {message}", file=sys.stderr)
+    print_line(f"gta {name}: {message}", file=sys.stderr)
     return code
 
 
@@ -114,7 +115,7 @@ def shorten_warnings() -> None:
 
     def format_warning(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:
         if filename.startswith(ours):
-            return f"gta: {' '.join(str(message).split())}\n"
+            return f"gta: {printable(' '.join(str(message).split()))}\n"
         return original(message, category, filename, lineno, line)
 
     warnings.formatwarning = format_warning

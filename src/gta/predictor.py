@@ -1,6 +1,7 @@
 """From a checkpoint and a video file to named classes with scores."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -8,12 +9,12 @@ from torch import Tensor, nn
 
 from gta.checkpoint import Checkpoint, read_checkpoint
 from gta.config import ClipConfig
-from gta.data.dataset import clip_views
+from gta.data.dataset import clip_views, window_views
 from gta.data.transforms import Normalize
 from gta.engine.evaluate import video_scores
 from gta.errors import CheckpointError, OptionError
 from gta.models.restore import build_stored_model
-from gta.types import Prediction
+from gta.types import Prediction, WindowPrediction
 
 
 def build_model(checkpoint: Checkpoint) -> nn.Module:
@@ -117,13 +118,38 @@ class Predictor:
         """
         if topk < 1:
             raise ValueError(f"topk is {topk}: at least one class is needed")
-        scores = self.scores(clip_views(path, self.clip))
-        best = torch.topk(scores, min(topk, len(self.classes)))
-        return Prediction(
-            path=Path(path),
-            labels=tuple(self.classes[index] for index in best.indices.tolist()),
-            scores=tuple(best.values.tolist()),
-        )
+        return Prediction(Path(path), *self._best(clip_views(path, self.clip), topk))
+
+    def predict_windows(
+        self, path: str | Path, *, window_seconds: float, hop_seconds: float | None = None, topk: int = 5
+    ) -> Iterator[WindowPrediction]:
+        """Classify a long video window by window, in the order of time; one window is in memory at a time.
+
+        Args:
+            path: what FFmpeg can read, or a folder of JPEG frames.
+            window_seconds: length of a window, above 0. Its frames are sampled as those of a whole video are.
+            hop_seconds: from the beginning of one window to that of the next, above 0; as long as a window if not
+                given.
+            topk: how many classes to name, 1 or more (at most all of them).
+
+        Yields:
+            A prediction for each window. What is left at the end is a window of its own if it is at least half as
+            long; a video that is shorter than a window is one window.
+
+        Raises:
+            VideoError: the video is missing or cannot be read (to the end).
+            ValueError: a number is out of range.
+        """
+        if topk < 1:
+            raise ValueError(f"topk is {topk}: at least one class is needed")
+        hop = window_seconds if hop_seconds is None else hop_seconds
+        for start, end, views in window_views(path, self.clip, window_seconds=window_seconds, hop_seconds=hop):
+            yield WindowPrediction(Path(path), start, end, *self._best(views, topk))
+
+    def _best(self, views: Tensor, topk: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Names and probabilities of the classes that a video's views get, best first."""
+        best = torch.topk(self.scores(views), min(topk, len(self.classes)))
+        return tuple(self.classes[index] for index in best.indices.tolist()), tuple(best.values.tolist())
 
     def scores(self, views: Tensor) -> Tensor:
         """Class probabilities (K,) float32 on the CPU of one video's views, uint8 (V, 3, T, H, W), averaged."""

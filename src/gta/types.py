@@ -53,3 +53,18 @@ class Prediction:
     path: Path
     labels: tuple[str, ...]
     scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class WindowPrediction:
+    """The classes that a model gives a part of a longer video, best first.
+
+    `start_seconds` and `end_seconds` are counted from the first frame; the last window ends where the video does.
+    `scores` are softmax probabilities in [0, 1].
+    """
+
+    path: Path
+    start_seconds: float
+    end_seconds: float
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]

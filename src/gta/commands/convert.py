@@ -9,6 +9,7 @@ import tyro
 from gta.commands.arguments import parse_arguments
 from gta.config import config_to_json
 from gta.errors import CheckpointError, OptionError
+from gta.terminal import print_line
 
 if TYPE_CHECKING:
     from gta.config import ClipConfig
@@ -74,7 +75,8 @@ def main(arguments: list[str]) -> None:
         raise OptionError(f"{options.dest}: DEST must end in .safetensors")
     if options.dest.exists() and not options.overwrite:
         raise OptionError(f"{options.dest}: it exists already; give --overwrite to replace it")
-    print(convert(options))
+    for line in convert(options).splitlines():
+        print_line(line)
 
 
 def convert(options: ConvertArguments) -> str:

@@ -12,6 +12,7 @@ import tyro
 
 from gta.commands.arguments import parse_arguments
 from gta.errors import DataError, OptionError
+from gta.terminal import print_line
 
 if TYPE_CHECKING:
     from gta.data.check import CheckReport
@@ -172,17 +173,17 @@ def check(options: CheckArguments) -> None:
     except OSError as error:  # a read-only data set is no reason to lose what was found
         if options.report is not None:
             raise
-        print(f"no report was written ({target}: {error.strerror}); name a file with --report", file=sys.stderr)
+        print_line(f"no report was written ({target}: {error.strerror}); name a file with --report", file=sys.stderr)
     else:
-        print(f"report: {target}")
+        print_line(f"report: {target}")
     if options.strict and report.num_problems:
         raise DataError(f"{options.root}: {report.num_problems} problems; see the report")
 
 
 def _print_report(root: Path, report: "CheckReport") -> None:
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
-    print(f"{root}: layout {report.layout}, {report.num_classes} classes, videos: {splits}")
-    print(f"{report.num_files} files, {report.num_frames} frames")
+    print_line(f"{root}: layout {report.layout}, {report.num_classes} classes, videos: {splits}")
+    print_line(f"{report.num_files} files, {report.num_frames} frames")
     conflicts = [" = ".join(f"{path} ('{label}')" for path, label in group.items()) for group in report.conflicts]
     for name, found in (
         ("missing", report.missing),
@@ -199,11 +200,11 @@ def _print_report(root: Path, report: "CheckReport") -> None:
         _print_some(f"{split}: classes without a video", names)
     if report.ignored:
         listed = ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common())
-        print(f"ignored, as they are no videos by their names: {listed}")
+        print_line(f"ignored, as they are no videos by their names: {listed}")
     for split, reason in report.not_listed.items():
-        print(f"{split} is not listed: {reason}")
+        print_line(f"{split} is not listed: {reason}")
     if report.index is not None:
-        print(f"index: {report.index}")
+        print_line(f"index: {report.index}")
 
 
 def show(options: ShowArguments) -> None:
@@ -225,7 +226,7 @@ def show(options: ShowArguments) -> None:
     draw_sheet(
         options.video, clip, options.output, samples=options.samples, seed=options.seed, may_flip=clip.flip != "none"
     )
-    print(f"written: {options.output}")
+    print_line(f"written: {options.output}")
 
 
 def prepare(options: PrepareArguments) -> None:
@@ -242,18 +243,20 @@ def prepare(options: PrepareArguments) -> None:
             num_workers=options.num_workers,
             progress=advance,
         )
-    print(f"{report.made} videos converted, {report.kept} were there already, {report.skipped} could not be read")
+    print_line(f"{report.made} videos converted, {report.kept} were there already, {report.skipped} could not be read")
     if report.skipped:
-        print(f"unreadable ones: {options.target / 'skipped.csv'}")
+        print_line(f"unreadable ones: {options.target / 'skipped.csv'}")
     size = report.bytes_after / max(report.bytes_before, 1)
     speed = report.milliseconds_before / max(report.milliseconds_after, 1e-9)
-    print(f"size  {report.bytes_before / 2**20:10.1f} MiB -> {report.bytes_after / 2**20:10.1f} MiB  ({size:.2f}x)")
-    print(
+    print_line(
+        f"size  {report.bytes_before / 2**20:10.1f} MiB -> {report.bytes_after / 2**20:10.1f} MiB  ({size:.2f}x)"
+    )
+    print_line(
         f"read  {report.milliseconds_before:10.1f} ms  -> {report.milliseconds_after:10.1f} ms   "
         f"for a clip of 8 frames ({speed:.1f}x the speed)"
     )
     if report.is_worse:
-        print(
+        print_line(
             f"gta data prepare: the copy is larger and slower than {options.source}: train on the original, or convert "
             "to another --format or a smaller --short-side",
             file=sys.stderr,
@@ -261,11 +264,11 @@ def prepare(options: PrepareArguments) -> None:
 
 
 def _print_some(name: str, found: list[str], most: int = 10) -> None:
-    print(f"{name:<12} {len(found)}")
+    print_line(f"{name:<12} {len(found)}")
     for line in found[:most]:
-        print(f"    {line}")
+        print_line(f"    {line}")
     if len(found) > most:
-        print(f"    ... and {len(found) - most} more in the report")
+        print_line(f"    ... and {len(found) - most} more in the report")
 
 
 @contextmanager

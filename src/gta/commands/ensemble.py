@@ -8,6 +8,7 @@ import tyro
 
 from gta.commands.arguments import parse_arguments
 from gta.errors import DataError, OptionError
+from gta.terminal import print_line
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,14 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
         **result.to_json(),
     }
     for entry in written["ensemble"]:
-        print(f"{entry['scores']}: top-1 {100 * entry['top1']:.2f} %, weight {entry['weight']:g}")
-    print(f"together: top-1 {100 * result.top1:.2f} %, top-5 {100 * result.top5:.2f} % over {len(names)} videos")
+        print_line(f"{entry['scores']}: top-1 {100 * entry['top1']:.2f} %, weight {entry['weight']:g}")
+    print_line(f"together: top-1 {100 * result.top1:.2f} %, top-5 {100 * result.top5:.2f} % over {len(names)} videos")
     if options.output is not None:
         write_json(options.output, written)
-        print(f"written: {options.output}")
+        print_line(f"written: {options.output}")
     if options.scores is not None:
         result.write_scores(options.scores, list(map(str, first["paths"])))
-        print(f"written: {options.scores}")
+        print_line(f"written: {options.scores}")
     return written
 
 

@@ -12,6 +12,7 @@ import tyro
 from gta.commands.arguments import parse_arguments
 from gta.config import ClipConfig, DataConfig, config_from_json, config_to_json
 from gta.errors import OptionError
+from gta.terminal import print_line
 
 Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
 
@@ -70,7 +71,7 @@ def main(arguments: list[str]) -> None:
     options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate")
     target = evaluate_checkpoint(options, show=_print)["written_to"]
     if target is not None:
-        print(f"written: {target}")
+        print_line(f"written: {target}")
 
 
 def evaluate_checkpoint(
@@ -171,7 +172,7 @@ def _checked_output(options: EvaluateArguments) -> Path | None:
     except OSError as error:
         if options.output is not None or error.errno not in _READ_ONLY:
             raise
-        print(
+        print_line(
             f"gta evaluate: {target.parent}: {error.strerror}: the results are only printed; name a file with --output",
             file=sys.stderr,
         )
@@ -222,14 +223,14 @@ def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold
 
 def _print(written: dict[str, Any]) -> None:
     direction = written["direction_accuracy"]
-    print(f"{written['num_videos']} videos of {written['data']} ({written['split']})")
-    print(f"top-1                {100 * written['top1']:6.2f} %")
-    print(f"top-5                {100 * written['top5']:6.2f} %")
-    print(f"mean class accuracy  {100 * written['mean_class_accuracy']:6.2f} %")
+    print_line(f"{written['num_videos']} videos of {written['data']} ({written['split']})")
+    print_line(f"top-1                {100 * written['top1']:6.2f} %")
+    print_line(f"top-5                {100 * written['top5']:6.2f} %")
+    print_line(f"mean class accuracy  {100 * written['mean_class_accuracy']:6.2f} %")
     if direction is not None:
-        print(f"direction accuracy   {100 * direction:6.2f} %")
+        print_line(f"direction accuracy   {100 * direction:6.2f} %")
     if absent := written["classes_without_videos"]:
         shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
-        print(f"{len(absent)} of the model's classes have no video here: {shown}")
+        print_line(f"{len(absent)} of the model's classes have no video here: {shown}")
     for entry in written["skipped"]:
-        print(f"left out: {entry['path']}: {entry['reason']}")
+        print_line(f"left out: {entry['path']}: {entry['reason']}")

@@ -11,6 +11,7 @@ import tyro
 from gta.commands.arguments import parse_arguments
 from gta.commands.evaluate import Layout, Source, find_source
 from gta.errors import OptionError
+from gta.terminal import print_line, printable
 
 if TYPE_CHECKING:
     from gta.studies.probe import ProbeResult
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> None:
     result, source = probe_checkpoint(options)
     _print(result, source.root, options)
     _write(result, source, options)
-    print(f"written: {_folder(options)}")
+    print_line(f"written: {_folder(options)}")
 
 
 def _folder(options: ProbeArguments) -> Path:
@@ -97,7 +98,7 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     strange = sorted(set(videos.classes) - set(checkpoint.classes))
     foreign = videos.classes if strange else None
     if strange:
-        print(
+        print_line(
             f"{source.root}: '{strange[0]}' is not among the model's {len(checkpoint.classes)} classes: "
             "movements are measured, accuracies are not",
             file=sys.stderr,
@@ -175,7 +176,7 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:  # names of classes are cut to fit a terminal, not a file
         console.width = _WIDTH_OF_FILES
-    title = Text(f"{len(result.labels)} videos of {root} ({options.split})", style="table.title")
+    title = Text(printable(f"{len(result.labels)} videos of {root} ({options.split})"), style="table.title")
     table = Table(title=title, title_justify="left")
     heads = ("frames", "top-1 %", "top-5 %", "direction %", "predictions changed %", "movement")
     for number, name in enumerate(heads):
@@ -200,7 +201,7 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
     if hidden > 0:
         console.print(f"{hidden} less sensitive classes are in probe.json")
     for path, reason in result.skipped:
-        console.print(f"left out: {path}: {reason}", markup=False)
+        console.print(printable(f"left out: {path}: {reason}"), markup=False)
 
 
 def _percent(share: float | None, digits: int = 2) -> str:
@@ -220,7 +221,7 @@ def _class_table(per_class: dict[str, Any]) -> Any:
     for name, row in ordered[:_CLASSES_IN_TERMINAL]:
         flips: float | None = row["taken_for_its_reversal_when_reversed"]
         table.add_row(
-            Text(name),  # not as markup: a class may be called "jump [left]"
+            Text(printable(name)),  # not as markup: a class may be called "jump [left]"
             str(row["num_videos"]),
             _percent(row["top1"]["in order"], 1),
             *(f"{row['sensitivity'][key]:.3f}" for key in ("reversed", "shuffled", "one frame")),

@@ -12,6 +12,7 @@ import tyro
 from gta.commands.arguments import parse_arguments
 from gta.errors import OptionError
 from gta.studies.grids import Grid, create_grid, grid_from_json, grid_to_json, list_grids
+from gta.terminal import print_line
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> None:
     options = parse_arguments(StudyArguments, arguments, command="gta study")
     if options.list:
         for name, title in list_grids().items():
-            print(f"{name}  {title}")
+            print_line(f"{name}  {title}")
         return
     grid = choose_grid(options)
     if options.print:
@@ -90,8 +91,8 @@ def main(arguments: list[str]) -> None:
         train=not options.report_only,
         command=shlex.join(["gta", "study", *arguments]),
     )
-    print(f"written: {report}")
-    print(f"written: {report.with_suffix('.html')}")
+    print_line(f"written: {report}")
+    print_line(f"written: {report.with_suffix('.html')}")
 
 
 def choose_grid(options: StudyArguments) -> Grid:

@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from gta.commands.arguments import parse_arguments
+from gta.terminal import print_line
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,6 @@ def main(arguments: list[str]) -> None:
     )
     splits = {"train": summary.num_train, "val": summary.num_val, "test": summary.num_test}
     sizes = ", ".join(f"{size:,} {split}" for split, size in splits.items() if size)
-    print(f"{summary.root}: {len(summary.classes)} classes, {sizes} ({summary.layout} layout)")
-    print(f"rendered {summary.num_rendered:,} videos in {summary.seconds:.1f} s, kept {summary.num_kept:,}")
-    print(f"a model that ignores the order of frames can reach {summary.ceiling:.2%} top-1 at best")
+    print_line(f"{summary.root}: {len(summary.classes)} classes, {sizes} ({summary.layout} layout)")
+    print_line(f"rendered {summary.num_rendered:,} videos in {summary.seconds:.1f} s, kept {summary.num_kept:,}")
+    print_line(f"a model that ignores the order of frames can reach {summary.ceiling:.2%} top-1 at best")

@@ -19,6 +19,7 @@ from gta.errors import GtaError, OptionError
 from gta.recipes import RECIPES, SUMMARIES
 from gta.recipes.files import SUFFIXES, file_schema, read_config_file, write_yaml
 from gta.runs.train import train
+from gta.terminal import print_line
 
 if TYPE_CHECKING:
     from gta.engine.fit import FitResult
@@ -126,7 +127,7 @@ def _print_result(result: "FitResult") -> None:
         line = f"best: epoch {result.best_epoch}, top-1 {100 * best['top1']:.2f} %, top-5 {100 * best['top5']:.2f} %"
         if best["direction_accuracy"] is not None:
             line += f", direction {100 * best['direction_accuracy']:.2f} %"
-        print(line)
+        print_line(line)
     sessions = f"; {result.total_seconds:.0f} s with the epochs of earlier sessions" if result.resumed else ""
-    print(f"written: {result.folder} ({result.steps} steps in {result.seconds:.0f} s{sessions})")
-    print(f"next: gta evaluate {result.best_checkpoint}")
+    print_line(f"written: {result.folder} ({result.steps} steps in {result.seconds:.0f} s{sessions})")
+    print_line(f"next: gta evaluate {result.best_checkpoint}")

@@ -1,7 +1,8 @@
 """Videos as a PyTorch data set: from a number to a clip of uint8 pixels."""
 
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,3 +171,48 @@ def clip_views(path: Any, clip: ClipConfig) -> torch.Tensor:
         clips = evaluation_indices(clip, video.num_frames)
         frames = video.read([i for indices in clips for i in indices], fit=views.fit)
     return views.finish(frames)
+
+
+def window_views(
+    path: Any, clip: ClipConfig, *, window_seconds: float, hop_seconds: float
+) -> Iterator[tuple[float, float, torch.Tensor]]:
+    """Read all evaluation views of every window of a long video, one window at a time.
+
+    Windows begin every `hop_seconds`; what is left at the end is a window of its own if it is at least half as long.
+
+    Args:
+        path: a video file or a folder of pictures.
+        clip: the protocol; a window's frames are sampled as those of a whole video.
+        window_seconds: length of a window, above 0.
+        hop_seconds: from the beginning of one window to that of the next, above 0.
+
+    Yields:
+        Start and end of a window in seconds, and its views, uint8 (V, 3, T, H, W).
+
+    Raises:
+        ValueError: a length is not above 0.
+        VideoError: the video cannot be read.
+    """
+    for name, seconds in (("window_seconds", window_seconds), ("hop_seconds", hop_seconds)):
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"{name} is {seconds}: it must be above 0")
+    views = EvaluationViews(clip)
+    with open_video(path) as video:
+        times = _windows(video.info().duration_seconds, window_seconds, hop_seconds)
+        ranges = [video.frame_range(start, end) for start, end in times]
+        groups = [
+            [first + i for indices in evaluation_indices(clip, stop - first) for i in indices] for first, stop in ranges
+        ]
+        for (start, end), frames in zip(times, video.read_groups(groups, fit=views.fit), strict=True):
+            yield start, end, views.finish(frames)
+
+
+def _windows(duration: float, window: float, hop: float) -> list[tuple[float, float]]:
+    """Start and end of the windows of a video; one over the whole of a video that is shorter than a window."""
+    times = [(0.0, min(window, duration))]
+    for number in range(1, math.ceil(duration / hop)):
+        start = number * hop
+        if duration - start < window / 2:
+            break
+        times.append((start, min(start + window, duration)))
+    return times

@@ -2,14 +2,14 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import SupportsIndex
 
 import torch
 
 from gta.data.limits import MEMORY_LIMIT_BYTES, MemoryBudget
-from gta.data.pictures import PICTURE_CODECS, Clip, Fit, frame_numbers, is_picture_name
+from gta.data.pictures import PICTURE_CODECS, ROUNDING, Clip, Fit, frame_numbers, is_picture_name
 from gta.data.still import read_picture
 from gta.errors import VideoError
 from gta.types import VideoInfo
@@ -67,7 +67,7 @@ class FrameFolder:
         Raises:
             VideoError: no picture lies between them.
         """
-        first = 0 if start_seconds is None else int(start_seconds * PICTURES_PER_SECOND)
+        first = 0 if start_seconds is None else int(start_seconds * PICTURES_PER_SECOND + ROUNDING)
         stop = self.num_frames
         if end_seconds is not None:
             stop = min(stop, round(end_seconds * PICTURES_PER_SECOND))
@@ -108,6 +108,11 @@ class FrameFolder:
             size = picture.shape
             clip.put(number, picture if fit is None else fit(picture))
         return clip.tensor()
+
+    def read_groups(self, groups: Sequence[Sequence[int]], *, fit: Fit | None = None) -> Iterator[torch.Tensor]:
+        """Decode several lists of pictures, one after the other; see `VideoFile.read_groups`."""
+        for group in groups:
+            yield self.read(group, fit=fit)
 
     def _list(self) -> list[str]:
         try:

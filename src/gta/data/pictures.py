@@ -22,6 +22,9 @@ PICTURE_CODECS = {
     ".tiff": "tiff",
 }
 
+# Seconds times a frame rate come out a little under a whole number as often as on it; so much of a frame is rounding.
+ROUNDING = 1e-6
+
 Fit = Callable[[torch.Tensor], torch.Tensor]
 """Applied to each decoded frame, uint8 (C, H, W), before frames are stacked."""
 

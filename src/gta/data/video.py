@@ -6,7 +6,7 @@ while decoding only from the keyframe before each wanted frame to that frame.
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,7 @@ from gta.data.limits import (
     guarded,
 )
 from gta.data.packets import PacketIndex, plan_runs
-from gta.data.pictures import Clip, Fit, frame_numbers
+from gta.data.pictures import ROUNDING, Clip, Fit, frame_numbers
 from gta.data.scan import scan_packets
 from gta.errors import VideoError
 from gta.types import VideoInfo
@@ -130,7 +130,7 @@ class VideoFile:
             first, stop = self.index.frames_between(*units)
         else:  # no usable timestamps: take the frame rate's word
             fps = self.fps or 25.0
-            first = 0 if start_seconds is None else int(start_seconds * fps)
+            first = 0 if start_seconds is None else int(start_seconds * fps + ROUNDING)
             stop = self.num_frames if end_seconds is None else min(round(end_seconds * fps), self.num_frames)
         if first >= stop:
             raise VideoError(
@@ -189,6 +189,46 @@ class VideoFile:
                 raise VideoError(self.path, f"it is damaged: only {self.num_frames} of its frames can be decoded")
             return self.read(numbers, fit=fit)
         return self._gather(numbers, fit, self._sequential(sorted(set(numbers))))
+
+    def read_groups(self, groups: Sequence[Sequence[int]], *, fit: Fit | None = None) -> Iterator[torch.Tensor]:
+        """Decode several lists of frames, one after the other, such as the windows of a long video.
+
+        A file that is read sequentially is decoded once for all of them; only the frames of groups that are not
+        complete yet are held.
+
+        Args:
+            groups: frame numbers of each, as `read` takes them; the largest number of each must not be smaller than
+                that of the group before.
+            fit: as in `read`.
+
+        Yields:
+            For each group what `read` gives.
+        """
+        if self.index.is_one_to_one:
+            for group in groups:
+                yield self.read(group, fit=fit)
+            return
+        wanted = [frame_numbers(group, self.num_frames, self.path) for group in groups]
+        users: dict[int, list[int]] = {}
+        for place, numbers in enumerate(wanted):
+            for number in set(numbers):
+                users.setdefault(number, []).append(place)
+        left = [len(set(numbers)) for numbers in wanted]
+        clips: dict[int, Clip] = {}
+        following = 0
+        self._frame_size = None
+        frames = self._sequential(sorted(users))
+        pictures = ((number, self._convert(frame, number, compact=fit is not None)) for number, frame in frames)
+        for number, picture in guarded(pictures, self.path, "it is damaged", self._limit):
+            fitted = picture if fit is None else fit(picture)
+            for place in users[number]:
+                if place not in clips:
+                    clips[place] = Clip(wanted[place], MemoryBudget(self.path, self._memory_limit))
+                clips[place].put(number, fitted)
+                left[place] -= 1
+            while following < len(wanted) and left[following] == 0:
+                yield clips.pop(following).tensor()
+                following += 1
 
     def _boundary(self, what: str) -> contextlib.AbstractContextManager[None]:
         return boundary(self.path, what, self._limit)

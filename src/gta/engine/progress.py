@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from gta.engine.step import Totals
+from gta.terminal import printable
 
 _SECONDS_BETWEEN_UPDATES = 0.5
 
@@ -31,7 +32,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line, above the bar if there is one."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     def start_epoch(self, epoch: int, num_batches: int, done: int) -> None:
         """Begin the bar of an epoch (1, 2, ...) of `num_batches`, of which `done` were trained before."""

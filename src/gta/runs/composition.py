@@ -24,6 +24,7 @@ from gta.model_card import describe
 from gta.models.classifier import VideoClassifier
 from gta.models.registry import create_model
 from gta.skipped import SkippedVideos
+from gta.terminal import print_line
 
 
 def fit_videos(
@@ -45,11 +46,12 @@ def fit_videos(
         if (config.run.folder / "config.json").exists():
             changed = check_same_config(read_config(config.run.folder), plain, may_change=change)
             for name, (before, now) in changed.items():
-                print(f"changed from here on: {name} {before} -> {now}", file=sys.stderr)
+                print_line(f"changed from here on: {name} {before} -> {now}", file=sys.stderr)
     torch.manual_seed(config.run.seed)
     model = build_model(config.model, num_classes=len(training.classes))
     if model.loaded is not None and fabric.is_global_zero:  # which weights were used, resized, left out
-        print(model.loaded.summary(), file=sys.stderr)
+        for line in model.loaded.summary().splitlines():
+            print_line(line, file=sys.stderr)
     _check_crops(clip, config.model.name, int(model.backbone.minimum_size))  # pyright: ignore[reportArgumentType]
     train_loader, val_loader = _loaders(config, training, validation, fabric)
     result = fit(

@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from gta.terminal import printable
+
 # One colour per model, in order of appearance: told apart by people with colour-vision deficiencies as well
 # (Okabe and Ito's palette, without its yellow, which is too pale for lines on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -50,14 +52,27 @@ def curve_figure(
         for colour, (name, values) in zip(_cycle(len(curves)), curves.items(), strict=True):
             series = values.get(quantity)
             if series:
-                axis.plot(range(1, len(series) + 1), series, color=colour, label=name, linewidth=1.8, marker="o", ms=3)
-        axis.set_title(title, fontsize=10)
+                axis.plot(
+                    range(1, len(series) + 1),
+                    series,
+                    color=colour,
+                    label=plain_text(name),
+                    linewidth=1.8,
+                    marker="o",
+                    ms=3,
+                )
+        axis.set_title(plain_text(title), fontsize=10)
         axis.set_xlabel(x_label, fontsize=9)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
     axes[0].legend(fontsize=9, frameon=False)
     return figure
+
+
+def plain_text(name: object) -> str:
+    """A name as text of a figure: `$` begins no formula, and nothing in it breaks the line."""
+    return printable(name).replace("$", r"\$")
 
 
 def confusion_figure(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figure:
@@ -77,11 +92,12 @@ def confusion_figure(matrix: NDArray[Any], classes: Sequence[str], title: str) -
     axis = figure.subplots()
     picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     positions = range(len(classes))
-    axis.set_xticks(positions, classes, rotation=90, fontsize=8)
-    axis.set_yticks(positions, classes, fontsize=8)
+    names = [plain_text(name) for name in classes]
+    axis.set_xticks(positions, names, rotation=90, fontsize=8)
+    axis.set_yticks(positions, names, fontsize=8)
     axis.set_xlabel("predicted", fontsize=9)
     axis.set_ylabel("true", fontsize=9)
-    axis.set_title(title, fontsize=10)
+    axis.set_title(plain_text(title), fontsize=10)
     if len(classes) <= 24:
         for row, column in np.argwhere(counts > 0):
             colour = "white" if shares[row, column] > 0.55 else "black"
@@ -123,7 +139,7 @@ def mixing_figure(mixing: NDArray[Any], title: str) -> Figure:
     figure.colorbar(shown, ax=right, shrink=0.7).ax.tick_params(labelsize=7)
     for axis in (left, right):
         axis.tick_params(labelsize=7)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(plain_text(title), fontsize=10)
     return figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from gta.viz.figures import COLOURS, new_figure
+from gta.viz.figures import COLOURS, new_figure, plain_text
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ def accuracy_figure(
     left.set_xticks(range(0, 101, 20))
     left.set_ylim(len(bars) - 0.4, -0.6)
     left.set_yticks(
-        range(len(bars)), [f"{bar.part}  {bar.label}" if bar.part else bar.label for bar in bars], fontsize=8
+        range(len(bars)),
+        [plain_text(f"{bar.part}  {bar.label}" if bar.part else bar.label) for bar in bars],
+        fontsize=8,
     )
     left.set_xlabel(x_label, fontsize=9)
     if ceiling is not None:
@@ -73,7 +75,7 @@ def accuracy_figure(
         axis.grid(axis="x", alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(axis="x", labelsize=8)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(plain_text(title), fontsize=10)
     return figure
 
 
@@ -120,7 +122,7 @@ def seed_curve_figure(
             linewidth=1.6,
             marker="o",
             ms=3,
-            label=label,
+            label=plain_text(label),
         )
         axis.fill_between(measured + 1, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.13, linewidth=0)
     if ceiling is not None:
@@ -129,7 +131,7 @@ def seed_curve_figure(
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epoch", fontsize=9)
     axis.set_ylabel(y_label, fontsize=9)
-    axis.set_title(title, fontsize=10)
+    axis.set_title(plain_text(title), fontsize=10)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)
@@ -149,11 +151,11 @@ def probe_figure(accuracies: Mapping[str, float], *, title: str) -> Figure:
     for place, value in enumerate(accuracies.values()):
         axis.barh(place, 100 * value, color=COLOURS[0] if place == 0 else COLOURS[1], alpha=0.7, height=0.62)
         axis.text(100 * value + 1, place, f"{100 * value:.1f}", va="center", fontsize=8)
-    axis.set_yticks(range(len(accuracies)), list(accuracies), fontsize=8)
+    axis.set_yticks(range(len(accuracies)), [plain_text(name) for name in accuracies], fontsize=8)
     axis.set_ylim(len(accuracies) - 0.4, -0.6)
     axis.set_xlim(0, 106)
     axis.set_xlabel("top-1, %", fontsize=9)
-    axis.set_title(title, fontsize=10)
+    axis.set_title(plain_text(title), fontsize=10)
     axis.grid(axis="x", alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(axis="x", labelsize=8)
@@ -174,7 +176,7 @@ def sensitivity_figure(classes: Sequence[str], treatments: Sequence[str], values
     axis = figure.subplots()
     picture = axis.imshow(values, cmap="magma", vmin=0, vmax=1, aspect="auto")
     axis.set_xticks(range(len(treatments)), list(treatments), fontsize=8)
-    axis.set_yticks(range(len(classes)), list(classes), fontsize=7)
+    axis.set_yticks(range(len(classes)), [plain_text(name) for name in classes], fontsize=7)
     if len(classes) <= 60:
         for row, column in np.ndindex(values.shape):
             shade = "white" if values[row, column] < 0.6 else "black"
