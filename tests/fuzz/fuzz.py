@@ -67,6 +67,7 @@ def _serve(pipe: Connection) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # what is left of a file that was cut, thousands of times
     av.logging.set_level(None)
+    pipe.send("ready")
     while (message := pipe.recv()) is not None:
         read, path = message
         Path("/proc/self/clear_refs").write_text("5")
@@ -84,7 +85,8 @@ class Worker:
     """A process that reads files; started again after each one that it did not survive."""
 
     def __init__(self) -> None:
-        self._context = multiprocessing.get_context("fork")
+        # A new interpreter, not a fork: the memory of the process that starts it must not be counted.
+        self._context = multiprocessing.get_context("spawn")
         self._start()
 
     def _start(self) -> None:
@@ -92,6 +94,7 @@ class Worker:
         self._process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
+        self._pipe.recv()  # the time that a new interpreter takes to start is not the file's
 
     def run(self, job: Job, path: Path) -> tuple[str, str | None, int]:
         """Read one file; a death or silence of the process is an answer, too."""
