@@ -27,10 +27,10 @@ import av
 import av.logging
 import torch
 
-from gta.data.dataset import VideoDataset
-from gta.data.listing import VideoList
-from gta.data.presets import clip_config
-from gta.data.sampling import dense_test_indices, tsn_test_indices
+from gta.clips.dataset import VideoDataset
+from gta.clips.presets import clip_config
+from gta.clips.sampling import dense_test_indices, tsn_test_indices
+from gta.datasets.listing import VideoList
 from gta.types import VideoRecord
 from reading_files import make_files
 from reading_ways import Reader, available_readers

@@ -23,20 +23,20 @@ import torch
 from torch import nn
 
 from gta.blocks.gta import GlobalTemporalAttention
+from gta.clips.dataset import VideoDataset
+from gta.clips.loader import build_loader
+from gta.clips.transforms import Normalize
 from gta.config import OptimConfig, RunConfig, config_to_json
-from gta.data.dataset import VideoDataset
-from gta.data.listing import open_videos
-from gta.data.loader import build_loader
-from gta.data.synthetic.classes import REVERSALS
-from gta.data.transforms import Normalize
-from gta.engine.fit import fit
+from gta.datasets.frame_store import build_store
+from gta.datasets.listing import open_videos
+from gta.evaluation.statistics import paired_gap
 from gta.files import write_text
 from gta.model_card import describe, library_versions
 from gta.studies.cell import describe_machine, row_model
-from gta.studies.frame_store import build_store
 from gta.studies.grids import create_grid
-from gta.studies.statistics import paired_gap
 from gta.studies.study import prepare_videos
+from gta.synthetic.classes import REVERSALS
+from gta.training.fit import fit
 
 
 def normal(factor: float) -> Callable[[nn.Parameter], None]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from gta.data.decode import open_video
-from gta.data.frames import FrameFolder
+from gta.video.folder import FrameFolder
+from gta.video.reading import open_video
 
 Reader = Callable[[Path, list[int]], object]
 

@@ -1,9 +1,9 @@
 """What the engine costs around forward, backward and step, with the data ready; on a GPU also throughput.
 
 Run: python benchmarks/train.py [--steps 8] [--rounds 3]
-On the CPU: seconds per step of `gta.engine.fit` against a bare PyTorch loop on the same model and batches, interleaved,
-as a ratio; CPU time is the fairer one on a busy machine. The promise is an overhead under 5 %. On a GPU: clips/s and
-model FLOPs utilisation at 8 x 224 x 224 in bf16, eager and compiled.
+On the CPU: seconds per step of `gta.training.fit` against a bare PyTorch loop on the same model and batches,
+interleaved, as a ratio; CPU time is the fairer one on a busy machine. The promise is an overhead under 5 %. On a GPU:
+clips/s and model FLOPs utilisation at 8 x 224 x 224 in bf16, eager and compiled.
 """
 
 import argparse
@@ -20,17 +20,17 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from gta.clips.loader import ClipSampler
+from gta.clips.transforms import Normalize
 from gta.config import OptimConfig, RunConfig
-from gta.data.loader import ClipSampler
-from gta.data.transforms import Normalize
-from gta.engine.fit import fit
-from gta.engine.launch import create_fabric, launch
-from gta.engine.memory import arrange_model
-from gta.engine.optim import create_optimizer, gradient_norm
-from gta.engine.step import Objective, Plan, TrainStep
 from gta.model_card import describe
 from gta.models.flops import count_flops
 from gta.models.registry import create_model
+from gta.training.fit import fit
+from gta.training.launch import create_fabric, launch
+from gta.training.memory import arrange_model
+from gta.training.optim import create_optimizer, gradient_norm
+from gta.training.step import Objective, Plan, TrainStep
 
 CLASSES = tuple(f"class {number}" for number in range(16))
 OPTIM = OptimConfig(lr=0.01, schedule="constant", warmup_epochs=0.0)

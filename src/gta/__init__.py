@@ -11,13 +11,13 @@ from gta._version import __version__
 if TYPE_CHECKING:
     from gta import blocks, ops
     from gta.backbones.insertion import insert_attention, remove_attention
-    from gta.data.decode import probe_video, read_video
-    from gta.data.transforms import prepare
+    from gta.clips.transforms import prepare
     from gta.models.flops import count_flops
     from gta.models.registry import create_model, list_models
     from gta.predictor import Predictor
     from gta.recipes import recipe
     from gta.types import Prediction, VideoInfo, WindowPrediction
+    from gta.video.reading import probe_video, read_video
 
 _ATTRIBUTES = {
     "create_model": "gta.models.registry",
@@ -25,9 +25,9 @@ _ATTRIBUTES = {
     "count_flops": "gta.models.flops",
     "insert_attention": "gta.backbones.insertion",
     "remove_attention": "gta.backbones.insertion",
-    "prepare": "gta.data.transforms",
-    "probe_video": "gta.data.decode",
-    "read_video": "gta.data.decode",
+    "prepare": "gta.clips.transforms",
+    "probe_video": "gta.video.reading",
+    "read_video": "gta.video.reading",
     "recipe": "gta.recipes",
     "Predictor": "gta.predictor",
     "Prediction": "gta.types",

@@ -1,8 +1,8 @@
 """Configurations of every run, as frozen dataclasses (floor 0): fields, defaults, meaning and validation, nothing else.
 
 The command line shows the docstring under each field as its help, so those lines speak to the user. Only the roof
-(`gta.recipes`, `gta.commands`) builds and reads whole configurations; `gta.models` reads `ModelConfig`, `gta.data`
-reads `ClipConfig`, `gta.engine` reads `OptimConfig` and `RunConfig`. Constructors of modules take plain keyword
+(`gta.recipes`, `gta.commands`) builds and reads whole configurations; `gta.models` reads `ModelConfig`, `gta.clips`
+reads `ClipConfig`, `gta.training` reads `OptimConfig` and `RunConfig`. Constructors of modules take plain keyword
 arguments.
 """
 
@@ -63,7 +63,7 @@ class ModelConfig:
 class ClipConfig:
     """How a video becomes a clip tensor: sampling, resizing, cropping, flipping, normalising, views.
 
-    Resolved, so that it says everything: it is stored in checkpoints and result files. `gta.data.presets` makes one
+    Resolved, so that it says everything: it is stored in checkpoints and result files. `gta.clips.presets` makes one
     from the name of a protocol.
     """
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from gta.checkpoint import Checkpoint, read_checkpoint
+from gta.clips.dataset import clip_views, window_views
+from gta.clips.transforms import Normalize
 from gta.config import ClipConfig
-from gta.data.dataset import clip_views, window_views
-from gta.data.transforms import Normalize
-from gta.engine.evaluate import video_scores
 from gta.errors import CheckpointError, OptionError
+from gta.evaluation.scores import video_scores
 from gta.models.restore import build_stored_model
 from gta.types import Prediction, WindowPrediction
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from video_files import pictures
 
-from gta.data.video import VideoFile
 from gta.errors import VideoError
+from gta.video.file import VideoFile
 
 NUM_FRAMES = 9
 # Encoders of graphics cards and other special hardware.

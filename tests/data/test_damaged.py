@@ -15,17 +15,17 @@ import pytest
 from PIL import Image
 from video_files import encode, pictures
 
-from gta.data.dataset import VideoDataset
-from gta.data.decode import probe_video, read_video
-from gta.data.frames import FrameFolder
-from gta.data.listing import VideoList, open_videos
-from gta.data.loader import build_loader
-from gta.data.presets import clip_config
-from gta.data.video import VideoFile
-from gta.data.workers import Failure, in_parallel
+from gta.clips.dataset import VideoDataset
+from gta.clips.loader import build_loader
+from gta.clips.presets import clip_config
+from gta.datasets.listing import VideoList, open_videos
+from gta.datasets.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.skipped import SkippedVideos
 from gta.types import VideoRecord
+from gta.video.file import VideoFile
+from gta.video.folder import FrameFolder
+from gta.video.reading import probe_video, read_video
 
 
 def truncated_mp4(target: Path) -> None:

@@ -14,16 +14,16 @@ import pytest
 from PIL import Image
 from video_files import encode, pictures
 
-import gta.data.prepare
+import gta.datasets.prepare
 import gta.files
 from gta.cli import run
-from gta.data.check import check_videos, look_at
-from gta.data.decode import probe_video, read_video
-from gta.data.index import load_index
-from gta.data.listing import open_videos
-from gta.data.prepare import PrepareSettings, prepare_videos
-from gta.data.video import VideoFile
+from gta.datasets.check import check_videos, look_at
+from gta.datasets.index import load_index
+from gta.datasets.listing import open_videos
+from gta.datasets.prepare import PrepareSettings, prepare_videos
 from gta.errors import DataError
+from gta.video.file import VideoFile
+from gta.video.reading import probe_video, read_video
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_what_is_known_of_other_lists_and_of_a_quick_check_stays(data, monkeypat
     def stop(path, *, decode):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gta.data.check.look_at", stop)
+    monkeypatch.setattr("gta.datasets.check.look_at", stop)
     with pytest.raises(KeyboardInterrupt):
         check_videos(data, "folder", num_workers=0)
     assert {name for name, _ in load_index(data).items()} == names - {"train/class 0/0.mp4"}
@@ -245,7 +245,7 @@ def test_a_file_that_could_not_be_read_for_the_moment_is_looked_at_again(data, m
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as broken:
-        broken.setattr("gta.data.check._digest", fail)
+        broken.setattr("gta.datasets.check._digest", fail)
         report = check_videos(data, num_workers=0)
     assert report.damaged["train/class 0/0.mp4"] == "it cannot be read (Input/output error)"
     assert load_index(data).get(data / "train" / "class 0" / "0.mp4") is None
@@ -261,11 +261,11 @@ def test_check_does_nothing_twice_and_goes_on_where_it_stopped(data, monkeypatch
             raise KeyboardInterrupt
         return look_at(path, decode=decode)
 
-    monkeypatch.setattr("gta.data.check.look_at", stopping)
+    monkeypatch.setattr("gta.datasets.check.look_at", stopping)
     with pytest.raises(KeyboardInterrupt):
         check_videos(data, num_workers=0)
     monkeypatch.setattr(
-        "gta.data.check.look_at", lambda path, *, decode: looked.append(path.name) or look_at(path, decode=decode)
+        "gta.datasets.check.look_at", lambda path, *, decode: looked.append(path.name) or look_at(path, decode=decode)
     )
     check_videos(data, num_workers=0)
     assert len(looked) == 4 + 4  # three were done when it stopped at the fourth
@@ -422,7 +422,7 @@ def test_prepare_passes_over_what_the_encoder_refuses(data, tmp_path, monkeypatc
     def refuse(*_):
         raise av.error.InvalidDataError(1, "no such thing")
 
-    monkeypatch.setattr("gta.data.prepare._stream", refuse)
+    monkeypatch.setattr("gta.datasets.prepare._stream", refuse)
     report = prepare_videos(data, tmp_path / "out", PrepareSettings(), num_workers=0)
     assert (report.made, report.skipped) == (0, 7)
     assert "it cannot be encoded (no such thing)" in (tmp_path / "out" / "skipped.csv").read_text()
@@ -526,7 +526,7 @@ def test_ensemble_mistakes(tmp_path, capsys):
 
 
 def test_prepare_says_when_nothing_was_gained(data, tmp_path, capsys, monkeypatch):
-    original = gta.data.prepare._clip_milliseconds
-    monkeypatch.setattr(gta.data.prepare, "_clip_milliseconds", lambda tasks: (original(tasks)[0], 1e9))
+    original = gta.datasets.prepare._clip_milliseconds
+    monkeypatch.setattr(gta.datasets.prepare, "_clip_milliseconds", lambda tasks: (original(tasks)[0], 1e9))
     assert run(["data", "prepare", str(data), str(tmp_path / "out"), "--format", "mjpeg", "--num-workers", "0"]) == 0
     assert "the copy is larger and slower than" in capsys.readouterr().err

@@ -9,18 +9,18 @@ import pytest
 import torch
 from video_files import encode
 
+from gta.clips.dataset import VideoDataset, clip_views
+from gta.clips.loader import ClipSampler, build_loader, collate
+from gta.clips.presets import clip_config
+from gta.clips.transforms import EvaluationViews
 from gta.config import ClipConfig
-from gta.data.check import check_videos
-from gta.data.dataset import VideoDataset, clip_views
-from gta.data.decode import read_video
-from gta.data.index import DataIndex, VideoFacts, index_path, load_index, save_index, stamp_of
-from gta.data.listing import VideoList, open_videos
-from gta.data.loader import ClipSampler, build_loader, collate
-from gta.data.packets import NO_TIMESTAMP, PacketIndex
-from gta.data.presets import clip_config
-from gta.data.transforms import EvaluationViews
+from gta.datasets.check import check_videos
+from gta.datasets.index import DataIndex, VideoFacts, index_path, load_index, save_index, stamp_of
+from gta.datasets.listing import VideoList, open_videos
 from gta.errors import DataError
 from gta.types import VideoRecord
+from gta.video.packets import NO_TIMESTAMP, PacketIndex
+from gta.video.reading import read_video
 
 CLIP = clip_config("paper", num_frames=4, crop_size=28)
 CLASSES = ("Holding something", "Pushing something from left to right", "Pushing something from right to left")
@@ -247,7 +247,7 @@ def test_an_index_changes_no_pixel_and_is_used(root, tmp_path, monkeypatch):
     videos = open_videos(copy, "train")
     assert len(videos.index) == 19
     dataset = VideoDataset(videos, CLIP, training=True)
-    monkeypatch.setattr("gta.data.video.scan_packets", lambda *_: pytest.fail("read the packets again"))
+    monkeypatch.setattr("gta.video.file.scan_packets", lambda *_: pytest.fail("read the packets again"))
     for index, sample in enumerate(expected):
         assert torch.equal(dataset[1, index].clip, sample.clip)
 
@@ -270,7 +270,7 @@ def test_a_file_known_to_be_damaged_is_not_opened_again(tmp_path, monkeypatch):
     bad.write_bytes(b"nothing")
     check_videos(tmp_path, num_workers=0)
     opened = []
-    monkeypatch.setattr("gta.data.dataset.open_video", lambda path, **_: opened.append(path))
+    monkeypatch.setattr("gta.clips.dataset.open_video", lambda path, **_: opened.append(path))
     dataset = VideoDataset(open_videos(tmp_path, "train"), CLIP, training=False)
     sample = dataset[1]
     assert sample.clip is None

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video_files import FORMATS, decode_sequentially, encode, pictures
 
-from gta.data.decode import open_video, probe_video, read_video
-from gta.data.decoding import decode_run
-from gta.data.packets import NO_TIMESTAMP, PacketIndex, Run, plan_runs
-from gta.data.video import VideoFile
 from gta.errors import VideoError
+from gta.video.decoding import decode_run
+from gta.video.file import VideoFile
+from gta.video.packets import NO_TIMESTAMP, PacketIndex, Run, plan_runs
+from gta.video.reading import open_video, probe_video, read_video
 
 _oracles: dict[Path, np.ndarray] = {}
 
@@ -86,7 +86,7 @@ def test_the_planned_way_decodes_only_what_is_needed(plain, monkeypatch):
         fed.append(run)
         return decode_run(opened, index, run, packets, deadline)
 
-    monkeypatch.setattr("gta.data.video.decode_run", remember)
+    monkeypatch.setattr("gta.video.file.decode_run", remember)
     with VideoFile(plain) as video:
         video.read([1, 33])
         keys = set(video.index.keyframe_packets.tolist())

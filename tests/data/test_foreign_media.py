@@ -12,10 +12,10 @@ from av.stream import Disposition
 from PIL import Image
 from video_files import decode_sequentially, encode, pictures
 
-from gta.data.decode import probe_video, read_video
-from gta.data.video import VideoFile
-from gta.data.workers import Failure, in_parallel
+from gta.datasets.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
+from gta.video.file import VideoFile
+from gta.video.reading import probe_video, read_video
 
 
 def assert_frames(path: Path, expected: np.ndarray) -> None:
@@ -207,7 +207,7 @@ def test_a_small_file_with_a_huge_canvas_is_refused_before_it_is_decoded(tmp_pat
     data = bytearray((tmp_path / "bomb.gif").read_bytes())
     data[6:10] = struct.pack("<HH", 8000, 8000)
     (tmp_path / "bomb.gif").write_bytes(data)
-    monkeypatch.setattr("gta.data.video.decode_in_order", lambda *_: pytest.fail("a picture was decoded"))
+    monkeypatch.setattr("gta.video.file.decode_in_order", lambda *_: pytest.fail("a picture was decoded"))
     with pytest.raises(VideoError, match="pictures of 8000x8000 takes 1099 MiB, more than the 1024 MiB"):
         read_video(tmp_path / "bomb.gif", [0])
 
@@ -216,7 +216,7 @@ def test_a_small_file_whose_frames_take_too_much_is_refused_before_they_are_kept
     frames = [Image.new("L", (5000, 5000), shade) for shade in (0, 200)]
     frames[0].save(tmp_path / "bomb.apng", format="PNG", save_all=True, append_images=frames[1:], duration=40)
     assert (tmp_path / "bomb.apng").stat().st_size < 100_000
-    monkeypatch.setattr("gta.data.video.to_rgb", lambda *_, **__: pytest.fail("a picture was converted"))
+    monkeypatch.setattr("gta.video.file.to_rgb", lambda *_, **__: pytest.fail("a picture was converted"))
     with pytest.raises(VideoError, match=r"pictures of 5000x5000 takes 215 MiB and keeping 12 frames 858 MiB"):
         read_video(tmp_path / "bomb.apng", [0, 1] * 6)
 
@@ -236,14 +236,14 @@ FOREIGN = [IndexError("a"), AssertionError(), UnicodeDecodeError("utf-8", b"\xff
 
 
 @pytest.mark.parametrize("error", [*FOREIGN, KeyError("k"), struct.error("d"), MemoryError()], ids=repr)
-@pytest.mark.parametrize("place", ["container.av.open", "scan.np.array", "decoding.np.sort", "video.to_rgb"])
+@pytest.mark.parametrize("place", ["container.av.open", "scan.np.array", "decoding.np.sort", "file.to_rgb"])
 def test_no_foreign_error_crosses_the_boundary(plain, monkeypatch, error, place):
     """The library functions and a few of our own, wherever a damaged file may lead."""
 
     def fail(*_args, **_options):
         raise error
 
-    monkeypatch.setattr(f"gta.data.{place}", fail)
+    monkeypatch.setattr(f"gta.video.{place}", fail)
     with pytest.raises(VideoError, match=r"plain\.mp4: ") as caught:
         read_video(plain, [3])
     assert "\n" not in str(caught.value)

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from video_files import pictures
 
-from gta.data.decode import probe_video, read_video
-from gta.data.frames import FrameFolder
-from gta.data.layouts.common import holds_pictures
+from gta.datasets.layouts.common import holds_pictures
 from gta.errors import VideoError
+from gta.video.folder import FrameFolder
+from gta.video.reading import probe_video, read_video
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_no_foreign_error_leaves_a_folder(tmp_path, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("gta.data.still.Image.open", fail)
+    monkeypatch.setattr("gta.video.still.Image.open", fail)
     with pytest.raises(VideoError, match=r"1\.png is damaged") as caught:
         read_video(tmp_path)
     assert "\n" not in str(caught.value)

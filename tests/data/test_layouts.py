@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gta.data.layouts.common import UNKNOWN_LABEL
-from gta.data.listing import detect_layout, open_videos
+from gta.datasets.layouts.common import UNKNOWN_LABEL
+from gta.datasets.listing import detect_layout, open_videos
 from gta.errors import DataError
 
 

@@ -8,10 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gta.config import ClipConfig
-from gta.data.labels import flip_targets, has_side, mirrored_name, without_brackets
-from gta.data.presets import PRESETS, clip_config
-from gta.data.transforms import (
+from gta.clips.labels import flip_targets, has_side, mirrored_name
+from gta.clips.presets import PRESETS, clip_config
+from gta.clips.transforms import (
     EvaluationViews,
     Normalize,
     TrainingView,
@@ -20,10 +19,12 @@ from gta.data.transforms import (
     multiscale_sizes,
     random_box,
     resize,
-    resized_size,
     view_boxes,
 )
+from gta.config import ClipConfig
+from gta.datasets.layouts.something import without_brackets
 from gta.errors import OptionError
+from gta.video.resize import resized_size
 
 
 def frames(num_frames: int, height: int, width: int, seed: int = 0) -> torch.Tensor:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gta.data.presets import clip_config
-from gta.data.sampling import (
+from gta.clips.presets import clip_config
+from gta.clips.sampling import (
     dense_test_indices,
     dense_train_indices,
     evaluation_indices,

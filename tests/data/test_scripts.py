@@ -6,13 +6,13 @@ from pathlib import Path
 
 _SCRIPT = """
 print("started")
-from gta.data.check import check_videos
-from gta.data.dataset import VideoDataset
-from gta.data.listing import open_videos
-from gta.data.loader import build_loader
-from gta.data.prepare import PrepareSettings, prepare_videos
-from gta.data.presets import clip_config
-from gta.data.synthetic import synthesize
+from gta.datasets.check import check_videos
+from gta.clips.dataset import VideoDataset
+from gta.datasets.listing import open_videos
+from gta.clips.loader import build_loader
+from gta.datasets.prepare import PrepareSettings, prepare_videos
+from gta.clips.presets import clip_config
+from gta.synthetic import synthesize
 
 summary = synthesize("set", num_videos=32, num_workers=2, frame_size=(32, 48), seed=0)
 report = check_videos("set", num_workers=2, decode=False)

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video_files import FORMATS, decode_sequentially, encode
 
-from gta.data import scan
-from gta.data.check import check_videos
-from gta.data.decode import read_video
-from gta.data.index import load_index
-from gta.data.packets import PacketIndex
-from gta.data.prepare import PrepareSettings, prepare_videos
-from gta.data.video import VideoFile
+from gta.datasets.check import check_videos
+from gta.datasets.index import load_index
+from gta.datasets.prepare import PrepareSettings, prepare_videos
 from gta.errors import VideoError
+from gta.video import scan
+from gta.video.file import VideoFile
+from gta.video.packets import PacketIndex
+from gta.video.reading import read_video
 
 FILES = Path(__file__).parent / "files"
 
@@ -246,7 +246,7 @@ def test_files_that_cannot_seek_are_read_past_the_unwanted_packets(videos, name,
     path = videos[name]
     expected = decode_sequentially(path)
     monkeypatch.setattr(scan, "_HELD_BYTES", 0)
-    monkeypatch.setattr("gta.data.decoding.PacketReader._seek", lambda *_: None)
+    monkeypatch.setattr("gta.video.decoding.PacketReader._seek", lambda *_: None)
     with VideoFile(path) as video:
         for numbers in ([3], [28, 7, 15], [0, 29]):
             assert np.array_equal(video.read(numbers).permute(0, 2, 3, 1).numpy(), expected[numbers])

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from video_files import encode
 
 from gta.cli import run
+from gta.clips.dataset import _windows, clip_views, window_views
 from gta.config import ClipConfig
-from gta.data.dataset import _windows, clip_views, window_views
-from gta.data.decode import open_video, read_video
-from gta.data.frames import FrameFolder
-from gta.data.video import VideoFile
 from gta.errors import VideoError
+from gta.video.file import VideoFile
+from gta.video.folder import FrameFolder
+from gta.video.reading import open_video, read_video
 
 CLIP = ClipConfig(num_frames=4, crop_size=32, resize=(40, 48), test_clips=2, test_crops=3)
 FILES = {

@@ -13,10 +13,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from video_files import encode
 
-from gta.data.dataset import VideoDataset
-from gta.data.listing import open_videos
-from gta.data.loader import build_loader
-from gta.data.presets import clip_config
+from gta.clips.dataset import VideoDataset
+from gta.clips.loader import build_loader
+from gta.clips.presets import clip_config
+from gta.datasets.listing import open_videos
 from gta.errors import CheckpointError, DataError, VideoError
 from gta.processes import WorkerError, explain, guarded
 
@@ -109,10 +109,10 @@ def test_unreadable_videos_are_noted_before_the_run_ends(tmp_path: Path, num_wor
 _FEW_DESCRIPTORS = """
 import resource, sys
 soft, hard = int(sys.argv[1]), int(sys.argv[2])
-from gta.data.dataset import VideoDataset
-from gta.data.listing import open_videos
-from gta.data.loader import build_loader
-from gta.data.presets import clip_config
+from gta.clips.dataset import VideoDataset
+from gta.datasets.listing import open_videos
+from gta.clips.loader import build_loader
+from gta.clips.presets import clip_config
 from gta.processes import WorkerError, guarded
 
 dataset = VideoDataset(open_videos("set", "train"), clip_config("paper", crop_size=32), training=True)

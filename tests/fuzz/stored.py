@@ -51,7 +51,7 @@ def read_checkpoint_as_user(path: Path) -> str:
 
 def read_index_as_user(path: Path) -> str:
     """Load an index and ask it for every file that it knows; damage is announced, and the index is not used."""
-    from gta.data.index import load_index
+    from gta.datasets.index import load_index
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -105,8 +105,8 @@ def checkpoint_cases(seed: int, count: int) -> Iterator[StoredCase]:
 
 def index_cases(seed: int, count: int) -> Iterator[StoredCase]:
     """Indices of a data set of a few videos: damaged bytes, and wrong values in a whole file."""
-    from gta.data.index import VideoFacts
-    from gta.data.packets import PacketIndex
+    from gta.datasets.index import VideoFacts
+    from gta.video.packets import PacketIndex
 
     flags = np.zeros(24, np.bool_)
     flags[::8] = True
@@ -129,7 +129,7 @@ def index_cases(seed: int, count: int) -> Iterator[StoredCase]:
 def _index_bytes(facts: dict) -> bytes:
     import tempfile
 
-    from gta.data.index import save_index
+    from gta.datasets.index import save_index
 
     with tempfile.TemporaryDirectory() as folder:
         return save_index(Path(folder), facts).read_bytes()

@@ -107,10 +107,10 @@ def read_as_user(path: Path) -> str:
     Raises:
         AssertionError: the index refuses what is readable without it.
     """
-    from gta.data.check import look_at
-    from gta.data.decode import open_video
-    from gta.data.video import VideoFile
+    from gta.datasets.check import look_at
     from gta.errors import VideoError
+    from gta.video.file import VideoFile
+    from gta.video.reading import open_video
 
     look_at(path, decode=False)
     try:

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from gta.config import ClipConfig
-from gta.data.listing import open_videos
-from gta.data.synthetic import CLASSES, synthesize
-from gta.engine.loop import Loop
-from gta.engine.stopping import TrainingInterrupted
+from gta.datasets.listing import open_videos
 from gta.studies.cell import Videos, run_cell
 from gta.studies.grids import Budget, Row
 from gta.studies.results import read_result
+from gta.synthetic import CLASSES, synthesize
+from gta.training.loop import Loop
+from gta.training.signals import TrainingInterrupted
 
 CLIP = ClipConfig(resize=(36, 48), crop_size=32, crop="random", flip="none")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gta.studies.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, shuffled
+from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, shuffled
 
 
 @settings(deadline=None, max_examples=60)

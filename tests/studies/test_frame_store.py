@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gta.clips.dataset import VideoDataset
 from gta.config import ClipConfig
-from gta.data.dataset import VideoDataset
-from gta.data.listing import open_videos
-from gta.data.synthetic import synthesize
+from gta.datasets.frame_store import FrameStore, build_store, missing_room
+from gta.datasets.listing import open_videos
 from gta.errors import DataError
-from gta.studies.frame_store import FrameStore, build_store, missing_room
+from gta.synthetic import synthesize
 from gta.types import VideoRecord
 
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from gta.commands.probe import _class_table
 from gta.errors import DataError
-from gta.studies.orders import ONE_FRAME, ORDERED, REVERSED
-from gta.studies.probe import ProbeResult, probe
+from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED
+from gta.evaluation.probe import ProbeResult, probe
 
 CLASSES = ("brighter", "darker", "still")
 REVERSALS = {"brighter": "darker", "darker": "brighter"}
@@ -212,8 +212,8 @@ def test_the_verdict_says_what_the_tables_show(moved, precision, sees, words) ->
 
 
 def test_study_and_probe_have_one_rule() -> None:
+    from gta.evaluation.orders import INVARIANCE_TOLERANCE, sees_order
     from gta.studies import results
-    from gta.studies.orders import INVARIANCE_TOLERANCE, sees_order
 
     for effect in (0.0, INVARIANCE_TOLERANCE, 1.001 * INVARIANCE_TOLERANCE, 0.5):
         cell = object.__new__(results.CellResult)

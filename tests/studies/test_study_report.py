@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from gta.evaluation.statistics import summarise
 from gta.studies.findings import Study, findings
 from gta.studies.grids import Budget, Grid, Row
 from gta.studies.output import write_study
 from gta.studies.report import cells_csv, html_page, markdown, percent, points, rows_csv
 from gta.studies.results import RESULT, collect, read_result, result_to_json
-from gta.studies.statistics import summarise
 
 ROWS = (
     Row("flat", "backbone alone", "tiny", part="2D", paper_ssv1=17.0, paper_ssv2=26.8),

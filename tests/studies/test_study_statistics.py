@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gta.studies.statistics import paired_gap, proportion_error, ranks, summarise, t_quantile
+from gta.evaluation.statistics import paired_gap, proportion_error, ranks, summarise, t_quantile
 
 values = st.lists(st.floats(0, 1, allow_nan=False), min_size=2, max_size=12)
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from gta.data.synthetic.classes import ACTION_BY_NAME, CLASSES, REVERSALS, permutation_invariant_ceiling, template
+from gta.synthetic.classes import ACTION_BY_NAME, CLASSES, REVERSALS, permutation_invariant_ceiling, template
 
 
 def test_seven_pairs_and_two_order_free_classes():
@@ -66,5 +66,5 @@ def test_ceiling_refuses_what_it_does_not_know():
 
 
 def test_no_torch_is_imported():
-    code = "import sys, gta.data.synthetic; sys.exit('torch' in sys.modules)"
+    code = "import sys, gta.synthetic; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

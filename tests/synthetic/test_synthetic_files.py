@@ -15,10 +15,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gta.data.synthetic import CLASSES, REVERSALS, render_clip, synthesize, write_clip
-from gta.data.synthetic.layouts import SynthesisConfig, plan_videos
-from gta.data.synthetic.parameters import draw_parameters
 from gta.errors import DataError, OptionError
+from gta.synthetic import CLASSES, REVERSALS, render_clip, synthesize, write_clip
+from gta.synthetic.layouts import SynthesisConfig, plan_videos
+from gta.synthetic.parameters import draw_parameters
 
 SIZE = (48, 64)
 FEW = ("Opening something", "Closing something", "Shaking something")
@@ -157,7 +157,7 @@ def test_same_files_whatever_the_number_of_workers_and_interruptions(tmp_path):
 
 
 def test_interrupted_data_set_has_no_annotations(tmp_path, monkeypatch):
-    from gta.data.synthetic import build
+    from gta.synthetic import build
 
     def interrupted(path, *arguments, **options):
         if path.name == "3":
@@ -222,7 +222,7 @@ def test_settings_that_do_not_fit(tmp_path, settings_, message):
 
 
 def test_unknown_layout(tmp_path):  # outside pytest's own type check of the arguments
-    code = f"from gta.data.synthetic import synthesize; synthesize({str(tmp_path / 'd')!r}, layout='avi')"
+    code = f"from gta.synthetic import synthesize; synthesize({str(tmp_path / 'd')!r}, layout='avi')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "OptionError: --layout is avi: it must be one of folder, ssv2, ssv1, kinetics" in done.stderr
 
@@ -256,7 +256,7 @@ def test_plan_has_every_class_in_every_split_balanced(num_videos, val, test, lay
 def test_workers_end_with_a_killed_parent(tmp_path):
     code = (
         "if __name__ == '__main__':\n"
-        "    from gta.data.synthetic import synthesize\n"
+        "    from gta.synthetic import synthesize\n"
         f"    synthesize({str(tmp_path / 'd')!r}, num_videos=50000, num_workers=1)\n"
     )
     (tmp_path / "script.py").write_text(code)

@@ -1,8 +1,8 @@
 import pytest
 
-from gta.data.decode import read_video
-from gta.data.listing import open_videos
-from gta.data.synthetic import CLASSES, render_clip, synthesize
+from gta.datasets.listing import open_videos
+from gta.synthetic import CLASSES, render_clip, synthesize
+from gta.video.reading import read_video
 
 SIZE = (32, 48)
 

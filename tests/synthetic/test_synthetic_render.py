@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gta.data.synthetic.classes import CLASSES, REVERSALS
-from gta.data.synthetic.motion import poses, progress
-from gta.data.synthetic.parameters import MAX_FRAMES, MIN_FRAMES, draw_parameters
-from gta.data.synthetic.render import render, render_clip
+from gta.synthetic.classes import CLASSES, REVERSALS
+from gta.synthetic.motion import poses, progress
+from gta.synthetic.parameters import MAX_FRAMES, MIN_FRAMES, draw_parameters
+from gta.synthetic.render import render, render_clip
 
 INDICES = st.integers(0, 10_000)
 FORWARDS = sorted({name for name in REVERSALS if name < REVERSALS[name]})

@@ -15,7 +15,7 @@ from gta.errors import DataError, OptionError
 from gta.terminal import print_line
 
 if TYPE_CHECKING:
-    from gta.data.check import CheckReport
+    from gta.datasets.check import CheckReport
 
 Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
 
@@ -150,7 +150,7 @@ def check(options: CheckArguments) -> None:
     Raises:
         DataError: it is no data set; or, with `strict`, there are problems.
     """
-    from gta.data.check import check_videos
+    from gta.datasets.check import check_videos
     from gta.files import check_writable, write_json
 
     for given in filter(None, (options.report, options.index)):
@@ -209,9 +209,9 @@ def _print_report(root: Path, report: "CheckReport") -> None:
 
 def show(options: ShowArguments) -> None:
     """Draw a picture sheet."""
-    from gta.data.labels import has_side
-    from gta.data.presets import clip_config
-    from gta.data.show import draw_sheet
+    from gta.clips.labels import has_side
+    from gta.clips.presets import clip_config
+    from gta.clips.show import draw_sheet
 
     clip = clip_config(
         options.preset,
@@ -231,7 +231,7 @@ def show(options: ShowArguments) -> None:
 
 def prepare(options: PrepareArguments) -> None:
     """Convert a data set and print what was gained."""
-    from gta.data.prepare import PrepareSettings, prepare_videos
+    from gta.datasets.prepare import PrepareSettings, prepare_videos
 
     settings = PrepareSettings(options.format, options.short_side, options.keyframe_interval, options.quality)
     with _progress("converting") as advance:

@@ -69,9 +69,9 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
         OptionError: an option does not fit.
         RunFolderError: the folder exists and is not an earlier demo's.
     """
-    from gta.data.synthetic import synthesize
-    from gta.data.synthetic.classes import CLASSES, permutation_invariant_ceiling
     from gta.files import write_json, write_text
+    from gta.synthetic import synthesize
+    from gta.synthetic.classes import CLASSES, permutation_invariant_ceiling
     from gta.viz.report import render_report
 
     _check_models(options, num_classes=len(CLASSES))
@@ -215,9 +215,9 @@ def _training_seconds(folder: Path) -> float:
 
 def _predict_fresh(options: DemoArguments) -> "list[Example]":
     """Render videos that no split contains and ask every model about them."""
-    from gta.data.decode import read_video
-    from gta.data.synthetic import write_clip
     from gta.predictor import Predictor
+    from gta.synthetic import write_clip
+    from gta.video.reading import read_video
     from gta.viz.report import Example
 
     predictors = {

@@ -53,9 +53,9 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     """
     import numpy as np
 
-    from gta.data.synthetic.classes import REVERSALS
-    from gta.engine.evaluate import Scores, measure
+    from gta.evaluation.scores import Scores, measure
     from gta.files import write_json
+    from gta.synthetic.classes import REVERSALS
 
     parts = [_read(path) for path in options.results]
     first = parts[0]

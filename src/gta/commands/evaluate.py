@@ -86,11 +86,11 @@ def evaluate_checkpoint(
     from rich.progress import Progress
 
     from gta.checkpoint import read_checkpoint
-    from gta.data.dataset import VideoDataset
-    from gta.data.listing import open_videos
-    from gta.data.loader import build_loader
-    from gta.data.transforms import Normalize
-    from gta.engine.evaluate import evaluate
+    from gta.clips.dataset import VideoDataset
+    from gta.clips.loader import build_loader
+    from gta.clips.transforms import Normalize
+    from gta.datasets.listing import open_videos
+    from gta.evaluation.scores import evaluate
     from gta.files import check_writable, write_json
     from gta.predictor import build_model, choose_device, clip_protocol
 
@@ -212,7 +212,7 @@ def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold
     """
     if root is not None:
         return Source(root, layout or "auto", fold or 1)
-    from gta.engine.run_folder import CONFIG, read_config
+    from gta.training.folder import CONFIG, read_config
 
     stored = read_config(checkpoint.parent) if (checkpoint.parent / CONFIG).exists() else {}
     data = config_from_json(DataConfig, stored.get("data", {}))

@@ -20,7 +20,7 @@ def fast_dev_run(config: TrainConfig) -> None:
     Without the data set, a handful of synthetic videos in its layout take its place. Weights are not downloaded, but a
     file of weights is loaded.
     """
-    from gta.engine.stopping import TrainingInterrupted
+    from gta.training.signals import TrainingInterrupted
 
     with tempfile.TemporaryDirectory(prefix="gta-fast-dev-run-") as folder:
         small = shrink(config, Path(folder))
@@ -99,7 +99,7 @@ def _small_clip(clip: ClipConfig) -> ClipConfig:
 
 
 def _synthesize(config: TrainConfig) -> None:
-    from gta.data.synthetic import CLASSES, synthesize
+    from gta.synthetic import CLASSES, synthesize
 
     layout = "folder" if config.data.layout == "auto" else config.data.layout
     assert config.data.root is not None

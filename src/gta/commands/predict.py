@@ -106,7 +106,7 @@ def _scores(prediction: "Prediction | WindowPrediction") -> list[dict[str, Any]]
 
 def _with_advice(error: VideoError) -> VideoError:
     """Say what to do where a folder of videos was named instead of the videos."""
-    from gta.data.layouts.common import is_video_name
+    from gta.datasets.layouts.common import is_video_name
 
     suffixes = {path.suffix for path in error.path.iterdir() if is_video_name(path.name)} if error.path.is_dir() else ()
     if not suffixes:

@@ -14,7 +14,7 @@ from gta.errors import OptionError
 from gta.terminal import print_line, printable
 
 if TYPE_CHECKING:
-    from gta.studies.probe import ProbeResult
+    from gta.evaluation.probe import ProbeResult
 
 RESULTS = "probe.json"
 _CLASSES_IN_TERMINAL = 40
@@ -81,13 +81,13 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     from rich.progress import Progress
 
     from gta.checkpoint import read_checkpoint
-    from gta.data.dataset import VideoDataset
-    from gta.data.listing import open_videos
-    from gta.data.loader import build_loader
-    from gta.data.transforms import Normalize
+    from gta.clips.dataset import VideoDataset
+    from gta.clips.loader import build_loader
+    from gta.clips.transforms import Normalize
+    from gta.datasets.listing import open_videos
+    from gta.evaluation.probe import probe
     from gta.files import check_writable
     from gta.predictor import build_model, choose_device, clip_protocol
-    from gta.studies.probe import probe
 
     checkpoint = read_checkpoint(options.checkpoint)
     clip = clip_protocol(checkpoint)

@@ -46,7 +46,7 @@ class SynthesizeArguments:
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta synthesize`."""
     options = parse_arguments(SynthesizeArguments, arguments, command="gta synthesize")
-    from gta.data.synthetic import synthesize
+    from gta.synthetic import synthesize
 
     summary = synthesize(
         options.folder,

@@ -22,7 +22,7 @@ from gta.runs.train import train
 from gta.terminal import print_line
 
 if TYPE_CHECKING:
-    from gta.engine.fit import FitResult
+    from gta.training.fit import FitResult
 
 _USAGE = """usage: gta train RECIPE [OPTIONS]
        gta train FILE.yaml [OPTIONS]

@@ -1,1 +1,8 @@
-"""From a data set on disk to clip tensors: decoding, sampling, transforms, data sets (side room)."""
+"""Moved: `gta.video` reads files, `gta.datasets` finds and checks them, `gta.clips` makes clips.
+
+The old names work for one release.
+"""
+
+from gta._moved import install
+
+install()

@@ -1,6 +1,24 @@
-"""Training and evaluation (a side room: it knows floor 0 only, and is handed the model and the loaders).
+"""Moved: `gta.training` trains, `gta.evaluation` measures, `gta.checkpoint` reads and writes.
 
-fit (a whole run) -> loop (epochs, validations, checkpoints, signals) -> step (one training step) -> optim (parameter
-groups, schedule), augment, averaging (EMA), norms (BatchNorm policies). launch (devices and processes), memory,
-evaluate and metrics, checkpoint, run_folder, stopping (signals), progress and curves; module is for users of Lightning.
+The old names work for one release. `gta.engine.ClassifierModule` is the LightningModule of `gta.training.module`.
 """
+
+from typing import TYPE_CHECKING
+
+from gta._moved import install
+
+if TYPE_CHECKING:
+    from gta.training.module import ClassifierModule
+
+__all__ = ["ClassifierModule"]
+
+install()
+
+
+def __getattr__(name: str) -> object:
+    """Import the LightningModule only for those who ask for it (PEP 562)."""
+    if name == "ClassifierModule":
+        from gta.training.module import ClassifierModule
+
+        return ClassifierModule
+    raise AttributeError(f"module 'gta.engine' has no attribute {name!r}")

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from gta.clips.presets import clip_config
 from gta.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from gta.data.presets import clip_config
 
 
 def finetune() -> TrainConfig:

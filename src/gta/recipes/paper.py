@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from gta.clips.presets import clip_config
 from gta.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from gta.data.presets import clip_config
 
 Something = Literal["ssv1", "ssv2"]
 

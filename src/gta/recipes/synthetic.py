@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from gta.clips.presets import clip_config
 from gta.config import ClipConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from gta.data.presets import clip_config
 
 ROOT = Path("data/synthetic")
 """Where these recipes look for the data set unless told otherwise."""

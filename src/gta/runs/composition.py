@@ -10,21 +10,21 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from gta.clips.dataset import VideoDataset
+from gta.clips.loader import build_loader
+from gta.clips.transforms import Normalize
 from gta.config import ClipConfig, ModelConfig, OptimConfig, TrainConfig, config_to_json
-from gta.data.dataset import VideoDataset
-from gta.data.listing import VideoList
-from gta.data.loader import build_loader
-from gta.data.synthetic.classes import REVERSALS
-from gta.data.transforms import Normalize
-from gta.engine.fit import FitResult, fit
-from gta.engine.launch import create_fabric
-from gta.engine.run_folder import check_run_folder, check_same_config, read_config
+from gta.datasets.listing import VideoList
 from gta.errors import OptionError
 from gta.model_card import describe
 from gta.models.classifier import VideoClassifier
 from gta.models.registry import create_model
 from gta.skipped import SkippedVideos
+from gta.synthetic.classes import REVERSALS
 from gta.terminal import print_line
+from gta.training.fit import FitResult, fit
+from gta.training.folder import check_run_folder, check_same_config, read_config
+from gta.training.launch import create_fabric
 
 
 def fit_videos(

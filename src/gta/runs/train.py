@@ -8,7 +8,7 @@ from gta.config import TrainConfig
 from gta.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from gta.engine.fit import FitResult
+    from gta.training.fit import FitResult
 
 
 def train(
@@ -34,12 +34,12 @@ def train(
     Raises:
         OptionError: the configuration names no data, or something that is not available here.
         DataError: the data set cannot be trained on.
-        GtaError: as `gta.engine.fit.fit` says.
+        GtaError: as `gta.training.fit.fit` says.
     """
     data = config.data
     if data.root is None:
         raise OptionError("no data: give the data set's folder with data.root")
-    from gta.data.listing import open_videos  # which loads NumPy: not for gta train --help
+    from gta.datasets.listing import open_videos  # which loads NumPy: not for gta train --help
 
     training = open_videos(data.root, "train", layout=data.layout, fold=data.fold, index=data.index)
     if len(training.classes) < 2:

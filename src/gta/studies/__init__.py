@@ -1,1 +1,5 @@
-"""Studies: grids of models x seeds under one budget, their statistics and reports, and the probe of temporal order."""
+"""Studies: grids of models x seeds under one budget, and their reports."""
+
+from gta._moved import install
+
+install()

@@ -18,27 +18,27 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from gta.clips.dataset import VideoDataset
+from gta.clips.loader import build_loader
+from gta.clips.transforms import Normalize
 from gta.config import ClipConfig, RunConfig, config_to_json
-from gta.data.dataset import VideoDataset
-from gta.data.listing import VideoList, open_videos
-from gta.data.loader import build_loader
-from gta.data.synthetic.classes import REVERSALS
-from gta.data.transforms import Normalize
-from gta.engine.fit import FitResult, fit
-from gta.engine.metrics import summarise
-from gta.engine.run_folder import LAST
+from gta.datasets.frame_store import FrameStore
+from gta.datasets.listing import VideoList, open_videos
+from gta.evaluation.metrics import summarise
+from gta.evaluation.orders import ORDERED, REVERSED
+from gta.evaluation.probe import ProbeResult, probe
 from gta.files import write_json
 from gta.model_card import describe, library_versions
 from gta.models.classifier import VideoClassifier
 from gta.models.flops import count_flops
 from gta.models.registry import create_model
-from gta.studies.frame_store import FrameStore
 from gta.studies.grids import Budget, Row, grid_from_json
 from gta.studies.lifeline import end_with_input
-from gta.studies.orders import ORDERED, REVERSED
-from gta.studies.probe import ProbeResult, probe
 from gta.studies.results import RESULT, CellResult, result_to_json
 from gta.studies.specification import RUN, SPECIFICATION
+from gta.synthetic.classes import REVERSALS
+from gta.training.fit import FitResult, fit
+from gta.training.folder import LAST
 
 _PERMUTATIONS = 2
 _MIB = 2**20

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gta.evaluation.statistics import Summary, paired_gap, proportion_error, ranks
 from gta.studies.grids import Grid, Row
 from gta.studies.results import CellResult, RowResult
-from gta.studies.statistics import Summary, paired_gap, proportion_error, ranks
 
 
 @dataclass(frozen=True)

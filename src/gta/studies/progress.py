@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gta.evaluation.statistics import summarise
 from gta.studies.grids import Grid
 from gta.studies.runner import Cell, states
-from gta.studies.statistics import summarise
 
 _REDRAW_SECONDS = 1.0
 

@@ -4,9 +4,9 @@ import html
 from collections.abc import Mapping, Sequence
 
 from gta.csv_files import table_text
+from gta.evaluation.statistics import Summary, proportion_error
 from gta.studies.findings import Study, findings
 from gta.studies.results import RowResult
-from gta.studies.statistics import Summary, proportion_error
 
 CELL_COLUMNS = (
     "row",

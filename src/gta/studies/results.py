@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gta.errors import RunFolderError
+from gta.evaluation.orders import sees_order
+from gta.evaluation.statistics import Summary, paired_gap, summarise
 from gta.studies.grids import Grid, Row
-from gta.studies.orders import sees_order
-from gta.studies.statistics import Summary, paired_gap, summarise
 
 RESULT = "result.json"
 """File in a cell's folder that says that the cell is finished."""

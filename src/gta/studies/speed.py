@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from gta.data.transforms import Normalize
-from gta.engine.launch import create_fabric, launch
-from gta.engine.memory import arrange_model
-from gta.engine.step import Objective, Plan, TrainStep
+from gta.clips.transforms import Normalize
 from gta.files import write_json
 from gta.studies.cell import describe_machine, row_clip, row_model, run_config
 from gta.studies.grids import Budget, Grid, Row
+from gta.training.launch import create_fabric, launch
+from gta.training.memory import arrange_model
+from gta.training.step import Objective, Plan, TrainStep
 
 SPEED = "speed.json"
 """File in the study's folder."""
@@ -46,7 +46,7 @@ def read_speed(folder: Path) -> dict[str, Any] | None:
 
 
 def measure_speed(grid: Grid, *, num_classes: int, num_threads: int, rounds: int = _ROUNDS) -> dict[str, float]:
-    """Median clips per second of each row's training step (`gta.engine.step`), with the clips in memory.
+    """Median clips per second of each row's training step (`gta.training.step`), with the clips in memory.
 
     Args:
         grid: rows and budget.

@@ -9,14 +9,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from gta.data.listing import VideoList, open_videos
-from gta.data.synthetic.build import synthesize
-from gta.data.synthetic.classes import ACTION_BY_NAME, permutation_invariant_ceiling
-from gta.data.synthetic.layouts import MANIFEST
+from gta.datasets.frame_store import build_store, missing_room
+from gta.datasets.listing import VideoList, open_videos
 from gta.errors import DataError, GtaError, OptionError
+from gta.evaluation.statistics import proportion_error
 from gta.studies.cell import row_model
 from gta.studies.findings import Study
-from gta.studies.frame_store import build_store, missing_room
 from gta.studies.grids import Budget, Grid, grid_to_json
 from gta.studies.output import write_study
 from gta.studies.progress import shown
@@ -35,7 +33,9 @@ from gta.studies.runner import (
 )
 from gta.studies.specification import specify
 from gta.studies.speed import read_speed, study_speed
-from gta.studies.statistics import proportion_error
+from gta.synthetic.build import synthesize
+from gta.synthetic.classes import ACTION_BY_NAME, permutation_invariant_ceiling
+from gta.synthetic.layouts import MANIFEST
 
 VIDEOS = "videos"
 FRAMES = "frames"

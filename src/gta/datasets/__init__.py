@@ -1,0 +1,1 @@
+"""A data set on disk to labelled paths: its layout, its listing, its index, checking and preparing it."""

@@ -1,0 +1,167 @@
+"""Decoded frames of a small data set in one file, so that the cells of a grid do not decode the same videos again.
+
+A grid trains dozens of models for dozens of epochs on the same small videos; decoding them each time costs more than a
+tiny network does. The store is filled by the ordinary reader from the encoded files, holds exactly its frames (before
+any resizing), and stands in for the reader inside `VideoDataset`; sampling, cropping, flipping and batching are not
+touched. All processes of a study read the same file with positioned reads, so it is in memory once, in the system's
+cache.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from gta.datasets.index import stamp_of
+from gta.errors import DataError
+from gta.files import atomic_path, write_json
+from gta.types import VideoRecord
+from gta.video.reading import open_video
+
+Fit = Callable[[torch.Tensor], torch.Tensor]
+
+_FRAMES = "frames.bin"
+_TABLE = "frames.json"
+
+
+class FrameStore:
+    """Frames of the videos of a data set, by path; made by `build_store`.
+
+    Args:
+        folder: where the store lies.
+
+    Raises:
+        DataError: there is no store, or it is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        table = self.folder / _TABLE
+        try:
+            values = json.loads(table.read_text(encoding="utf-8"))
+            self._videos: dict[str, list[int]] = values["videos"]
+            self._file = os.open(self.folder / _FRAMES, os.O_RDONLY)
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{table}: no usable store of frames ({error}): delete {self.folder}") from error
+
+    def open(self, record: VideoRecord) -> "StoredVideo | None":
+        """The frames of a video, for a `with` block; None if the store does not have it as the file is now."""
+        entry = self._videos.get(str(record.path))
+        if entry is None or record.start_seconds is not None or record.end_seconds is not None:
+            return None
+        offset, num_frames, height, width, size, changed = entry
+        if stamp_of(record.path) != (size, changed):
+            return None
+        return StoredVideo(record.path, self._file, offset, (num_frames, height, width, 3))
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+
+class StoredVideo:
+    """One video of a store; reads like `gta.video.file.VideoFile`."""
+
+    def __init__(self, path: Path, file: int, offset: int, shape: tuple[int, int, int, int]) -> None:
+        self.path = path
+        self._file = file
+        self._offset = offset
+        self._shape = shape
+
+    def __enter__(self) -> "StoredVideo":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is held."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the video."""
+        return self._shape[0]
+
+    def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
+        """All frames; parts of videos are not stored."""
+        return 0, self.num_frames
+
+    def read(self, indices: Sequence[int], *, fit: Fit | None = None) -> torch.Tensor:
+        """Frames with the given numbers, uint8 (T, C, H, W), channels last in memory; arguments as of `VideoFile`.
+
+        Raises:
+            IndexError: a number lies outside the video.
+            ValueError: no numbers.
+        """
+        if not indices:
+            raise ValueError("no frame indices were given")
+        frames = {index: self._frame(index, fit) for index in sorted(set(indices))}
+        return torch.stack([frames[index].permute(1, 2, 0) for index in indices]).permute(0, 3, 1, 2)
+
+    def _frame(self, index: int, fit: Fit | None) -> torch.Tensor:
+        if not 0 <= index < self.num_frames:
+            raise IndexError(f"frame {index} of {self.path}, which has {self.num_frames}")
+        shape = self._shape[1:]
+        length = shape[0] * shape[1] * shape[2]
+        data = os.pread(self._file, length, self._offset + index * length)
+        picture = torch.from_numpy(np.frombuffer(bytearray(data), dtype=np.uint8).reshape(shape)).permute(2, 0, 1)
+        return picture if fit is None else fit(picture)
+
+
+def missing_room(folder: str | Path, records: Sequence[VideoRecord], *, sample: int = 8) -> int:
+    """Bytes that a store of these videos would lack on the disk of `folder`, judged from a sample; 0 if it fits."""
+    folder = Path(folder)
+    chosen = records[:: max(len(records) // sample, 1)]
+    needed = sum(_decode(record).nbytes for record in chosen) * len(records) // max(len(chosen), 1)
+    there = folder / _FRAMES
+    kept = there.stat().st_size if there.exists() else 0
+    return max(needed - kept - shutil.disk_usage(folder if folder.exists() else folder.parent).free, 0)
+
+
+def _decode(record: VideoRecord) -> np.ndarray:
+    """Every frame of a video, uint8 (T, H, W, 3)."""
+    with open_video(record.path) as video:
+        return video.read(range(video.num_frames)).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def build_store(
+    folder: str | Path, records: Sequence[VideoRecord], *, on_video: Callable[[], None] | None = None
+) -> FrameStore:
+    """Decode every frame of every video into a store, or open the store that is there already.
+
+    Args:
+        folder: where the store is to lie; a store of other or changed files there is made anew.
+        records: whole videos, small enough that all of their frames fit on the disk.
+        on_video: called after each video that is decoded.
+
+    Raises:
+        VideoError: a video cannot be read.
+    """
+    folder = Path(folder)
+    stamps = {str(record.path): stamp_of(record.path) for record in records}
+    if _is_current(folder, stamps):
+        return FrameStore(folder)
+    (folder / _TABLE).unlink(missing_ok=True)
+    table: dict[str, list[int]] = {}
+    offset = 0
+    with atomic_path(folder / _FRAMES) as temporary, temporary.open("wb") as file:
+        for record in records:
+            frames = _decode(record)
+            file.write(frames.tobytes())
+            table[str(record.path)] = [offset, *frames.shape[:3], *stamps[str(record.path)]]
+            offset += frames.nbytes
+            if on_video:
+                on_video()
+    write_json(folder / _TABLE, {"videos": table})
+    return FrameStore(folder)
+
+
+def _is_current(folder: Path, stamps: dict[str, tuple[int, int]]) -> bool:
+    try:
+        videos = json.loads((folder / _TABLE).read_text(encoding="utf-8"))["videos"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return (folder / _FRAMES).exists() and {path: tuple(entry[4:]) for path, entry in videos.items()} == stamps

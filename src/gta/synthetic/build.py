@@ -1,0 +1,235 @@
+"""Making a whole data set: in batches, in as many processes as wanted, picking up where an earlier run stopped."""
+
+import contextlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from pathlib import Path
+
+from gta.errors import DataError, OptionError
+from gta.files import write_json
+from gta.synthetic.classes import CLASSES, permutation_invariant_ceiling
+from gta.synthetic.layouts import MANIFEST, Layout, PlannedVideo, SynthesisConfig, plan_videos, write_annotations
+from gta.synthetic.render import FRAME_SIZE
+from gta.synthetic.write import KEYFRAME_INTERVAL, write_clip
+
+_BATCH = 16  # videos per task: a fraction of a second, so that progress is smooth and handing over costs nothing
+
+
+@dataclass(frozen=True)
+class SynthesisSummary:
+    """What a call of `synthesize` did and what the folder holds now."""
+
+    root: Path
+    layout: Layout
+    classes: tuple[str, ...]
+    num_train: int
+    num_val: int
+    num_test: int
+    num_rendered: int
+    """Videos that this call has rendered."""
+    num_kept: int
+    """Videos that were there already."""
+    seconds: float
+    ceiling: float
+    """Best top-1, in [0, 1], of a model that does not see the order of the frames."""
+
+
+def synthesize(
+    root: str | Path,
+    *,
+    layout: Layout = "folder",
+    num_videos: int = 1280,
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    frame_size: tuple[int, int] = FRAME_SIZE,
+    keyframe_interval: int = KEYFRAME_INTERVAL,
+    num_workers: int = 0,
+    progress: bool = False,
+    classes: Sequence[str] | None = None,
+) -> SynthesisSummary:
+    """Render the synthetic data set into the folder `root`; what is there already from the same settings is kept.
+
+    Args:
+        root: folder to create or to complete.
+        layout: `folder`, `ssv2`, `ssv1` or `kinetics`: whose files, names and annotations to imitate.
+        num_videos: videos in all splits together; the classes are balanced in each split.
+        seed: the same seed gives the same frames and files, whatever the number of workers.
+        val_fraction: share of the validation split, in [0, 1).
+        test_fraction: share of the test split, in [0, 1); its annotations lack the answers where the real ones do.
+        frame_size: height and width in pixels, each even and at least 32.
+        keyframe_interval: frames between key frames; see `write_clip`.
+        num_workers: processes that render; 0 renders in this one.
+        progress: show a bar on standard error if that is a terminal.
+        classes: names from `CLASSES`; all if not given.
+
+    Raises:
+        OptionError: a setting does not fit.
+        DataError: `root` holds something else, or the same data set with other settings.
+    """
+    config = SynthesisConfig(
+        layout=layout,
+        num_videos=num_videos,
+        seed=seed,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        frame_size=(frame_size[0], frame_size[1]),
+        keyframe_interval=keyframe_interval,
+        classes=CLASSES if classes is None else tuple(classes),
+    )
+    if num_workers < 0:
+        raise OptionError(f"--num-workers is {num_workers}: it must be 0 or more")
+    started = time.perf_counter()
+    root = Path(root)
+    _claim(root, config)
+    videos = plan_videos(config)
+    missing = [video for video in videos if not (root / video.path).exists()]
+    _render_all(root, config, missing, num_workers, progress)
+    write_annotations(root, config, videos)  # last, so that an interrupted data set does not look complete
+    sizes = config.split_sizes()
+    return SynthesisSummary(
+        root=root,
+        layout=config.layout,
+        classes=config.classes,
+        num_train=sizes["train"],
+        num_val=sizes["val"],
+        num_test=sizes["test"],
+        num_rendered=len(missing),
+        num_kept=len(videos) - len(missing),
+        seconds=time.perf_counter() - started,
+        ceiling=permutation_invariant_ceiling(config.classes),
+    )
+
+
+def _claim(root: Path, config: SynthesisConfig) -> None:
+    """Create `root` with its manifest, or check that it was begun with the same settings; remove broken-off files."""
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root}: this is a file; give a folder to create")
+    manifest = root / MANIFEST
+    if not manifest.exists():
+        if root.exists() and any(not entry.name.startswith(f".{manifest.stem}-") for entry in root.iterdir()):
+            raise DataError(f"{root}: the folder is not empty and holds no {MANIFEST}; choose a new or empty folder")
+        root.mkdir(parents=True, exist_ok=True)
+        write_json(manifest, config.manifest())
+        return
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{manifest}: cannot be read ({error}); delete the folder or choose another") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{manifest}: is not the record of a synthetic data set; choose another folder")
+    for key, wanted in config.manifest().items():
+        if found.get(key) != wanted:
+            raise DataError(
+                f"{root}: holds a synthetic data set made with {key} {_brief(found.get(key))}, not {_brief(wanted)}; "
+                "repeat with the same options to complete it, or choose another folder"
+            )
+    for leftover in _leftovers(root):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _brief(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _leftovers(root: Path) -> list[Path]:
+    """Find the temporary files and folders of runs that were killed in the middle of a video."""
+    return [path for pattern in (".*-*.part.*", ".*-*.part") for path in root.rglob(pattern)]
+
+
+def _render_all(
+    root: Path, config: SynthesisConfig, videos: Sequence[PlannedVideo], num_workers: int, progress: bool
+) -> None:
+    batches = [tuple(videos[start : start + _BATCH]) for start in range(0, len(videos), _BATCH)]
+    with _progress_bar(len(videos), shown=progress) as advance:
+        if num_workers == 0:
+            for video in videos:
+                _render_batch(root, config, (video,))
+                advance(1)
+        else:
+            for finished in _in_processes(root, config, batches, num_workers):
+                advance(finished)
+
+
+def _render_batch(root: Path, config: SynthesisConfig, batch: tuple[PlannedVideo, ...]) -> int:
+    """Render and write some videos; the unit of work of a process. Returns how many."""
+    for video in batch:
+        write_clip(
+            root / video.path,
+            video.class_name,
+            seed=config.seed,
+            index=video.index,
+            frame_size=config.frame_size,
+            keyframe_interval=config.keyframe_interval,
+        )
+    return len(batch)
+
+
+def _in_processes(
+    root: Path, config: SynthesisConfig, batches: Iterable[tuple[PlannedVideo, ...]], num_workers: int
+) -> Iterator[int]:
+    """Render batches in processes; gives the size of each as it is finished, in any order."""
+    # Forked where that is possible: a spawned process imports the user's script again, and one without a
+    # `__main__` guard would start rendering anew in each.
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
+    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker) as pool:
+        try:
+            pending: list[Future[int]] = [pool.submit(_render_batch, root, config, batch) for batch in batches]
+            for future in as_completed(pending):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"{root}: a rendering process died{_why_it_may_have(context)}; repeat to complete the data set"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _why_it_may_have(context: BaseContext) -> str:
+    if context.get_start_method() == "fork":
+        return " (out of memory?)"
+    return ' (out of memory, or a script without `if __name__ == "__main__":`? num_workers=0 needs no processes)'
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Give a function to call with the number of videos just finished; quiet where nobody watches."""
+    if not (shown and total and sys.stderr.isatty()):
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("rendering", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,84 @@
+"""The classes of the synthetic data set, and what a model that ignores the order of frames can reach on them.
+
+Named like Something-Something templates. Seven pairs are each other's time reversal (the frames of one class, played
+backwards, are the frames of the other); the two remaining classes look the same in both directions of time. Only the
+standard library is imported here.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Motion = Literal["right", "down", "nearer", "open", "cover", "appear", "clockwise", "still", "shake"]
+"""What happens to the object when time runs forwards; see `gta.synthetic.motion`."""
+
+
+@dataclass(frozen=True)
+class ActionClass:
+    """One class: its name, the motion that is rendered, and whether the rendered frames are played backwards."""
+
+    name: str
+    motion: Motion
+    backwards: bool = False
+
+
+ACTIONS: tuple[ActionClass, ...] = (
+    ActionClass("Pushing something from left to right", "right"),
+    ActionClass("Pushing something from right to left", "right", backwards=True),
+    ActionClass("Moving something down", "down"),
+    ActionClass("Moving something up", "down", backwards=True),
+    ActionClass("Moving something towards the camera", "nearer"),
+    ActionClass("Moving something away from the camera", "nearer", backwards=True),
+    ActionClass("Opening something", "open"),
+    ActionClass("Closing something", "open", backwards=True),
+    ActionClass("Covering something with something", "cover"),
+    ActionClass("Uncovering something", "cover", backwards=True),
+    ActionClass("Something appearing", "appear"),
+    ActionClass("Something disappearing", "appear", backwards=True),
+    ActionClass("Turning something clockwise", "clockwise"),
+    ActionClass("Turning something counter-clockwise", "clockwise", backwards=True),
+    ActionClass("Holding something still", "still"),
+    ActionClass("Shaking something", "shake"),
+)
+
+CLASSES: tuple[str, ...] = tuple(action.name for action in ACTIONS)
+"""Names of the classes; they serve as folder names as they are."""
+
+ACTION_BY_NAME: dict[str, ActionClass] = {action.name: action for action in ACTIONS}
+
+REVERSALS: dict[str, str] = {
+    first.name: second.name
+    for first in ACTIONS
+    for second in ACTIONS
+    if first.motion == second.motion and first.backwards != second.backwards
+}
+"""Class -> the class that its frames show when played backwards. Order-free classes have no entry."""
+
+
+def template(name: str) -> str:
+    """Write a class name as Something-Something's template: "Pushing [something] from left to right"."""
+    return re.sub(r"\b[Ss]omething\b", lambda match: f"[{match.group()}]", name)
+
+
+def permutation_invariant_ceiling(classes: Sequence[str] | Mapping[str, int] = CLASSES) -> float:
+    """Best top-1, in [0, 1], that any model can expect whose output does not depend on the order of the frames.
+
+    The frames of a reversal pair look alike in either class, so such a model can tell the pair but has to guess the
+    direction: it does best with the more frequent one. On all classes, equally frequent: (7 pairs + 2 order-free) / 16.
+
+    Args:
+        classes: names from `CLASSES`, each as frequent as any other; or name -> number of videos.
+
+    Raises:
+        ValueError: no classes, or a name that is not in `CLASSES`.
+    """
+    counts: dict[str, int] = dict(classes) if isinstance(classes, Mapping) else dict.fromkeys(classes, 1)
+    if not sum(counts.values()):
+        raise ValueError("the ceiling of 0 classes is not defined")
+    unknown = [name for name in counts if name not in ACTION_BY_NAME]
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes")
+    missed = sum(min(count, counts.get(REVERSALS.get(name, ""), 0)) for name, count in counts.items())
+    total = sum(counts.values())
+    return (2 * total - missed) / (2 * total)  # each pair was met twice

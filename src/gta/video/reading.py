@@ -1,0 +1,65 @@
+"""Reading videos: media files of any format that FFmpeg knows, and folders of numbered pictures."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import SupportsIndex
+
+import torch
+
+from gta.types import VideoInfo
+from gta.video.file import VideoFile
+from gta.video.folder import FrameFolder
+from gta.video.packets import PacketIndex
+
+VideoSource = VideoFile | FrameFolder
+
+
+def open_video(
+    path: str | Path, *, index: PacketIndex | None = None, names: Sequence[str] | None = None
+) -> VideoSource:
+    """Open a video file or a folder of pictures for reading; use it in a `with` block.
+
+    Args:
+        path: the file or folder.
+        index: packets of the file, from an earlier reading (`VideoFile.index`).
+        names: names of the pictures in the folder, from an earlier reading (`FrameFolder.names`).
+
+    Raises:
+        VideoError: it is missing or damaged.
+    """
+    path = Path(path)
+    return FrameFolder(path, names=names) if path.is_dir() else VideoFile(path, index=index)
+
+
+def probe_video(path: str | Path) -> VideoInfo:
+    """Describe a video: exact number of frames, rate, size and codec. Decodes its first frame only.
+
+    Args:
+        path: a video file, or a folder of numbered pictures.
+
+    Raises:
+        VideoError: it is missing or damaged.
+    """
+    with open_video(path) as video:
+        return video.info()
+
+
+def read_video(path: str | Path, indices: Iterable[SupportsIndex] | None = None) -> torch.Tensor:
+    """Decode frames of a video, exactly those asked for.
+
+    Frame i is the i-th that decoding the file from the beginning gives; only what the wanted frames need is decoded.
+
+    Args:
+        path: a video file, or a folder of numbered pictures.
+        indices: frame numbers in any order, repetitions allowed, each in [0, number of frames); integers of any kind, a
+            NumPy array or a tensor too; all frames if None.
+
+    Returns:
+        uint8 (T, C, H, W): red, green, blue, turned upright where the file says so.
+
+    Raises:
+        IndexError: a number lies outside the video.
+        VideoError: the video is missing or damaged, or the frames take more than 1 GiB of memory at a time.
+    """
+    with open_video(path) as video:
+        return video.read(range(video.num_frames) if indices is None else indices)

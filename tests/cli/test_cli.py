@@ -1,0 +1,222 @@
+"""The command line's entrance: quick, without PyTorch, with one clear line and the right exit code."""
+
+import errno
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gta import cli
+from gta.commands.arguments import parse_arguments
+from gta.errors import GtaError, OptionError
+from gta.files import check_writable, write_json
+from gta.training.signals import TrainingInterrupted
+
+# Runs a command line in a fresh process and says on the last line of stdout which heavy modules it imported.
+_PROBE = """
+import sys
+from gta.cli import run
+try:
+    code = run(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code or 0
+heavy = {"torch", "torchvision", "timm", "lightning", "torchmetrics", "av", "matplotlib"} & set(sys.modules)
+print("HEAVY", sorted(heavy))
+sys.exit(code)
+"""
+
+
+def _fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _PROBE, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["trian"], []])
+def test_answers_without_pytorch(arguments):
+    result = _fresh(*arguments)
+    assert result.returncode == (2 if arguments == ["trian"] else 0)
+    assert "HEAVY []" in result.stdout
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_help_of_every_command_shows_options_without_pytorch(name):
+    result = _fresh(name, "--help")
+    assert result.returncode == 0, result.stderr
+    assert "usage: gta" in result.stdout
+    assert "HEAVY []" in result.stdout
+
+
+# What a command must be given before its options are looked at.
+_NEEDED = {
+    "convert": ["a.pth", "b.safetensors"],
+    "data": ["check", "videos"],
+    "evaluate": ["a.ckpt"],
+    "predict": ["a.ckpt", "a.mp4"],
+    "probe": ["a.ckpt"],
+    "study": ["table1"],
+    "synthesize": ["videos"],
+    "train": ["synthetic"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_unknown_option_is_one_line_and_code_2(name):
+    result = _fresh(name, *_NEEDED.get(name, []), "--no-such-option", "1")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert "no-such-option" in result.stderr
+    assert "HEAVY []" in result.stdout
+
+
+def test_every_command_is_in_the_usage(capsys):
+    assert cli.run(["--help"]) == 0
+    printed = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        assert f"\n  {name} " in printed
+
+
+def test_mistyped_command_names_the_nearest(capsys):
+    assert cli.run(["evalute"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "gta: 'evalute' is not a command: did you mean 'evaluate'?\n"
+
+
+def _with_command(monkeypatch, action):
+    monkeypatch.setitem(cli.COMMANDS, "fake", "for the test")
+    monkeypatch.setitem(sys.modules, "gta.commands.fake", SimpleNamespace(main=action))
+
+
+def test_a_users_mistake_is_one_line_even_when_the_text_has_several(monkeypatch, capsys):
+    def action(_):
+        raise GtaError("clip.mp4: broken\n   twice")
+
+    _with_command(monkeypatch, action)
+    assert cli.run(["fake"]) == 2
+    assert capsys.readouterr().err == "gta fake: clip.mp4: broken twice\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "permission"),
+        (errno.EEXIST, "where a folder is needed"),
+        (errno.ENOENT, "no such file or folder"),
+    ],
+)
+def test_disk_errors_are_the_users_to_mend(monkeypatch, capsys, code, words):
+    def action(_):
+        raise OSError(code, "whatever", "/some/file")
+
+    _with_command(monkeypatch, action)
+    assert cli.run(["fake"]) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert "/some/file" in message
+
+
+def test_a_missing_file_without_a_name_is_a_defect_of_ours(monkeypatch):
+    def action(_):
+        raise OSError(errno.ENOENT, "whatever")
+
+    _with_command(monkeypatch, action)
+    with pytest.raises(FileNotFoundError):
+        cli.run(["fake"])
+
+
+@pytest.mark.parametrize("target", ["FILE/o.json", "FILE/deep/o.json", "/proc/nothing/o.json"])
+def test_places_where_nothing_can_be_written_are_one_line(monkeypatch, capsys, tmp_path, target):
+    (tmp_path / "file").touch()
+    path = target.replace("FILE", str(tmp_path / "file"))
+    for action in (lambda _: write_json(path, {}), lambda _: check_writable(path)):
+        _with_command(monkeypatch, action)
+        assert cli.run(["fake"]) == 2
+        assert capsys.readouterr().err.startswith(f"gta fake: {path.partition('/deep')[0].removesuffix('/o.json')}")
+
+
+def test_names_that_are_not_utf_8_can_be_printed():
+    program = (
+        "import sys, types; from gta import cli; cli.COMMANDS['fake'] = ''; "
+        "module = types.SimpleNamespace(main=lambda _: print('caf\\udce9.mp4')); "
+        "sys.modules['gta.commands.fake'] = module; sys.argv = ['gta', 'fake']; cli.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (0, "caf\\udce9.mp4\n"), result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_a_signal_stopped_exits_as_shells_have_it_from_any_command(monkeypatch, capsys, number):
+    def action(_):
+        raise TrainingInterrupted(number, "checkpoint written")
+
+    _with_command(monkeypatch, action)
+    assert cli.run(["fake"]) == 128 + number
+    assert capsys.readouterr().err == f"gta fake: stopped by {number.name}: checkpoint written\n"
+
+
+def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
+    def action(_):
+        raise ZeroDivisionError
+
+    _with_command(monkeypatch, action)
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["fake"])
+
+
+def test_interrupt_has_its_own_code(monkeypatch, capsys):
+    def action(_):
+        raise KeyboardInterrupt
+
+    _with_command(monkeypatch, action)
+    assert cli.run(["fake"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class _Example:
+    """Example."""
+
+    count: int = 3
+    """How many."""
+    folder: Path = Path("x")
+    """Where."""
+
+
+def test_arguments_are_parsed_over_defaults():
+    parsed = parse_arguments(_Example, ["--folder", "y"], command="gta x", default=_Example(count=5))
+    assert parsed == _Example(count=5, folder=Path("y"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cuont", "4"], ["--cuont", "did you mean --count?"]),
+        (["--count", "many"], ["--count", "many"]),
+        (["--count"], ["--count"]),
+        (["stray"], ["stray"]),
+    ],
+)
+def test_wrong_arguments_name_the_option_in_one_line(arguments, words):
+    with pytest.raises(OptionError) as caught:
+        parse_arguments(_Example, arguments, command="gta x")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "gta x --help" in message
+    for word in words:
+        assert word in message
+
+
+def test_help_shows_each_field_with_default_and_meaning(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments(_Example, ["--help"], command="gta x")
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert "--count INT" in printed
+    assert "How many. (default: 3)" in printed
