@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gta import blocks, ops
     from gta.backbones.insertion import insert_attention, remove_attention
     from gta.clips.transforms import prepare
+    from gta.explain.run import explain
     from gta.models.flops import count_flops
     from gta.models.registry import create_model, list_models
     from gta.predictor import Predictor
@@ -34,7 +35,7 @@ _ATTRIBUTES = {
     "VideoInfo": "gta.types",
     "WindowPrediction": "gta.types",
 }
-_MODULES = {"blocks", "ops"}
+_MODULES = {"blocks", "explain", "ops"}  # `explain` can also be called
 
 __all__ = [
     "Prediction",
@@ -45,6 +46,7 @@ __all__ = [
     "blocks",
     "count_flops",
     "create_model",
+    "explain",
     "insert_attention",
     "list_models",
     "ops",

@@ -1,4 +1,11 @@
-"""What a model attends to: arrays and records, no pictures (floor 5)."""
+"""What a model attends to: arrays and records, no pictures (floor 5).
+
+`gta.explain(model, clip)` explains a clip: the package itself can be called, so that the function and the modules
+beside it go by one name. `gta.explain.records` says how to read the result.
+"""
+
+import sys
+from types import ModuleType
 
 from gta.explain.records import (
     AttentionMaps,
@@ -8,6 +15,7 @@ from gta.explain.records import (
     FrameImportance,
     Mixing,
 )
+from gta.explain.run import explain
 
 __all__ = [
     "AttentionMaps",
@@ -16,4 +24,14 @@ __all__ = [
     "Explanation",
     "FrameImportance",
     "Mixing",
+    "explain",
 ]
+
+
+class _CallablePackage(ModuleType):
+    """Importing one of its modules makes a package an attribute of `gta`; there, this one stands for the function."""
+
+    __call__ = staticmethod(explain)
+
+
+sys.modules[__name__].__class__ = _CallablePackage
