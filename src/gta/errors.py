@@ -7,12 +7,18 @@ Shapes and arguments that do not fit raise the built-in `ValueError`, as PyTorch
 
 from pathlib import Path
 
+from gta.terminal import printable
+
 
 class GtaError(Exception):
     """Base class of every mistake that the user, not the programmer, can mend; the text is one clear line."""
 
     exit_code = 2
     """What the command line exits with."""
+
+    def __str__(self) -> str:
+        """The text, on one line whatever names of files and values stand in it."""
+        return printable(super().__str__())
 
 
 class OptionError(GtaError):

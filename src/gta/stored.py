@@ -8,6 +8,7 @@ import json
 import math
 import reprlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 LARGEST = 2**53
@@ -132,3 +133,16 @@ def parse_json(source: str) -> Any:
         raise StoredError("not valid JSON (nested too deeply)") from None
     except ValueError as error:  # a whole number of thousands of digits
         raise StoredError("not valid JSON (a number is too long)") from error
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file, which may be anything that JSON can say: check it before use.
+
+    Raises:
+        StoredError: it is not text, or not JSON that `parse_json` reads.
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        return parse_json(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise StoredError(f"not UTF-8 text (byte {error.start})") from error

@@ -406,7 +406,7 @@ def test_manifests_per_split_in_a_folder(tmp_path, delimiter):
         ("m.csv", "path,label\n,x\n", "line 2 has no 'path'"),
         ("m.csv", "path,label,split\na.mp4,x,val\n", "no videos of the split 'train'"),
         ("m.csv", "path,label\nb.mp4,x\n", "none of its 1 videos is there"),
-        ("m.jsonl", '{"path": "a.mp4", "label": "x"\n', "line 1 is not JSON"),
+        ("m.jsonl", '{"path": "a.mp4", "label": "x"\n', "line 1: not valid JSON"),
         ("m.jsonl", '["a.mp4", "x"]\n', "line 1 is not an object"),
         ("m.jsonl", '{"label": "x"}\n', "line 1 has no 'path'"),
     ],
@@ -428,7 +428,7 @@ def test_manifest_mistakes(tmp_path, name, text, message):
         ("train.json", [{"label": "x"}], "entry 1 has no 'id'"),
         ("train.json", [{"id": "7"}], "video 7 has no 'template'"),
         ("train.json", [], "the list is empty"),
-        ("train.json", "{", "not JSON"),
+        ("train.json", "{", "not valid JSON"),
     ],
 )
 def test_something_v2_mistakes(tmp_path, name, value, message):

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from gta.commands.arguments import parse_arguments
 from gta.errors import DataError, OptionError
 from gta.terminal import print_line
+
+if TYPE_CHECKING:
+    from gta.evaluation.score_files import ScoreFile
 
 
 @dataclass(frozen=True)
@@ -53,28 +56,29 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     """
     import numpy as np
 
+    from gta.evaluation.score_files import read_scores
     from gta.evaluation.scores import Scores, measure
     from gta.files import write_json
     from gta.synthetic.classes import REVERSALS
 
-    parts = [_read(path) for path in options.results]
+    parts = [read_scores(path) for path in options.results]
     first = parts[0]
-    classes = tuple(map(str, first["classes"]))
-    names = _names(first["paths"])
-    total = np.zeros(first["scores"].shape, np.float64)
+    classes = tuple(map(str, first.classes))
+    names = _names(first.paths)
+    total = np.zeros(first.scores.shape, np.float64)
     weights = options.weights or (1.0,) * len(parts)
     for path, part, weight in zip(options.results, parts, weights, strict=True):
         order = _match(names, part, first, options.results[0], path)
-        total += weight * part["scores"][order]
+        total += weight * part.scores[order]
     averaged = (total / sum(weights)).astype(np.float32)
     result = measure(
-        Scores(np.arange(len(names)), first["labels"], averaged, ()),
+        Scores(np.arange(len(names)), first.labels, averaged, ()),
         classes=classes,
         reversals={name: other for name, other in REVERSALS.items() if name in classes},
     )
     written = {
         "ensemble": [
-            {"scores": str(path), "weight": weight, "top1": _top1(part)}
+            {"scores": str(path), "weight": weight, "top1": part.top1}
             for path, weight, part in zip(options.results, weights, parts, strict=True)
         ],
         **result.to_json(),
@@ -86,29 +90,9 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
         write_json(options.output, written)
         print_line(f"written: {options.output}")
     if options.scores is not None:
-        result.write_scores(options.scores, list(map(str, first["paths"])))
+        result.write_scores(options.scores, list(map(str, first.paths)))
         print_line(f"written: {options.scores}")
     return written
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """One score file, checked."""
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            part = {name: archive[name] for name in ("paths", "labels", "scores", "classes")}
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; gta evaluate --scores writes such files") from None
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a score file; gta evaluate --scores writes such files") from error
-    if part["scores"].shape != (len(part["paths"]), len(part["classes"])) or len(part["labels"]) != len(part["paths"]):
-        raise DataError(f"{path}: damaged: the scores do not fit the videos and classes in it")
-    if len(part["paths"]) == 0:
-        raise DataError(f"{path}: it holds no videos")
-    return part
 
 
 def _names(paths: Any) -> list[tuple[str, int]]:
@@ -129,15 +113,13 @@ def _names(paths: Any) -> list[tuple[str, int]]:
     return names
 
 
-def _match(
-    names: list[tuple[str, int]], part: dict[str, Any], first: dict[str, Any], first_path: Path, path: Path
-) -> Any:
+def _match(names: list[tuple[str, int]], part: "ScoreFile", first: "ScoreFile", first_path: Path, path: Path) -> Any:
     """Where the videos `names` are in another result."""
     import numpy as np
 
-    if list(part["classes"]) != list(first["classes"]):
+    if list(part.classes) != list(first.classes):
         raise DataError(f"{path}: its classes are not those of {first_path}; an ensemble needs the same ones in order")
-    rows = {name: row for row, name in enumerate(_names(part["paths"]))}
+    rows = {name: row for row, name in enumerate(_names(part.paths))}
     different = sorted(set(names) ^ set(rows))
     if different:
         raise DataError(
@@ -145,10 +127,6 @@ def _match(
             f"{different[0][0]}); evaluate both on the same videos"
         )
     order = np.array([rows[name] for name in names])
-    if not np.array_equal(part["labels"][order], first["labels"]):
+    if not np.array_equal(part.labels[order], first.labels):
         raise DataError(f"{path}: its labels are not those of {first_path}")
     return order
-
-
-def _top1(part: dict[str, Any]) -> float:
-    return float((part["scores"].argmax(axis=1) == part["labels"]).mean())

@@ -11,6 +11,7 @@ import tyro
 
 from gta.commands.arguments import parse_arguments
 from gta.errors import OptionError
+from gta.stored import StoredError, read_json
 from gta.studies.grids import Grid, create_grid, grid_from_json, grid_to_json, list_grids
 from gta.terminal import print_line
 
@@ -106,11 +107,11 @@ def choose_grid(options: StudyArguments) -> Grid:
     path = Path(options.grid)
     if path.suffix == ".json":
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path)
         except FileNotFoundError as error:
             raise OptionError(f"{path}: no such grid file") from error
-        except ValueError as error:
-            raise OptionError(f"{path}: not valid JSON ({error})") from error
+        except StoredError as error:
+            raise OptionError(f"{path}: {error}") from error
         grid = grid_from_json(values, source=path)
     else:
         grid = create_grid(options.grid, options.size)

@@ -7,7 +7,6 @@ touched. All processes of a study read the same file with positioned reads, so i
 cache.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ import torch
 from gta.datasets.index import stamp_of
 from gta.errors import DataError
 from gta.files import atomic_path, write_json
+from gta.stored import StoredError, entry, mapping, read_json, shown, whole
 from gta.types import VideoRecord
 from gta.video.reading import open_video
 
@@ -43,18 +43,17 @@ class FrameStore:
         self.folder = Path(folder)
         table = self.folder / _TABLE
         try:
-            values = json.loads(table.read_text(encoding="utf-8"))
-            self._videos: dict[str, list[int]] = values["videos"]
+            self._videos = _read_table(self.folder)
             self._file = os.open(self.folder / _FRAMES, os.O_RDONLY)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, StoredError) as error:
             raise DataError(f"{table}: no usable store of frames ({error}): delete {self.folder}") from error
 
     def open(self, record: VideoRecord) -> "StoredVideo | None":
         """The frames of a video, for a `with` block; None if the store does not have it as the file is now."""
-        entry = self._videos.get(str(record.path))
-        if entry is None or record.start_seconds is not None or record.end_seconds is not None:
+        row = self._videos.get(str(record.path))
+        if row is None or record.start_seconds is not None or record.end_seconds is not None:
             return None
-        offset, num_frames, height, width, size, changed = entry
+        offset, num_frames, height, width, size, changed = row
         if stamp_of(record.path) != (size, changed):
             return None
         return StoredVideo(record.path, self._file, offset, (num_frames, height, width, 3))
@@ -161,7 +160,29 @@ def build_store(
 
 def _is_current(folder: Path, stamps: dict[str, tuple[int, int]]) -> bool:
     try:
-        videos = json.loads((folder / _TABLE).read_text(encoding="utf-8"))["videos"]
-    except (OSError, ValueError, KeyError):
-        return False
-    return (folder / _FRAMES).exists() and {path: tuple(entry[4:]) for path, entry in videos.items()} == stamps
+        videos = _read_table(folder)
+    except (OSError, StoredError):
+        return False  # it is made anew
+    return {path: row[4:] for path, row in videos.items()} == stamps
+
+
+def _read_table(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Video -> offset, frames, height, width, and the stamp of its file (size, time of change).
+
+    Raises:
+        StoredError: the table is damaged, or tells of more bytes than the file of frames has.
+        OSError: one of the two files is missing.
+    """
+    table = {}
+    room = (folder / _FRAMES).stat().st_size
+    for path, row in mapping(entry(mapping(read_json(folder / _TABLE), "the table"), "videos"), "videos").items():
+        if not isinstance(row, list) or len(row) != 6:
+            raise StoredError(f"the entry of {shown(path)} is not six numbers")
+        offset, frames, height, width, *_ = values = tuple(
+            whole(value, f"a number of {shown(path)}", low, 2**63 - 1)
+            for value, low in zip(row, (0, 1, 1, 1, 0, 0), strict=True)
+        )
+        if offset + frames * height * width * 3 > room:
+            raise StoredError(f"the frames of {shown(path)} are not all in the file")
+        table[path] = values
+    return table

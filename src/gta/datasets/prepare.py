@@ -5,7 +5,6 @@ the same frames from it.
 """
 
 import itertools
-import json
 import os
 import shutil
 import statistics
@@ -29,6 +28,7 @@ from gta.datasets.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.files import atomic_path, write_json
 from gta.skipped import SkippedVideos
+from gta.stored import StoredError, entry, mapping, read_json, shown
 from gta.video.file import VideoFile
 from gta.video.folder import FrameFolder
 from gta.video.reading import open_video
@@ -211,11 +211,11 @@ def _claim(target: Path, settings: PrepareSettings) -> None:
         write_json(note, {"settings": asdict(settings)})
         return
     try:
-        before = json.loads(note.read_text(encoding="utf-8"))["settings"]
-    except (json.JSONDecodeError, KeyError) as error:
-        raise DataError(f"{note}: it is damaged; delete the folder and prepare again") from error
+        before = mapping(entry(mapping(read_json(note), "the file"), "settings"), "settings")
+    except (StoredError, OSError) as error:
+        raise DataError(f"{note}: it is damaged ({error}); delete the folder and prepare again") from error
     if before != asdict(settings):
-        made = ", ".join(f"{name} {value}" for name, value in before.items())
+        made = ", ".join(f"{name} {shown(value)}" for name, value in before.items())
         raise DataError(f"{target}: it was made with other settings ({made}); use the same, or another folder")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gta.errors import DataError, GtaError
 from gta.evaluation.metrics import summarise
-from gta.files import atomic_path
+from gta.evaluation.score_files import write_scores
 from gta.processes import guarded
 
 Averaging = Literal["softmax", "logits"]
@@ -105,14 +105,13 @@ class EvaluationResult:
             paths: the path of every video of the data set, in its order; those of the scored videos are stored.
         """
         every = list(paths)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                paths=np.array([every[position] for position in self.index], dtype=np.str_),
-                labels=self.labels,
-                scores=self.scores,
-                classes=np.array(self.classes, dtype=np.str_),
-            )
+        write_scores(
+            path,
+            paths=(every[position] for position in self.index),
+            labels=self.labels,
+            scores=self.scores,
+            classes=self.classes,
+        )
 
 
 def evaluate(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from gta.config import ClipConfig, OptimConfig, config_from_json, config_to_json
 from gta.errors import OptionError
+from gta.stored import shown
 
 Size = Literal["cpu", "gpu"]
 SIZES: tuple[Size, ...] = ("cpu", "gpu")
@@ -345,6 +346,8 @@ def grid_from_json(values: Any, *, source: str | Path = "grid") -> Grid:
         rows = tuple(_row(number, row) for number, row in enumerate(values["rows"], start=1))
         budget = config_from_json(Budget, values.get("budget", {}))
         reference = values.get("reference") or [row.key for row in rows[:1]]
+        if not isinstance(reference, str | list):
+            raise OptionError(f"reference is {shown(reference)}: it must be the key of a row, or a list of keys")
         name = str(values.get("name") or Path(source).stem)
         return Grid(
             name,

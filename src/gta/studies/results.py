@@ -3,15 +3,16 @@
 Free of PyTorch, so a report can be written without loading it.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gta.errors import RunFolderError
+from gta.errors import OptionError, RunFolderError
 from gta.evaluation.orders import sees_order
 from gta.evaluation.statistics import Summary, paired_gap, summarise
+from gta.settings import NotNegative, Share, Whole, config_from_json
+from gta.stored import StoredError, read_json
 from gta.studies.grids import Grid, Row
 
 RESULT = "result.json"
@@ -29,31 +30,31 @@ class CellResult:
 
     row: str
     """Key of the row."""
-    seed: int
-    top1: float
+    seed: Whole
+    top1: Share
     """Share of held-out videos classified rightly."""
-    top5: float
-    loss: float
-    direction_accuracy: float | None
+    top5: Share
+    loss: NotNegative
+    direction_accuracy: Share | None
     """How often a class scores above its time reversal; None if the data set names no reversals."""
-    reversed_top1: float
+    reversed_top1: Share
     """Top-1 when every clip is played backwards."""
-    shuffled_top1: float
+    shuffled_top1: Share
     """Top-1 when every clip's frames are shuffled."""
-    order_effect: float
+    order_effect: Share
     """Largest change of any class probability of any held-out video when its frames are reversed or shuffled."""
-    per_class: Mapping[str, float | None]
+    per_class: Mapping[str, Share | None]
     """Class -> share classified rightly."""
-    num_videos: int
+    num_videos: Whole
     """Held-out videos."""
-    num_parameters: int
-    gflops: float
+    num_parameters: Whole
+    gflops: NotNegative
     """Multiply-adds of one clip's forward pass, in 10^9."""
-    clips_per_second: float | None
+    clips_per_second: NotNegative | None
     """Training clips per second: median over the epochs, loading included; None if no epoch was timed as a whole."""
-    train_seconds: float | None
+    train_seconds: NotNegative | None
     """Seconds of the training; None after an interruption, as the last process knows its own part only."""
-    peak_memory_mib: float | None
+    peak_memory_mib: NotNegative | None
     """Peak memory of the training: allocated on the GPU, or what the process grew by on a CPU; None after an
     interruption."""
     curves: Mapping[str, Sequence[float | None]]
@@ -83,15 +84,18 @@ def read_result(folder: Path) -> CellResult | None:
     """
     path = folder / RESULT
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise RunFolderError(f"{path}: not valid JSON ({error}): delete the file to run the cell again") from error
+    except StoredError as error:
+        raise RunFolderError(f"{path}: {error}: delete the file to run the cell again") from error
     known = {item.name for item in fields(CellResult)}
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT or set(values) != known:
         raise RunFolderError(f"{path}: written by another version of gta: delete the file to run the cell again")
-    return CellResult(**values)
+    try:
+        return config_from_json(CellResult, values)
+    except OptionError as error:
+        raise RunFolderError(f"{path}: {error}: delete the file to run the cell again") from error
 
 
 @dataclass(frozen=True)

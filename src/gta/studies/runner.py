@@ -6,7 +6,6 @@ Free of PyTorch: the study's own process only starts cells, watches them and sho
 import contextlib
 import csv
 import fcntl
-import json
 import os
 import re
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from gta.errors import RunFolderError
 from gta.files import write_json
+from gta.stored import StoredError, read_json, shown
 from gta.studies.grids import Budget, Grid, Row, grid_from_json, grid_to_json
 from gta.studies.results import RESULT, CellResult, read_result
 from gta.studies.specification import LOG, RUN
@@ -156,13 +156,15 @@ def read_study(folder: Path) -> dict[str, Any]:
     """
     path = folder / STUDY
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
     except FileNotFoundError as error:
         raise RunFolderError(f"{path}: missing: {folder} is not the folder of a study") from error
-    except ValueError as error:
-        raise RunFolderError(f"{path}: not valid JSON ({error})") from error
+    except StoredError as error:
+        raise RunFolderError(f"{path}: {error}") from error
     if not isinstance(stored, dict) or stored.get("format") != _FORMAT or not isinstance(stored.get("grid"), dict):
         raise RunFolderError(f"{path}: written by another version of gta: choose another --output")
+    if not isinstance(stored.get("data"), str | None):
+        raise RunFolderError(f"{path}: data is {shown(stored['data'])}: it must be the path of a data set, or null")
     return stored
 
 

@@ -3,7 +3,6 @@
 The clips/s of the cells cannot tell this: cells run side by side and hours apart, on machines that others share.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import torch
 
 from gta.clips.transforms import Normalize
 from gta.files import write_json
+from gta.stored import StoredError, entry, mapping, read_json, real, text, whole
 from gta.studies.cell import describe_machine, row_clip, row_model, run_config
 from gta.studies.grids import Budget, Grid, Row
 from gta.training.launch import create_fabric, launch
@@ -40,8 +40,14 @@ def study_speed(grid: Grid, folder: Path, *, num_classes: int, num_threads: int)
 def read_speed(folder: Path) -> dict[str, Any] | None:
     """What `study_speed` wrote; None if there is nothing (yet), or nothing that can be read: it is measured anew."""
     try:
-        return json.loads((folder / SPEED).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        stored = mapping(read_json(folder / SPEED), "the file")
+        speeds = mapping(entry(stored, "clips_per_second"), "clips_per_second")
+        return {
+            "machine": text(entry(stored, "machine"), "machine"),
+            "rounds": whole(entry(stored, "rounds"), "rounds", 1),
+            "clips_per_second": {key: real(value, "a speed", 0.0) for key, value in speeds.items()},
+        }
+    except (FileNotFoundError, StoredError):
         return None
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gta.errors import DataError, OptionError
 from gta.files import write_json
+from gta.stored import StoredError, read_json
 from gta.synthetic.classes import CLASSES, permutation_invariant_ceiling
 from gta.synthetic.layouts import MANIFEST, Layout, PlannedVideo, SynthesisConfig, plan_videos, write_annotations
 from gta.synthetic.render import FRAME_SIZE
@@ -125,8 +126,8 @@ def _claim(root: Path, config: SynthesisConfig) -> None:
         write_json(manifest, config.manifest())
         return
     try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        found = read_json(manifest)
+    except (StoredError, OSError) as error:
         raise DataError(f"{manifest}: cannot be read ({error}); delete the folder or choose another") from error
     if not isinstance(found, dict):
         raise DataError(f"{manifest}: is not the record of a synthetic data set; choose another folder")

@@ -1,7 +1,6 @@
 """What the layouts share: the records they produce, and looking at folders and text files."""
 
 import itertools
-import json
 import os
 import unicodedata
 from collections import Counter
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gta.errors import DataError
+from gta.stored import StoredError, parse_json
 from gta.types import VideoRecord
 from gta.video.pictures import PICTURE_CODECS, is_picture_name
 
@@ -192,9 +192,9 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing or not JSON.
     """
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON ({error.msg} at line {error.lineno})") from error
+        return parse_json(read_text(path))
+    except StoredError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def lines(path: Path) -> list[str]:

@@ -3,7 +3,6 @@
 import csv
 import difflib
 import io
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from gta.datasets.layouts.common import (
     with_labels,
 )
 from gta.errors import DataError
+from gta.stored import StoredError, parse_json
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".txt")
 # mmaction2's lists are called `kinetics400_train_list_videos.txt` and the like.
@@ -222,11 +222,9 @@ def _json_rows(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{source}: line {number} is not JSON ({error.msg})") from error
-        except RecursionError:
-            raise DataError(f"{source}: line {number} is nested without end") from None
+            row = parse_json(line)
+        except StoredError as error:
+            raise DataError(f"{source}: line {number}: {error}") from error
         if not isinstance(row, dict):
             raise DataError(f'{source}: line {number} is not an object with "path" and "label"')
         yield number, row

@@ -74,6 +74,8 @@ def list_v2(root: Path, split: str, classes: Sequence[str] | None) -> Listed:
             raise DataError(f"{source}: entry {number} has no 'id'")
         identity = str(entry["id"])
         template = entry.get("template", answers.get(identity))
+        if not isinstance(entry["id"], str | int) or not isinstance(template, str | None):
+            raise DataError(f"{source}: entry {number}: 'id' and 'template' must be texts")
         if template is None and split != "test":
             raise DataError(f"{source}: the video {identity} has no 'template'")
         name = None if template is None else without_brackets(template)
@@ -103,8 +105,8 @@ def _v2_classes(root: Path) -> list[str]:
         raise DataError(f"{root}: there is no labels.json")
     labels = read_json(source)
     try:
-        numbered = {int(number): without_brackets(name) for name, number in labels.items()}
-    except (AttributeError, ValueError, TypeError):
+        numbered = {int(str(number)): without_brackets(name) for name, number in labels.items()}
+    except (AttributeError, ValueError):
         raise DataError(f'{source}: expected a JSON object of class names and numbers, {{"name": "0", ...}}') from None
     if sorted(numbered) != list(range(len(labels))):
         raise DataError(f"{source}: the numbers of the {len(labels)} classes are not 0 to {len(labels) - 1}")
