@@ -39,6 +39,8 @@ class SynthesizeArguments:
     the direction of time."""
     classes: tuple[str, ...] | None = None
     """Names of the classes to render; all 16 if not given."""
+    masks: bool = False
+    """Also write where the object is in each frame: masks/<as the video>.npz. Can be added to a finished data set."""
     num_workers: int = 2
     """Processes that render; 0 renders in the main process."""
 
@@ -60,6 +62,7 @@ def main(arguments: list[str]) -> None:
         num_workers=options.num_workers,
         progress=True,
         classes=options.classes,
+        masks=options.masks,
     )
     splits = {"train": summary.num_train, "val": summary.num_val, "test": summary.num_test}
     sizes = ", ".join(f"{size:,} {split}" for split, size in splits.items() if size)

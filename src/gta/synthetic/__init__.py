@@ -7,8 +7,8 @@ annotations of known data sets; `build` makes a whole data set. Nothing here imp
 
 from gta.synthetic.build import SynthesisSummary, synthesize
 from gta.synthetic.classes import CLASSES, REVERSALS, permutation_invariant_ceiling
-from gta.synthetic.render import render_clip
-from gta.synthetic.write import write_clip
+from gta.synthetic.render import render_clip, render_mask
+from gta.synthetic.write import write_clip, write_mask
 
 __all__ = [
     "CLASSES",
@@ -16,6 +16,8 @@ __all__ = [
     "SynthesisSummary",
     "permutation_invariant_ceiling",
     "render_clip",
+    "render_mask",
     "synthesize",
     "write_clip",
+    "write_mask",
 ]

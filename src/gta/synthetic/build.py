@@ -23,7 +23,7 @@ from gta.stored import StoredError, read_json
 from gta.synthetic.classes import CLASSES, permutation_invariant_ceiling
 from gta.synthetic.layouts import MANIFEST, Layout, PlannedVideo, SynthesisConfig, plan_videos, write_annotations
 from gta.synthetic.render import FRAME_SIZE
-from gta.synthetic.write import KEYFRAME_INTERVAL, write_clip
+from gta.synthetic.write import KEYFRAME_INTERVAL, write_clip, write_mask
 
 _BATCH = 16  # videos per task: a fraction of a second, so that progress is smooth and handing over costs nothing
 
@@ -60,6 +60,7 @@ def synthesize(
     num_workers: int = 0,
     progress: bool = False,
     classes: Sequence[str] | None = None,
+    masks: bool = False,
 ) -> SynthesisSummary:
     """Render the synthetic data set into the folder `root`; what is there already from the same settings is kept.
 
@@ -75,6 +76,7 @@ def synthesize(
         num_workers: processes that render; 0 renders in this one.
         progress: show a bar on standard error if that is a terminal.
         classes: names from `CLASSES`; all if not given.
+        masks: also write where the object is in each frame (`write_mask`), into the folder `masks`.
 
     Raises:
         OptionError: a setting does not fit.
@@ -89,6 +91,7 @@ def synthesize(
         frame_size=(frame_size[0], frame_size[1]),
         keyframe_interval=keyframe_interval,
         classes=CLASSES if classes is None else tuple(classes),
+        masks=masks,
     )
     if num_workers < 0:
         raise OptionError(f"--num-workers is {num_workers}: it must be 0 or more")
@@ -97,7 +100,8 @@ def synthesize(
     _claim(root, config)
     videos = plan_videos(config)
     missing = [video for video in videos if not (root / video.path).exists()]
-    _render_all(root, config, missing, num_workers, progress)
+    incomplete = [video for video in videos if _is_missing(root, config, video)]
+    _render_all(root, config, incomplete, num_workers, progress)
     write_annotations(root, config, videos)  # last, so that an interrupted data set does not look complete
     sizes = config.split_sizes()
     return SynthesisSummary(
@@ -112,6 +116,10 @@ def synthesize(
         seconds=time.perf_counter() - started,
         ceiling=permutation_invariant_ceiling(config.classes),
     )
+
+
+def _is_missing(root: Path, config: SynthesisConfig, video: PlannedVideo) -> bool:
+    return not (root / video.path).exists() or (config.masks and not (root / video.mask_path).exists())
 
 
 def _claim(root: Path, config: SynthesisConfig) -> None:
@@ -171,14 +179,13 @@ def _render_all(
 def _render_batch(root: Path, config: SynthesisConfig, batch: tuple[PlannedVideo, ...]) -> int:
     """Render and write some videos; the unit of work of a process. Returns how many."""
     for video in batch:
-        write_clip(
-            root / video.path,
-            video.class_name,
-            seed=config.seed,
-            index=video.index,
-            frame_size=config.frame_size,
-            keyframe_interval=config.keyframe_interval,
-        )
+        path, mask = root / video.path, root / video.mask_path
+        name, seed, index, size = video.class_name, config.seed, video.index, config.frame_size
+        if not path.exists():
+            interval = config.keyframe_interval
+            write_clip(path, name, seed=seed, index=index, frame_size=size, keyframe_interval=interval)
+        if config.masks and not mask.exists():
+            write_mask(mask, name, seed=seed, index=index, frame_size=size)
     return len(batch)
 
 

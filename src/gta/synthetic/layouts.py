@@ -20,6 +20,8 @@ Split = Literal["train", "val", "test"]
 
 MANIFEST = "synthetic.json"
 """Name of the file that records what a folder holds."""
+MASKS = Path("masks")
+"""Folder of the masks, which is laid out as that of the videos."""
 _FORMAT = 1  # of the manifest and of everything that decides on the frames: raised when the same settings give others
 _SSV2_VIDEOS = "20bn-something-something-v2"
 _SSV1_FRAMES = "20bn-something-something-v1"
@@ -55,6 +57,8 @@ class SynthesisConfig:
     frame_size: tuple[int, int] = FRAME_SIZE
     keyframe_interval: int = KEYFRAME_INTERVAL
     classes: tuple[str, ...] = CLASSES
+    masks: bool = False
+    """Also write where the object is; in no manifest, since masks can be added to any data set later."""
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(Layout):
@@ -90,7 +94,8 @@ class SynthesisConfig:
 
     def manifest(self) -> dict[str, Any]:
         """Give the settings as JSON values, to be compared with those of a folder that exists."""
-        return {"format": _FORMAT, **asdict(self), "frame_size": list(self.frame_size), "classes": list(self.classes)}
+        settings = {key: value for key, value in asdict(self).items() if key != "masks"}
+        return {"format": _FORMAT, **settings, "frame_size": list(self.frame_size), "classes": list(self.classes)}
 
     def split_sizes(self) -> dict[Split, int]:
         """How many videos each split gets: the fractions rounded, but at least one of each class."""
@@ -115,6 +120,11 @@ class PlannedVideo:
     class_name: str
     split: Split
     path: Path
+
+    @property
+    def mask_path(self) -> Path:
+        """Path of its mask inside the data set's folder."""
+        return MASKS / self.path.with_suffix(".npz")
 
 
 def plan_videos(config: SynthesisConfig) -> tuple[PlannedVideo, ...]:

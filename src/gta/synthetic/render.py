@@ -5,11 +5,12 @@ of one class are exactly those of the other in opposite order.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gta.synthetic.classes import ACTION_BY_NAME, CLASSES, Motion
+from gta.synthetic.classes import ACTION_BY_NAME, CLASSES, ActionClass, Motion
 from gta.synthetic.motion import COVER_SIZE, Poses, largest_step, poses
 from gta.synthetic.parameters import Background, ClipParameters, Color, Look, Shape, Texture, draw_parameters
 
@@ -19,6 +20,7 @@ FRAME_SIZE = (72, 96)
 """Default height and width of a frame, in pixels."""
 MIN_SIDE = 32
 _MAX_SUBFRAMES = 4
+_WHITE: Color = (1.0, 1.0, 1.0)
 _CHUNK_PIXELS = 60_000  # drawing so many pixels at a time keeps the intermediate arrays in the processor's cache
 
 
@@ -47,13 +49,8 @@ def render(
     Raises:
         ValueError: the class is unknown or the frame size odd or too small.
     """
-    action = ACTION_BY_NAME.get(class_name)
-    if action is None:
-        raise ValueError(f"'{class_name}' is not one of the {len(CLASSES)} synthetic classes")
-    height, width = frame_size
-    if height < MIN_SIDE or width < MIN_SIDE or height % 2 or width % 2:
-        raise ValueError(f"frame size {height}x{width}: both sides must be even and at least {MIN_SIDE} pixels")
-    frames = _expose(action.motion, parameters, height, width)
+    action = _action(class_name, frame_size)
+    frames = _expose(action.motion, parameters, _draw_background(parameters.background, *frame_size))
     noise = np.random.default_rng(parameters.noise_seed).standard_normal(frames.shape[1:], dtype=np.float32)
     frames *= 255
     frames += noise * np.float32(parameters.noise)
@@ -63,15 +60,54 @@ def render(
     return np.ascontiguousarray(pictures[::-1]) if action.backwards else pictures
 
 
-def _expose(motion: Motion, parameters: ClipParameters, height: int, width: int) -> Array:
+def render_mask(
+    class_name: str, parameters: ClipParameters, *, frame_size: tuple[int, int] = FRAME_SIZE
+) -> NDArray[np.uint8]:
+    """Say where in the frames of `render` the action is: uint8 (T, H, W), 255 times the share of each pixel.
+
+    It is the share that the object, its handle and the cover, where there is one, have in the pixel's colour: less than
+    all of it at outlines, in motion blur, and while something appears. The second, irrelevant thing has no part.
+
+    Raises:
+        ValueError: as `render`.
+    """
+    action = _action(class_name, frame_size)
+    white = replace(
+        parameters,
+        look=_in_white(parameters.look),
+        handle_color=_WHITE,
+        inside_color=_WHITE,
+        cover=_in_white(parameters.cover),
+        distractor=None,
+    )
+    # Everything of interest in white on black: what is drawn then is the share that it has in each pixel.
+    shares = _expose(action.motion, white, np.zeros((3, 1, *frame_size), dtype=np.float32))[0]
+    mask = np.rint(255 * np.clip(shares, 0, 1)).astype(np.uint8)
+    return np.ascontiguousarray(mask[::-1]) if action.backwards else mask
+
+
+def _in_white(look: Look) -> Look:
+    return replace(look, color=_WHITE, second_color=_WHITE)
+
+
+def _action(class_name: str, frame_size: tuple[int, int]) -> ActionClass:
+    action = ACTION_BY_NAME.get(class_name)
+    if action is None:
+        raise ValueError(f"'{class_name}' is not one of the {len(CLASSES)} synthetic classes")
+    height, width = frame_size
+    if height < MIN_SIDE or width < MIN_SIDE or height % 2 or width % 2:
+        raise ValueError(f"frame size {height}x{width}: both sides must be even and at least {MIN_SIDE} pixels")
+    return action
+
+
+def _expose(motion: Motion, parameters: ClipParameters, backdrop: Array) -> Array:
     """Draw (3, T, H, W): each frame is the mean of as many moments of its exposure as its fastest motion needs."""
-    count = parameters.num_frames
+    count, (height, width) = parameters.num_frames, backdrop.shape[2:]
     middles = np.arange(count) / (count - 1)
     open_for = parameters.exposure / (count - 1)
     step = largest_step(poses(motion, parameters, np.linspace(0, 1, 4 * count))) * 4 * min(height, width)
     moments = min(_MAX_SUBFRAMES, max(1, math.ceil(step * parameters.exposure)))
     offsets = open_for * ((np.arange(moments) + 0.5) / moments - 0.5)
-    backdrop = _draw_background(parameters.background, height, width)
     frames = np.empty((3, count, height, width), dtype=np.float32)
     chunk = max(1, _CHUNK_PIXELS // (height * width * moments))
     for first in range(0, count, chunk):

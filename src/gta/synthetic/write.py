@@ -18,7 +18,7 @@ from PIL import Image
 
 from gta.files import atomic_path
 from gta.synthetic.parameters import draw_parameters
-from gta.synthetic.render import FRAME_SIZE, render
+from gta.synthetic.render import FRAME_SIZE, render, render_mask
 
 KEYFRAME_INTERVAL = 1
 """Default distance between key frames: each frame is one."""
@@ -57,6 +57,31 @@ def write_clip(
         write_jpegs(path, frames)
     else:
         write_video(path, frames, fps=parameters.fps, keyframe_interval=keyframe_interval)
+    return path
+
+
+def write_mask(
+    path: str | Path, class_name: str, *, seed: int, index: int, frame_size: tuple[int, int] = FRAME_SIZE
+) -> Path:
+    """Write where the action is in the frames of a clip, whole or not at all.
+
+    Args:
+        path: the .npz file to write; its array `mask` is that of `render_mask`, uint8 (T, H, W).
+        class_name: one of `CLASSES`.
+        seed: seed of the data set, >= 0.
+        index: number of the clip, >= 0.
+        frame_size: height and width in pixels, as of the clip.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: the class or the frame size is none of these.
+    """
+    path = Path(path)
+    mask = render_mask(class_name, draw_parameters(seed, index), frame_size=frame_size)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, mask=mask)
     return path
 
 
