@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gta.cli import run
 from gta.terminal import print_json, printable
-from gta.viz.figures import confusion_figure, curve_figure, plain_text, png_bytes
-from gta.viz.study import sensitivity_figure
+from gta.viz.figures import plain_text, png_bytes
+from gta.viz.study import Bar, accuracy_figure, probe_figure, seed_curve_figure, sensitivity_figure
 
 EVIL = "a\x1b[31mb\nc\r\x07\u202ed"
 SHOWN = "a\\x1b[31mb\\nc\\r\\x07\\u202ed"
@@ -60,13 +60,14 @@ def test_names_do_not_break_figures() -> None:
     assert plain_text("$x_{") == r"\$x_{"
     count = len(NAMES)
     figures = [
-        confusion_figure(np.eye(count), NAMES, "$x_{"),
-        curve_figure({name: {"loss": [1.0, 0.5]} for name in NAMES}, {"loss": "loss $"}, "epoch"),
+        accuracy_figure([Bar(name, [0.5], part=name) for name in NAMES], ceiling=None, title="$x_{", x_label="%"),
+        seed_curve_figure({name: [[1.0, 0.5]] for name in NAMES}, ceiling=None, title="$x_{", y_label="%"),
+        probe_figure(dict.fromkeys(NAMES, 0.5), title="loss $"),
         sensitivity_figure(NAMES, ("reversed", "$shuffled{"), np.zeros((count, 2))),
     ]
     for figure in figures:
         assert png_bytes(figure).startswith(b"\x89PNG")
-    drawn = [text.get_text() for text in figures[0].axes[0].get_yticklabels()]
+    drawn = [text.get_text() for text in figures[-1].axes[0].get_yticklabels()]
     assert drawn[1] == r"\$x_{"
 
 

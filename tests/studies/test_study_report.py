@@ -147,7 +147,7 @@ def test_html_stands_alone_and_escapes(result):
     rows = (Row("a", "<b>&", "tiny"), ROWS[2])
     grid = Grid("demo", "T < 3", "?", rows, references=("a",))
     study = Study(grid, collect(grid, [result("a", 0), result("gta", 0)]), (0,), None, "", "")
-    page = html_page(study, {"data:image/png;base64,xx": "plot"})
+    page = html_page(study, {"plot.png": ("plot", b"xx")})
     assert "&lt;b&gt;&amp;" in page
     assert "T &lt; 3" in page
     assert not re.search(r'(src|href)="(?!data:)', page)

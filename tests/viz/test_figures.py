@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gta.viz.figures import (
-    confusion_figure,
-    curve_figure,
-    data_uri,
-    frame_strip,
-    image_png,
-    mixing_figure,
-    png_bytes,
-)
+from gta.viz.figures import mixing_figure, png_bytes
+from gta.viz.frames import frame_strip, image_png
+from gta.viz.study import sensitivity_figure
 
 
 def _decode(png: bytes) -> np.ndarray:
@@ -37,12 +31,10 @@ def test_frame_strip_enlarges_small_frames_by_a_whole_factor_and_takes_short_vid
 def test_image_png_round_trips():
     image = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
     assert (_decode(image_png(image)) == image).all()
-    assert data_uri(b"abc") == "data:image/png;base64,YWJj"
 
 
-def test_confusion_figure_refuses_other_sizes():
-    with pytest.raises(ValueError, match=r"\(2, 2\).*3 classes"):
-        confusion_figure(np.zeros((2, 2)), ["a", "b", "c"], "x")
+def test_frame_strip_reduces_large_frames():
+    assert frame_strip(np.zeros((2, 1080, 1920, 3), np.uint8), gap_pixels=0, height_pixels=96).shape == (192, 682, 3)
 
 
 def test_mixing_figure_refuses_other_shapes():
@@ -51,10 +43,17 @@ def test_mixing_figure_refuses_other_shapes():
 
 
 def test_pictures_change_with_their_data():
-    first = _decode(png_bytes(confusion_figure(np.eye(3), list("abc"), "x")))
-    second = _decode(png_bytes(confusion_figure(np.ones((3, 3)), list("abc"), "x")))
+    assert _decode(png_bytes(mixing_figure(np.random.default_rng(0).normal(size=(2, 2, 4, 4)), "x"))).std() > 0
+    first, second = (
+        _decode(png_bytes(sensitivity_figure("abc", ("x", "y"), values))) for values in (np.eye(3, 2), np.ones((3, 2)))
+    )
     assert first.shape == second.shape
     assert (first != second).any()
-    assert _decode(png_bytes(mixing_figure(np.random.default_rng(0).normal(size=(2, 2, 4, 4)), "x"))).std() > 0
-    curves = {"2D": {"loss": [1.0, float("nan"), 0.5]}, "GTA": {"loss": [1.0, 0.5], "top1": [0.5, 0.9]}}
-    assert _decode(png_bytes(curve_figure(curves, {"loss": "loss", "top1": "top-1"}, "epoch"))).std() > 0
+
+
+def test_a_weak_model_s_sensitivities_are_told_apart():
+    """The scale goes to the largest value: of a fixed one, all that a weak model does would have the same shade."""
+    values = np.array([[0.01, 0.04], [0.02, 0.0]])
+    axis = sensitivity_figure("ab", ("x", "y"), values).axes[0]
+    assert axis.images[0].get_clim() == (0.0, pytest.approx(4.0))
+    assert [text.get_text() for text in axis.texts] == ["1.0", "4.0", "2.0", "0.0"]

@@ -15,12 +15,12 @@ from gta.errors import OptionError, RunFolderError
 
 if TYPE_CHECKING:
     from gta.config import TrainConfig
-    from gta.viz.report import Example, ModelResult
+    from gta.viz.report import Example, ModelResult, Panel
 
 RESULTS = "results.json"
 REPORT = "report.html"
 MARKER = ".gta-demo"  # says that a folder is the demo's own, so that the demo may replace what it left there
-PANELS = {"train_loss": "training loss", "train_top1": "training top-1", "val_top1": "validation top-1"}
+QUANTITIES = ("train_loss", "train_top1", "val_top1")  # of metrics.csv, whose curves the report shows
 FRESH_CLASSES = (
     "Opening something",
     "Pushing something from right to left",
@@ -104,14 +104,14 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
     write_text(
         options.folder / REPORT,
         render_report(
-            title="Global Temporal Attention: order matters",
+            title=f"{' and '.join(options.models)}: the same training, compared on held-out videos",
             summary=_summary(summary.num_train, summary.num_test, len(CLASSES), ceiling, error, options),
             models=models,
             ceiling=(ceiling, error),
             classes=CLASSES,
             examples=examples,
             commands=commands,
-            panels=PANELS,
+            panels=_panels(),
         ),
     )
     _print_results(models, ceiling, error, options, commands)
@@ -197,12 +197,7 @@ def _train_and_test(name: str, options: DemoArguments) -> "ModelResult":
         gflops=count_flops(model, (1, 3, clip.num_frames, clip.crop_size, clip.crop_size)) / 1e9,
         train_seconds=_training_seconds(fitted.folder),
         confusion=np.array(measured["confusion"]["rows_true_columns_predicted"]),
-        curves={key: [float("nan") if row[key] is None else row[key] for row in fitted.rows] for key in PANELS},
-        mixing={
-            parameter_name.removeprefix("backbone.").removesuffix(".mixing"): parameter.detach().numpy()
-            for parameter_name, parameter in model.named_parameters()
-            if parameter_name.endswith(".mixing")
-        },
+        curves={key: [float("nan") if row[key] is None else row[key] for row in fitted.rows] for key in QUANTITIES},
     )
 
 
@@ -278,6 +273,13 @@ def _summary(
         "can at best tell the pair and has to guess the direction. On this many test videos its measured top-1 would "
         f"scatter by {100 * error:.1f} points (one standard deviation) around that.",
     ]
+
+
+def _panels() -> "dict[str, Panel]":
+    from gta.viz.report import Panel
+
+    titles = (Panel("Training loss"), Panel("Training top-1", is_share=True), Panel("Validation top-1", is_share=True))
+    return dict(zip(QUANTITIES, titles, strict=True))
 
 
 def _next_commands(options: DemoArguments, videos: Path) -> list[str]:

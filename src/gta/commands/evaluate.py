@@ -50,8 +50,8 @@ class EvaluateArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
-    """JSON file for the results; if not given, evaluation_<split>.json beside the checkpoint, with DATA, the views and
-    the averaging in its name where they are given."""
+    """JSON file for the results, with a report (.html) beside it; if not given, evaluation_<split>.json beside the
+    checkpoint, with DATA, the views and the averaging in its name where they are given."""
     scores: Path | None = None
     """Also write every video's scores to this .npz file (paths, labels, scores, classes)."""
 
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
     options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate")
     target = evaluate_checkpoint(options, show=_print)["written_to"]
     if target is not None:
-        print_line(f"written: {target}")
+        print_line(f"written: {target}, and to look at: {_page(target)}")
 
 
 def evaluate_checkpoint(
@@ -93,6 +93,7 @@ def evaluate_checkpoint(
     from gta.evaluation.scores import evaluate
     from gta.files import check_writable, write_json
     from gta.predictor import build_model, choose_device, clip_protocol
+    from gta.runs.report import write_evaluation_report
 
     checkpoint = read_checkpoint(options.checkpoint)
     clip = _protocol(clip_protocol(checkpoint), options)
@@ -139,6 +140,7 @@ def evaluate_checkpoint(
         show(written)
     if target is not None:
         write_json(target, written)
+        write_evaluation_report(_page(target), written, videos)
     if options.scores:
         result.write_scores(options.scores, (str(record.path) for record in videos.records))
     return {**written, "written_to": target}
@@ -156,6 +158,12 @@ def _output(options: EvaluateArguments) -> Path:
     if options.averaging is not None:
         parts.append(options.averaging)
     return options.checkpoint.parent / f"{'_'.join(parts)}.json"
+
+
+def _page(target: Path) -> Path:
+    """Where the report goes: beside the results, by the same name."""
+    page = target.with_suffix(".html")
+    return page if page != target else target.with_name(f"{target.name}.html")
 
 
 def _checked_output(options: EvaluateArguments) -> Path | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gta.evaluation.probe import ProbeResult
 
 RESULTS = "probe.json"
+REPORT = "report.html"
 _CLASSES_IN_TERMINAL = 40
 _CLASSES_IN_PICTURE = 120
 _WIDTH_OF_FILES = 160
@@ -53,7 +54,7 @@ class ProbeArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
-    """Folder for probe.json and the plots; a folder `probe` beside the checkpoint if not given."""
+    """Folder for probe.json, report.html and the plots; a folder `probe` beside the checkpoint if not given."""
 
     def __post_init__(self) -> None:
         for name, least in (("permutations", 1), ("seed", 0), ("batch_size", 1), ("num_workers", 0)):
@@ -135,11 +136,12 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
 
 
 def _write(result: "ProbeResult", source: Source, options: ProbeArguments) -> None:
-    """Write probe.json and two plots."""
+    """Write probe.json, the report and two plots."""
     import numpy as np
 
-    from gta.files import atomic_path, write_json
+    from gta.files import atomic_path, write_json, write_text
     from gta.viz.figures import png_bytes
+    from gta.viz.probe_report import probe_page
     from gta.viz.study import probe_figure, sensitivity_figure
 
     about: dict[str, Any] = {
@@ -151,7 +153,9 @@ def _write(result: "ProbeResult", source: Source, options: ProbeArguments) -> No
         "precision": options.precision,
     }
     folder = _folder(options)
-    write_json(folder / RESULTS, {**about, **result.to_json()})
+    values = result.to_json()
+    write_json(folder / RESULTS, {**about, **values})
+    write_text(folder / REPORT, probe_page(f"Order of frames: {options.checkpoint}", values, about))
     figures = {}
     if result.foreign is None:
         accuracies = {name: result.top1(name) for name in result.treatments}
@@ -178,7 +182,7 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
         console.width = _WIDTH_OF_FILES
     title = Text(printable(f"{len(result.labels)} videos of {root} ({options.split})"), style="table.title")
     table = Table(title=title, title_justify="left")
-    heads = ("frames", "top-1 %", "top-5 %", "direction %", "predictions changed %", "movement")
+    heads = ("frames", "top-1 %", "top-5 %", "direction %", "predictions changed %", "movement %")
     for number, name in enumerate(heads):
         table.add_column(name, justify="right" if number else "left")
     for name, row in values["treatments"].items():
@@ -186,7 +190,7 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
             name,
             *map(_percent, (row["top1"], row["top5"], row["direction_accuracy"])),
             f"{100 * row['share_of_predictions_changed']:.2f}",
-            f"{row['movement']:.3f}",
+            f"{100 * row['movement']:.2f}",
         )
     console.print(table)
     shuffled = values["shuffled_top1"]
@@ -213,7 +217,7 @@ def _class_table(per_class: dict[str, Any]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="temporal sensitivity: how far the prediction moves, 0 to 1", title_justify="left")
+    table = Table(title="temporal sensitivity: how much probability moves to other classes, %", title_justify="left")
     heads = ("class", "videos", "top-1 %", "reversed", "shuffled", "one frame", "read as its reversal %")
     for number, name in enumerate(heads):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
@@ -224,7 +228,7 @@ def _class_table(per_class: dict[str, Any]) -> Any:
             Text(printable(name)),  # not as markup: a class may be called "jump [left]"
             str(row["num_videos"]),
             _percent(row["top1"]["in order"], 1),
-            *(f"{row['sensitivity'][key]:.3f}" for key in ("reversed", "shuffled", "one frame")),
+            *(_percent(row["sensitivity"][key], 1) for key in ("reversed", "shuffled", "one frame")),
             _percent(flips, 1),
         )
     return table

@@ -130,4 +130,5 @@ def _print_result(result: "FitResult") -> None:
         print_line(line)
     sessions = f"; {result.total_seconds:.0f} s with the epochs of earlier sessions" if result.resumed else ""
     print_line(f"written: {result.folder} ({result.steps} steps in {result.seconds:.0f} s{sessions})")
+    print_line(f"to look at: {result.folder / 'report.html'}")
     print_line(f"next: gta evaluate {result.best_checkpoint}")

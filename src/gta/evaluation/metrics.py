@@ -32,6 +32,33 @@ def per_class_accuracy(confusion: NDArray[np.int64]) -> list[float | None]:
     return [float(right / total) if total else None for right, total in zip(confusion.diagonal(), totals, strict=True)]
 
 
+def worst_confusions(
+    scores: NDArray[np.float32], labels: NDArray[np.int64], *, most: int = 6, examples: int = 2
+) -> list[dict[str, Any]]:
+    """The pairs of classes that are confused most often, with the rows of some of these videos.
+
+    Args:
+        scores: (N, K) probabilities.
+        labels: (N,).
+        most: pairs at most.
+        examples: videos of each pair at most: those in which the wrong class is the most probable.
+
+    Returns:
+        Of each pair, the most frequent first: "true" and "predicted" (classes), "count" (videos), "rows" (of `scores`).
+    """
+    predicted = torch.from_numpy(scores).argmax(dim=1).numpy()
+    counts = confusion_matrix(scores, labels)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(cell), scores.shape[1]) for cell in order if counts.flat[cell] > 0]
+    found: list[dict[str, Any]] = []
+    for true, taken in pairs:
+        rows = np.flatnonzero((labels == true) & (predicted == taken))
+        surest = rows[np.argsort(-scores[rows, taken], kind="stable")][:examples]
+        found.append({"true": true, "predicted": taken, "count": len(rows), "rows": surest.tolist()})
+    return found
+
+
 def reversal_indices(classes: tuple[str, ...], reversals: dict[str, str]) -> NDArray[np.int64]:
     """For each class the index of its time reversal, or -1 where it has none among `classes`: (K,) int64."""
     positions = {name: index for index, name in enumerate(classes)}

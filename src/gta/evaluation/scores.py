@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gta.errors import DataError, GtaError
-from gta.evaluation.metrics import summarise
+from gta.evaluation.metrics import summarise, worst_confusions
 from gta.evaluation.score_files import write_scores
 from gta.processes import guarded
 
@@ -94,8 +94,21 @@ class EvaluationResult:
                 for name, accuracy, total in zip(self.classes, self.per_class, totals, strict=True)
             },
             "confusion": {"classes": list(self.classes), "rows_true_columns_predicted": self.confusion.tolist()},
+            "worst_confusions": self.worst_confusions(),
             "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
         }
+
+    def worst_confusions(self) -> list[dict[str, Any]]:
+        """The most frequent confusions: classes by name, number of videos, positions of some in the data set."""
+        return [
+            {
+                "true": self.classes[pair["true"]],
+                "predicted": self.classes[pair["predicted"]],
+                "count": pair["count"],
+                "index": [int(self.index[row]) for row in pair["rows"]],
+            }
+            for pair in worst_confusions(self.scores, self.labels)
+        ]
 
     def write_scores(self, path: str | Path, paths: Iterable[str]) -> None:
         """Write the per-video scores as .npz, atomically: "paths" (N,), "labels" (N,), "scores" (N, K), "classes" (K,).

@@ -19,6 +19,7 @@ from gta.errors import OptionError
 from gta.model_card import describe
 from gta.models.classifier import VideoClassifier
 from gta.models.registry import create_model
+from gta.runs.report import write_training_report
 from gta.skipped import SkippedVideos
 from gta.synthetic.classes import REVERSALS
 from gta.terminal import print_line
@@ -78,7 +79,10 @@ def fit_videos(
         live=live,
         fabric=fabric,
     )
-    return result if fabric.is_global_zero else None
+    if not fabric.is_global_zero:
+        return None
+    write_training_report(result, model=config.model.name, config=plain, validation=validation)
+    return result
 
 
 def _check_crops(clip: ClipConfig, name: str, minimum: int) -> None:

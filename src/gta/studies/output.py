@@ -6,7 +6,7 @@ from pathlib import Path
 from gta.files import atomic_path, write_text
 from gta.studies.findings import Study
 from gta.studies.report import cells_csv, html_page, markdown, rows_csv
-from gta.viz.figures import data_uri, png_bytes
+from gta.viz.figures import png_bytes
 from gta.viz.study import Bar, accuracy_figure, seed_curve_figure
 
 CELLS = "cells.csv"
@@ -68,5 +68,5 @@ def write_study(study: Study, folder: Path) -> Path:
     write_text(folder / CELLS, cells_csv(study))
     write_text(folder / ROWS, rows_csv(study))
     write_text(folder / REPORT, markdown(study, {name: caption for name, (caption, _) in pictures.items()}))
-    write_text(folder / PAGE, html_page(study, {data_uri(png): caption for caption, png in pictures.values()}))
+    write_text(folder / PAGE, html_page(study, pictures))
     return folder / REPORT

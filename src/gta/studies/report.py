@@ -1,12 +1,13 @@
 """The report of a study: Markdown, CSV and one self-contained HTML page, all from the same table."""
 
-import html
 from collections.abc import Mapping, Sequence
 
 from gta.csv_files import table_text
 from gta.evaluation.statistics import Summary, proportion_error
 from gta.studies.findings import Study, findings
 from gta.studies.results import RowResult
+from gta.viz.page import Group, bullets, code, figure, image, isolated, page, paragraph, section
+from gta.viz.page import table as html_table
 
 CELL_COLUMNS = (
     "row",
@@ -233,61 +234,32 @@ def _progress_note(study: Study) -> list[str]:
     return ["", f"**Unfinished: {done} of {study.num_planned} cells.**"]
 
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; background: #fff; max-width: 1180px; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; margin: .8rem 0 }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; white-space: nowrap } th { text-align: left }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.p { color: #666 }
-img { max-width: 100%; height: auto } .note { color: #555 }
-pre { background: #f3f4f6; padding: .8rem; overflow-x: auto }
-"""
-
-
-def html_page(study: Study, pictures: Mapping[str, str]) -> str:
+def html_page(study: Study, pictures: Mapping[str, tuple[str, bytes]]) -> str:
     """The report as one HTML page without scripts or second files.
 
     Args:
         study: what to report.
-        pictures: `data:` URI of a picture -> its caption.
+        pictures: name of a picture -> its caption, and the picture as PNG.
     """
     head, lines = table(study)
-    cells = [f"<th{' class=n' if i else ''}>{html.escape(text)}</th>" for i, text in enumerate(head)]
-    body = [f"<tr>{''.join(cells)}</tr>"]
+    rows: list[list[str] | Group] = []
     part = ""
     for group, texts in lines:
         if group and group != part:
-            body.append(f"<tr><th colspan={len(head)}>{html.escape(group)}</th></tr>")
+            rows.append(Group(isolated(group)))
         part = group
-        row = [f"<td>{html.escape(texts[0])}</td>"]
-        for title, text in zip(head[1:], texts[1:], strict=True):
-            row.append(f'<td class="{"n p" if title.startswith("paper") else "n"}">{html.escape(text)}</td>')
-        body.append(f"<tr>{''.join(row)}</tr>")
-    images = [
-        f'<figure><img alt="{html.escape(caption)}" src="{uri}">'
-        f'<figcaption class="note">{html.escape(caption)}</figcaption></figure>'
-        for uri, caption in pictures.items()
+        rows.append([isolated(texts[0]), *texts[1:]])
+    shown = [figure(image(png, caption), caption) for caption, png in pictures.values()]
+    blocks = [
+        paragraph(study.grid.question),
+        paragraph(study.data),
+        *(paragraph(line.strip("*"), kind="bad") for line in _progress_note(study) if line),
+        html_table(head, rows),
+        section("Findings", bullets(findings(study))),
+        section("Plots", *shown),
+        section("How to read it", bullets(_notes(study), kind="note")),
+        section(
+            "How it was made", code(study.command), *(paragraph(line, kind="note") for line in _environment(study))
+        ),
     ]
-    title = html.escape(study.grid.title)
-    parts = [
-        f"<h1>{title}</h1>",
-        f"<p>{html.escape(study.grid.question)}</p>",
-        f"<p>{html.escape(study.data)}</p>",
-        *(f"<p><b>{html.escape(line.strip('*'))}</b></p>" for line in _progress_note(study) if line),
-        f'<div class="wide"><table>{"".join(body)}</table></div>',
-        "<h2>Findings</h2>",
-        f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in findings(study))}</ul>",
-        *images,
-        "<h2>How to read it</h2>",
-        f'<ul class="note">{"".join(f"<li>{html.escape(line)}</li>" for line in _notes(study))}</ul>',
-        "<h2>How it was made</h2>",
-        f"<pre>{html.escape(study.command)}</pre>",
-        *(f'<p class="note">{html.escape(line)}</p>' for line in _environment(study)),
-    ]
-    content = "\n".join(parts)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
-        f"<body>\n{content}\n</body>\n</html>\n"
-    )
+    return page(study.grid.title, *blocks)

@@ -36,16 +36,18 @@ NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run left: its folder, checkpoints, one row per epoch (as in metrics.csv) and the best epoch's evaluation.
+    """What a run left: its folder, checkpoints, one row per epoch (as in metrics.csv and timing.csv) and the best
+    epoch's evaluation.
 
     `best` is empty if there was no validation; `seconds` is this session's wall time, `total_seconds` with it that
-    of the epochs of earlier sessions, `skipped` the unreadable videos.
+    of the epochs of earlier sessions, `skipped` the unreadable videos, `versions` those of the libraries.
     """
 
     folder: Path
     best_checkpoint: Path
     last_checkpoint: Path
     rows: list[dict[str, Any]]
+    timing: list[dict[str, Any]]
     best_epoch: int
     best: dict[str, Any]
     steps: int
@@ -55,6 +57,7 @@ class FitResult:
     total_seconds: float
     resumed: bool
     skipped: dict[str, str]
+    versions: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json, less what the description says."""
@@ -282,6 +285,7 @@ def _finish(
         best_checkpoint=run.folder / BEST,
         last_checkpoint=run.folder / LAST,
         rows=folder.rows if folder else [],
+        timing=folder.timing if folder else [],
         best_epoch=loop.state.best_epoch,
         best=loop.state.best_result,
         steps=loop.step.num_steps,
@@ -291,6 +295,7 @@ def _finish(
         total_seconds=seconds + (folder.seconds_before if folder else 0.0),
         resumed=resumed,
         skipped=SkippedVideos(run.folder / SKIPPED).reasons if folder else {},
+        versions=folder.versions if folder else {},
     )
     if folder:
         described = {name: description.get(name) for name in ("model", "classes", "clip")}

@@ -4,6 +4,7 @@ config.json    the resolved configuration            versions.json  versions and
 metrics.csv    one row per epoch, the same for the same seed         timing.csv  seconds, clips/s, memory per epoch
 best.ckpt      the best validation top-1 (then loss)  last.ckpt      where `--resume` continues
 skipped.csv    videos that could not be read          results.json   the best epoch's full evaluation
+report.html    all of it to read, if the run was started by `gta train` or `gta.runs.train`
 events.out.*   TensorBoard curves, if it is installed
 """
 
@@ -27,6 +28,8 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 CONFIG = "config.json"
 RESULTS = "results.json"
+VERSIONS = "versions.json"
+REPORT = "report.html"
 SKIPPED = "skipped.csv"
 
 # Fields that a resumed run may change: they do not change what is computed, but for rounding (threads) and the run's
@@ -159,10 +162,12 @@ class RunFolder:
                 leftover.unlink(missing_ok=True)
         self._write(CONFIG, json_text(config))  # first: a folder without it holds no run that could be resumed
         versions = {**library_versions(), "platform": platform.platform(), **_devices()}
-        self._write("versions.json", json_text(versions))
+        self.versions = versions
+        """Versions of the libraries, and the device."""
+        self._write(VERSIONS, json_text(versions))
         self.rows = [row for row in _read_rows(folder / "metrics.csv") if row["epoch"] <= last_epoch]
-        self._timing = [row for row in _read_rows(folder / "timing.csv") if row["epoch"] <= last_epoch]
-        parts = [row.get(name) or 0.0 for row in self._timing for name in ("seconds", "validation_seconds")]
+        self.timing = [row for row in _read_rows(folder / "timing.csv") if row["epoch"] <= last_epoch]
+        parts = [row.get(name) or 0.0 for row in self.timing for name in ("seconds", "validation_seconds")]
         self.seconds_before = float(sum(parts))
         """Time of the epochs that earlier sessions of this run have recorded."""
         if last_epoch == 0:
@@ -172,9 +177,9 @@ class RunFolder:
     def add_epoch(self, row: dict[str, Any], timing: dict[str, Any]) -> None:
         """Add one epoch's row to metrics.csv and timing.csv (a row of the same epoch is replaced)."""
         self.rows = [*(old for old in self.rows if old["epoch"] != row["epoch"]), row]
-        self._timing = [*(old for old in self._timing if old["epoch"] != timing["epoch"]), timing]
+        self.timing = [*(old for old in self.timing if old["epoch"] != timing["epoch"]), timing]
         self._write("metrics.csv", _csv(self.METRICS, self.rows))
-        self._write("timing.csv", _csv(self.TIMING, self._timing))
+        self._write("timing.csv", _csv(self.TIMING, self.timing))
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json."""

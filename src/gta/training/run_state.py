@@ -31,7 +31,8 @@ def check_run_state(content: Mapping[str, Any], *, batches_per_epoch: int) -> No
     whole(run.get("best_epoch", 0), "best_epoch", 0, epochs)
     whole(run.get("validations_without_gain", 0), "validations_without_gain", 0, epochs)
     real(run.get("best_top1", -1.0), "best_top1", -1.0, 1.0)
-    mapping(plain(run.get("best_result", {}), "best_result"), "best_result")
+    if best := mapping(plain(run.get("best_result", {}), "best_result"), "best_result"):
+        _check_evaluation(best)
     whole(entry(content, "batches_done", "the checkpoint"), "batches_done", 0, batches_per_epoch)
     whole(entry(content, "global_step", "the checkpoint"), "global_step")
     training = mapping(entry(content, "training", "the checkpoint"), "training")
@@ -48,6 +49,51 @@ def check_run_state(content: Mapping[str, Any], *, batches_per_epoch: int) -> No
     if not isinstance(states, list) or len(states) != 1:
         raise StoredError("the state of the optimiser is missing")
     mapping(states[0], "the state of the optimiser")
+
+
+def _check_evaluation(result: Mapping[str, Any]) -> None:
+    """Hold a stored evaluation (`EvaluationResult.to_json`) to what reports and messages read in it.
+
+    Raises:
+        StoredError: something of it is missing, of another type or out of range.
+    """
+    for name in ("top1", "top5", "mean_class_accuracy"):
+        real(entry(result, name, "best_result"), name, 0.0, 1.0)
+    real(entry(result, "loss", "best_result"), "loss", 0.0)
+    whole(entry(result, "num_videos", "best_result"), "num_videos")
+    if entry(result, "direction_accuracy", "best_result") is not None:
+        real(result["direction_accuracy"], "direction_accuracy", 0.0, 1.0)
+    classes = mapping(entry(result, "per_class", "best_result"), "per_class")
+    for row in classes.values():
+        whole(entry(mapping(row, "a class of best_result"), "num_videos", "a class of best_result"), "num_videos")
+        if entry(row, "accuracy", "a class of best_result") is not None:
+            real(row["accuracy"], "accuracy", 0.0, 1.0)
+    confusion = mapping(entry(result, "confusion", "best_result"), "confusion")
+    matrix = _list(entry(confusion, "rows_true_columns_predicted", "confusion"), "the confusion matrix")
+    if _list(entry(confusion, "classes", "confusion"), "classes") != list(classes) or len(matrix) != len(classes):
+        raise StoredError("the confusion matrix is not that of the classes")
+    for row in matrix:
+        if len(_list(row, "a row of the confusion matrix")) != len(classes):
+            raise StoredError("the confusion matrix is not square")
+        for count in row:
+            whole(count, "a number of the confusion matrix")
+    for pair in _list(result.get("worst_confusions", []), "worst_confusions"):  # which runs of earlier versions lack
+        _check_confusion(mapping(pair, "a confusion"), classes)
+
+
+def _check_confusion(pair: Mapping[str, Any], classes: Mapping[str, Any]) -> None:
+    for name in ("true", "predicted"):
+        if not isinstance(entry(pair, name, "a confusion"), str) or pair[name] not in classes:
+            raise StoredError("a confusion is of other classes")
+    whole(entry(pair, "count", "a confusion"), "count", 1)
+    for number in _list(entry(pair, "index", "a confusion"), "index"):
+        whole(number, "a video's position")
+
+
+def _list(value: object, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise StoredError(f"{name} is a {type(value).__name__}, not a list")
+    return value
 
 
 def check_weights(state_dict: Mapping[str, Any], model: nn.Module) -> None:

@@ -1,8 +1,6 @@
-"""Matplotlib figures without global state: made on the Agg canvas, handed on as PNG bytes or data URIs."""
+"""Matplotlib figures without global state: made on the Agg canvas, handed on as PNG bytes."""
 
-import base64
 import io
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,79 +29,9 @@ def png_bytes(figure: Figure, dots_per_inch: int = 120) -> bytes:
     return buffer.getvalue()
 
 
-def data_uri(png: bytes) -> str:
-    """Return PNG bytes as a `data:` URI, so that a page needs no second file."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def curve_figure(
-    curves: Mapping[str, Mapping[str, Sequence[float]]], panels: Mapping[str, str], x_label: str
-) -> Figure:
-    """Draw training curves, one panel per quantity and one line per model.
-
-    Args:
-        curves: model name -> quantity -> one value per epoch; a quantity may be missing for a model, NaN is a gap.
-        panels: quantity -> title of its panel, in drawing order.
-        x_label: what one step on the horizontal axis is.
-    """
-    figure = new_figure(4.2 * len(panels), 3.0)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (quantity, title) in zip(axes, panels.items(), strict=True):
-        for colour, (name, values) in zip(_cycle(len(curves)), curves.items(), strict=True):
-            series = values.get(quantity)
-            if series:
-                axis.plot(
-                    range(1, len(series) + 1),
-                    series,
-                    color=colour,
-                    label=plain_text(name),
-                    linewidth=1.8,
-                    marker="o",
-                    ms=3,
-                )
-        axis.set_title(plain_text(title), fontsize=10)
-        axis.set_xlabel(x_label, fontsize=9)
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
-    axes[0].legend(fontsize=9, frameon=False)
-    return figure
-
-
 def plain_text(name: object) -> str:
     """A name as text of a figure: `$` begins no formula, and nothing in it breaks the line."""
     return printable(name).replace("$", r"\$")
-
-
-def confusion_figure(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figure:
-    """Draw a confusion matrix: rows are the true classes, columns the predicted ones, each row scaled to its sum.
-
-    Args:
-        matrix: counts, (K, K).
-        classes: K names.
-        title: heading of the picture.
-    """
-    counts = np.asarray(matrix, dtype=np.float64)
-    if counts.shape != (len(classes), len(classes)):
-        raise ValueError(f"the confusion matrix is {counts.shape}, but there are {len(classes)} classes")
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(3.2, 0.27 * len(classes) + 2.6)
-    figure = new_figure(side, side)
-    axis = figure.subplots()
-    picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    positions = range(len(classes))
-    names = [plain_text(name) for name in classes]
-    axis.set_xticks(positions, names, rotation=90, fontsize=8)
-    axis.set_yticks(positions, names, fontsize=8)
-    axis.set_xlabel("predicted", fontsize=9)
-    axis.set_ylabel("true", fontsize=9)
-    axis.set_title(plain_text(title), fontsize=10)
-    if len(classes) <= 24:
-        for row, column in np.argwhere(counts > 0):
-            colour = "white" if shares[row, column] > 0.55 else "black"
-            axis.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    figure.colorbar(picture, ax=axis, shrink=0.5, label="share of the true class").ax.tick_params(labelsize=7)
-    return figure
 
 
 def mixing_figure(mixing: NDArray[Any], title: str) -> Figure:
@@ -141,36 +69,3 @@ def mixing_figure(mixing: NDArray[Any], title: str) -> Figure:
         axis.tick_params(labelsize=7)
     figure.suptitle(plain_text(title), fontsize=10)
     return figure
-
-
-def frame_strip(frames: NDArray[Any], count: int = 8, gap_pixels: int = 2, height_pixels: int = 96) -> NDArray[Any]:
-    """Lay `count` evenly spaced frames of a video side by side on white.
-
-    Args:
-        frames: uint8, (T, H, W, 3).
-        count: frames to show; a shorter video shows all of its frames.
-        gap_pixels: white between two frames.
-        height_pixels: frames are enlarged by a whole factor until at least this high.
-
-    Returns:
-        uint8, (H', W', 3).
-    """
-    total = len(frames)
-    picked = frames[np.linspace(0, total - 1, min(count, total)).round().astype(int)]
-    factor = max(1, -(-height_pixels // picked.shape[1]))
-    picked = picked.repeat(factor, axis=1).repeat(factor, axis=2)
-    padded = np.pad(picked, ((0, 0), (0, 0), (0, gap_pixels), (0, 0)), constant_values=255)
-    return np.concatenate(list(padded), axis=1)[:, :-gap_pixels] if gap_pixels else np.concatenate(list(padded), axis=1)
-
-
-def image_png(image: NDArray[Any]) -> bytes:
-    """Encode a uint8 (H, W, 3) picture as PNG."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]

@@ -1,6 +1,5 @@
-"""The comparison report of several models on one data set: one self-contained HTML file, no scripts, no second file."""
+"""The comparison report of several models on one data set: one self-contained HTML file."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,27 +7,23 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gta.types import Prediction
-from gta.viz.figures import (
-    confusion_figure,
-    curve_figure,
-    data_uri,
-    frame_strip,
-    image_png,
-    mixing_figure,
-    png_bytes,
+from gta.viz.charts import Series, confusion_table, legend, line_chart, shaded_table
+from gta.viz.frames import strip_image
+from gta.viz.page import (
+    Html,
+    code,
+    figure,
+    figures,
+    image,
+    isolated,
+    join,
+    page,
+    paragraph,
+    percent,
+    section,
+    table,
+    text,
 )
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; background: #fff; max-width: 1060px; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
-table { border-collapse: collapse; margin: .8rem 0 } th, td { padding: .35rem .8rem; border-bottom: 1px solid #ddd }
-th { text-align: left; font-weight: 600 } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-img { max-width: 100%; height: auto } .pair { display: flex; flex-wrap: wrap; gap: 1rem }
-.pair figure { flex: 1 1 480px; min-width: 0; max-width: 760px }
-.note { color: #555 } .good { color: #00693e } .bad { color: #b00020 } code { background: #f3f4f6; padding: 0 .25rem }
-pre { background: #f3f4f6; padding: .8rem; overflow-x: auto } figure { margin: 1rem 0 } figcaption { font-size: .9rem }
-"""
 
 
 @dataclass(frozen=True)
@@ -45,9 +40,9 @@ class ModelResult:
     confusion: NDArray[Any]
     """Counts (K, K), rows true, columns predicted."""
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Quantity -> one value per epoch."""
-    mixing: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """Name of each global temporal attention -> its M, (G, N_h, T, T)."""
+    """Quantity -> one value per epoch; NaN where nothing was measured."""
+    treatments: Mapping[str, float] = field(default_factory=dict)
+    """What was done to the order of the frames -> top-1."""
 
 
 @dataclass(frozen=True)
@@ -60,51 +55,48 @@ class Example:
     """uint8, (T, H, W, 3)."""
     predictions: Mapping[str, Prediction]
     """Model name -> its prediction."""
+    backwards: Mapping[str, Prediction] = field(default_factory=dict)
+    """Model name -> its prediction of the same frames in reverse order."""
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
+@dataclass(frozen=True)
+class Panel:
+    """One chart of the training curves."""
+
+    title: str
+    is_share: bool = False
+    """Its values are shares in [0, 1] and are shown in percent."""
 
 
-def _image(png: bytes, caption: str) -> str:
-    text = html.escape(caption)
-    return f'<figure><img alt="{text}" src="{data_uri(png)}"><figcaption class="note">{text}</figcaption></figure>'
+@dataclass(frozen=True)
+class Picture:
+    """A PNG picture with what to see in it."""
+
+    png: bytes
+    alternative: str
+    caption: str
 
 
-def _result_table(models: Sequence[ModelResult], ceiling: tuple[float, float] | None) -> str:
-    head = ["model", "top-1", "top-5", "direction", "parameters", "GFLOPs", "training"]
-    cells = [f"<th{'' if i == 0 else ' class=n'}>{text}</th>" for i, text in enumerate(head)]
-    rows = [f"<tr>{''.join(cells)}</tr>"]
+def compare_to_ceiling(models: Sequence[ModelResult], ceiling: float, error: float) -> list[str]:
+    """What the numbers say of each model's use of the order of frames, in sentences that follow from them by rule.
+
+    Args:
+        models: the models.
+        ceiling: best top-1 without the order of frames, in [0, 1].
+        error: standard deviation of a measured top-1 at the ceiling.
+    """
+    sentences = []
     for model in models:
-        values = [
-            _percent(model.top1),
-            _percent(model.top5),
-            _percent(model.direction_accuracy),
-            f"{model.num_parameters / 1e6:.2f} M",
-            f"{model.gflops:.3f}",
-            f"{model.train_seconds:.0f} s",
-        ]
-        numbers = "".join(f"<td class=n>{value}</td>" for value in values)
-        rows.append(f"<tr><td><code>{html.escape(model.name)}</code></td>{numbers}</tr>")
-    if ceiling is not None:
-        figure = f"{_percent(ceiling[0])} &plusmn; {100 * ceiling[1]:.1f}"
-        cells = f"<td>ceiling without order</td><td class=n>{figure}</td><td></td><td class=n>50.0 %</td>"
-        rows.append(f'<tr class="note">{cells}<td colspan=3></td></tr>')
-    return f"<table>{''.join(rows)}</table>"
-
-
-def _example(example: Example) -> str:
-    rows = []
-    for name, prediction in example.predictions.items():
-        right = prediction.labels[0] == example.truth
-        mark = '<span class="good">right</span>' if right else '<span class="bad">wrong</span>'
-        guesses = ", ".join(
-            f"{html.escape(label)} ({score:.0%})"
-            for label, score in list(zip(prediction.labels, prediction.scores, strict=True))[:3]
-        )
-        rows.append(f"<tr><td><code>{html.escape(name)}</code></td><td>{mark}</td><td>{guesses}</td></tr>")
-    picture = _image(image_png(frame_strip(example.frames)), f"{example.title}: {example.truth}")
-    return f"{picture}<table>{''.join(rows)}</table>"
+        gap = model.top1 - ceiling
+        where = f"{100 * abs(gap):.1f} points {'above' if gap > 0 else 'below'} the ceiling"
+        if gap > 2 * error:
+            meaning = "more than a model can reach that ignores the order of frames."
+        elif gap > 0:
+            meaning = "within what chance explains: this does not show that it uses the order of frames."
+        else:
+            meaning = "which does not show any use of the order of frames."
+        sentences.append(f"{model.name}: {percent(model.top1)} top-1, {where}, {meaning}")
+    return sentences
 
 
 def render_report(
@@ -115,8 +107,10 @@ def render_report(
     classes: Sequence[str],
     examples: Sequence[Example],
     commands: Sequence[str],
-    panels: Mapping[str, str],
+    panels: Mapping[str, Panel],
     ceiling: tuple[float, float] | None = None,
+    pictures: Sequence[Picture] = (),
+    explained: Sequence[str] = (),
 ) -> str:
     """Return the whole report as HTML.
 
@@ -127,45 +121,114 @@ def render_report(
         classes: names of the K classes, in the order of the confusion matrices.
         examples: videos with predictions.
         commands: next commands to try, shown as they are to be typed.
-        panels: quantity of `ModelResult.curves` -> title of its panel.
+        panels: quantity of `ModelResult.curves` -> its panel.
         ceiling: best top-1 of a model that ignores the order of frames, and its sampling error, for a row of the table.
+        pictures: what a model sees in a video.
+        explained: paragraphs above those pictures.
     """
-    confusions = "".join(
-        _image(png_bytes(confusion_figure(model.confusion, classes, model.name)), f"Confusion matrix of {model.name}")
-        for model in models
+    results = [_result_table(models, ceiling)]
+    if ceiling is not None:
+        results += [paragraph(sentence) for sentence in compare_to_ceiling(models, *ceiling)]
+    results.append(
+        paragraph(
+            "Direction: how often the true class scores above its own time reversal, over the classes that have one. "
+            "Guessing gives 50 %.",
+            kind="note",
+        )
     )
-    curves = curve_figure({model.name: model.curves for model in models}, panels, "epoch")
-    mixing = "".join(
-        _image(png_bytes(mixing_figure(matrix, f"{model.name}: {name}")), f"M of {name} in {model.name}")
-        for model in models
-        for name, matrix in model.mixing.items()
-    )
-    parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        *(f"<p>{html.escape(paragraph)}</p>" for paragraph in summary),
-        "<h2>Results on held-out videos</h2>",
-        _result_table(models, ceiling),
-        '<p class="note">Direction: how often the true class scores above its own time reversal, over the classes '
-        "that have one. Guessing gives 50 %.</p>",
-        "<h2>Training</h2>",
-        _image(png_bytes(curves), "Training curves"),
-        "<h2>Confusion matrices</h2>",
-        f'<div class="pair">{confusions}</div>',
+    blocks = [
+        *map(paragraph, summary),
+        section("Results on held-out videos", *results),
+        _backwards(models),
+        section("Training", _curves(models, panels)),
+        section("Confusions", figures(*(_confusion(model, classes) for model in models), broad=True)),
     ]
-    if mixing:
-        parts += [
-            "<h2>What the temporal attention learned</h2>",
-            "<p>Global temporal attention mixes frames with learned T x T matrices M that do not depend on the video: "
-            "the row is the frame that is written, the column the frame that is read.</p>",
-            mixing,
-        ]
+    if pictures:
+        shown = [figure(image(one.png, one.alternative), one.caption) for one in pictures]
+        blocks.append(section("What the model sees", *map(paragraph, explained), *shown))
     if examples:
-        parts += ["<h2>Predictions on freshly rendered videos</h2>", *map(_example, examples)]
+        blocks.append(section("Predictions on freshly rendered videos", *map(_example, examples)))
     if commands:
-        parts += ["<h2>Next</h2>", f"<pre>{html.escape(chr(10).join(commands))}</pre>"]
-    body = "\n".join(parts)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
-        f"<body>\n{body}\n</body>\n</html>\n"
+        blocks.append(section("Next", code("\n".join(commands))))
+    return page(title, *blocks)
+
+
+def _result_table(models: Sequence[ModelResult], ceiling: tuple[float, float] | None) -> Html:
+    rows: list[list[str]] = [
+        [
+            isolated(model.name),
+            percent(model.top1),
+            percent(model.top5),
+            percent(model.direction_accuracy),
+            f"{model.num_parameters / 1e6:.2f} M",
+            f"{model.gflops:.3f}",
+            f"{model.train_seconds:.0f} s",
+        ]
+        for model in models
+    ]
+    if ceiling is not None:
+        best = f"{percent(ceiling[0])} ± {100 * ceiling[1]:.1f}"
+        rows.append(["most without the order of frames", best, "", "50.0 %", "", "", ""])
+    head = ["model", "top-1", "top-5", "direction", "parameters", "GFLOPs", "training"]
+    return table(head, rows, quiet_rows=int(ceiling is not None))
+
+
+def _backwards(models: Sequence[ModelResult]) -> Html:
+    """Top-1 under every treatment of the frames, a row for each model; nothing if that was not measured."""
+    treated = [model for model in models if model.treatments]
+    if not treated:
+        return Html()
+    names = list(treated[0].treatments)
+    values = [[100 * model.treatments[key] for key in names] for model in treated]
+    return section(
+        "Played backwards",
+        paragraph(
+            "The same test videos with their frames in another order; each keeps its label. A model that uses the "
+            "order of frames calls a video played backwards by the name of its reversal, so its top-1 falls; one that "
+            "ignores it loses nothing. Top-1 in percent:"
+        ),
+        shaded_table(
+            values,
+            rows=[model.name for model in treated],
+            columns=names,
+            texts=[[f"{value:.1f} %" for value in row] for row in values],
+            strongest=100.0,
+            corner="model",
+        ),
+    )
+
+
+def _curves(models: Sequence[ModelResult], panels: Mapping[str, Panel]) -> Html:
+    charts = []
+    for quantity, panel in panels.items():
+        factor = 100 if panel.is_share else 1
+        series = [Series(one.name, [factor * value for value in one.curves.get(quantity, ())]) for one in models]
+        title = f"{panel.title}, %" if panel.is_share else panel.title
+        chart = line_chart(series, x_label="epoch", y_label=title, from_zero=panel.is_share)
+        charts.append(figure(join(Html(f"<h3>{text(title)}</h3>"), chart)))
+    return join(legend([model.name for model in models]), figures(*charts))
+
+
+def _confusion(model: ModelResult, classes: Sequence[str]) -> Html:
+    matrix = confusion_table(model.confusion, classes)
+    return figure(matrix, join(isolated(model.name), ": videos by true class (row) and predicted class (column)"))
+
+
+def _example(example: Example) -> Html:
+    rows: list[list[str]] = []
+    for model, prediction in example.predictions.items():
+        right = prediction.labels[0] == example.truth
+        mark = Html('<span class="good">right</span>' if right else '<span class="bad">wrong</span>')
+        rows.append([isolated(model), "forwards", mark, _guesses(prediction)])
+        if model in example.backwards:
+            rows.append(["", "backwards", "", _guesses(example.backwards[model])])
+    caption = join(isolated(example.title), ": ", isolated(example.truth))
+    strip = figure(strip_image(example.frames, f"{example.title}: {example.truth}"), caption)
+    return join(strip, table(["model", "played", "", "prediction"], rows, text_columns=4))
+
+
+def _guesses(prediction: Prediction) -> Html:
+    pairs = zip(prediction.labels, prediction.scores, strict=True)
+    return join(
+        *(join(", " if place else "", isolated(label), f" ({score:.0%})") for place, (label, score) in enumerate(pairs))
     )

@@ -174,13 +174,15 @@ def sensitivity_figure(classes: Sequence[str], treatments: Sequence[str], values
         raise ValueError(f"values are {values.shape}, expected {(len(classes), len(treatments))}")
     figure = new_figure(3.6 + 0.75 * len(treatments), 1.4 + 0.24 * len(classes))
     axis = figure.subplots()
-    picture = axis.imshow(values, cmap="magma", vmin=0, vmax=1, aspect="auto")
-    axis.set_xticks(range(len(treatments)), list(treatments), fontsize=8)
+    shares = 100 * values
+    strongest = float(np.nan_to_num(shares).max(initial=0.0)) or 1.0  # weak models are told apart as well
+    picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=strongest, aspect="auto")
+    axis.set_xticks(range(len(treatments)), [plain_text(name) for name in treatments], fontsize=8)
     axis.set_yticks(range(len(classes)), [plain_text(name) for name in classes], fontsize=7)
     if len(classes) <= 60:
-        for row, column in np.ndindex(values.shape):
-            shade = "white" if values[row, column] < 0.6 else "black"
-            axis.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", fontsize=6.5, color=shade)
-    axis.set_title("temporal sensitivity: how far the prediction moves, 0 to 1", fontsize=9)
+        for row, column in np.ndindex(shares.shape):
+            shade = "white" if shares[row, column] > 0.6 * strongest else "black"
+            axis.text(column, row, f"{shares[row, column]:.1f}", ha="center", va="center", fontsize=6.5, color=shade)
+    axis.set_title("temporal sensitivity: how much probability\nmoves to other classes, %", fontsize=9)
     figure.colorbar(picture, ax=axis, shrink=0.7).ax.tick_params(labelsize=7)
     return figure
