@@ -299,14 +299,17 @@ def test_projections_that_read_the_same_input_are_one_product():
         def __init__(self):
             super().__init__()
             self.widths = []
+            self.mixed = []
 
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             if function._overloadpacket in (torch.ops.aten.addmm, torch.ops.aten.mm):
                 self.widths.append(args[-1].shape[-1])
+            if function._overloadpacket is torch.ops.aten.bmm and args[0].shape == (1, 4 * 8, 4 * 8):
+                self.mixed.append(args[1].shape[-1])
             return function(*args, **(kwargs or {}))
 
     block = create_block("gta", channels=64, num_frames=4, num_regions=5)
     with Products() as products:
         block(features(1, 64, 4, 4, 4))
-    mixing = [16 * 2, 5 * 2 * 2 + 12]
-    assert products.widths == [3 * 16, 64, 2 * 16 + 5, *mixing, 64]
+    assert products.widths == [3 * 16, 64, 2 * 16 + 5, 64]
+    assert products.mixed == [16 * 2, 5 * 2]  # positions and regions, each of 16 / 8 channels

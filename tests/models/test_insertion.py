@@ -129,7 +129,7 @@ def test_every_other():
         ({"res3": [2]}, "no block 2"),
         ({"res9": 1}, "'res9'"),
         (["layer2.7"], r"'layer2\.7'"),
-        (["relu"], "relu: the number of channels"),
+        (["fc"], r"fc \(Linear\) returns features of shape \(2, 1000\), with 2 axes"),
     ],
 )
 def test_places_that_do_not_exist_are_named(at, message):

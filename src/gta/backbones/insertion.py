@@ -1,15 +1,18 @@
 """Putting attention blocks after chosen residual blocks of a network, and taking them out again."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from gta.backbones.dry_run import Example, shapes_at
 from gta.backbones.stages import child_names, every_other, find_stages
 from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.factory import create_block
 from gta.blocks.gta import Regions
 from gta.blocks.projection import Norm
-from gta.ops.layout import fold_frames, unfold_frames
+from gta.ops.layout import exported_for_any_batch, fold_frames, unfold_frames
 
 Places = Mapping[str, int | Sequence[int]] | Sequence[str]
 
@@ -20,7 +23,7 @@ class AttendedBlock(nn.Module):
     Args:
         host: the network's block; returns `(B*T, C, H, W)` (a frame-wise network) or `(B, C, T, H, W)`.
         attention: maps `(B, C, T, H, W)` to the same shape.
-        num_frames: T, by which frame-wise features are split into clips.
+        num_frames: T of the features here, by which frame-wise ones are split into clips.
     """
 
     def __init__(self, host: nn.Module, attention: nn.Module, num_frames: int) -> None:
@@ -29,9 +32,15 @@ class AttendedBlock(nn.Module):
         self.attention = attention
         self.num_frames = num_frames
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Apply the host, then the attention."""
-        features = self.host(features)
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Apply the host to whatever the network gives it, then the attention."""
+        features = self.host(*args, **kwargs)
+        if torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling():
+            with exported_for_any_batch():
+                return self._attend(features)
+        return self._attend(features)
+
+    def _attend(self, features: Tensor) -> Tensor:
         if features.ndim == 5:
             out = self.attention(features)
         else:
@@ -50,7 +59,8 @@ def insert_attention(
     *,
     block: str = "gta",
     at: Places,
-    num_frames: int = 8,
+    num_frames: int | None = None,
+    example: Example | None = None,
     first: int = 0,
     num_groups: int = 8,
     num_heads: int | None = None,
@@ -64,7 +74,10 @@ def insert_attention(
     region_size: tuple[int, int] | None = None,
     instantiation: Instantiation = "softmax",
 ) -> nn.Module:
-    """Insert attention blocks into `network`, in place. Channel counts are found from its modules.
+    """Insert attention blocks into `network`, in place.
+
+    The network runs once, without gradients and in evaluation mode, to find the channels and frames of the features at
+    each place. If it cannot take attention, nothing is changed.
 
     Args:
         network: any backbone of this package, timm or torchvision CNN, or a module of your own. A frame-wise one is
@@ -72,7 +85,10 @@ def insert_attention(
         block: name for `create_block`.
         at: where. A mapping from a stage (res2..res5) or the dotted name of a container of blocks to a number of
             blocks ("every other block", from `first`) or to explicit indices; or a sequence of dotted names of modules.
-        num_frames: T of the features at these places.
+        num_frames: T of the clips that the network reads; if not given, that of `example`, or 8. A 3D network with
+            temporal strides has fewer frames inside: each block is built for those at its place.
+        example: an input for the run, `(B*T, 3, H, W)` or `(B, 3, T, H, W)`, or a tuple of the network's arguments;
+            needed if the network does not run on zeros of a usual size.
         first: index of the first block that a number counts from.
         num_groups, num_heads, num_regions, inner_channels, pool, scaled, norm, zero_init, regions, region_size,
             instantiation: as of `create_block`.
@@ -81,18 +97,22 @@ def insert_attention(
         `network`, for chaining.
 
     Raises:
-        ValueError: a place does not exist, is taken, or its number of channels cannot be found.
+        ValueError: a place does not exist or is taken; its block is not called, or returns something other than
+            `(B*T, C, H, W)` or `(B, C, T, H, W)`; or the network does not run.
     """
-    names = find_places(network, at, first=first)
+    names = list(dict.fromkeys(find_places(network, at, first=first)))
     hosts = {name: network.get_submodule(name) for name in names}
     for name, host in hosts.items():
         if isinstance(host, AttendedBlock):
             raise ValueError(f"{name} has an attention block already")
-    built = {
-        name: create_block(
+    shapes = shapes_at(network, names, num_frames=num_frames, example=example) if names else {}
+    attended: dict[str, AttendedBlock] = {}
+    for name, host in hosts.items():
+        shape = shapes[name]
+        attention = create_block(
             block,
-            channels=output_channels(host, name),
-            num_frames=num_frames,
+            channels=shape.channels,
+            num_frames=shape.num_frames,
             num_groups=num_groups,
             num_heads=num_heads,
             num_regions=num_regions,
@@ -105,15 +125,15 @@ def insert_attention(
             region_size=region_size,
             instantiation=instantiation,
         )
-        for name, host in hosts.items()
-    }
-    for name in sorted(built, key=lambda name: -name.count(".")):  # inner places first, while their names still hold
-        host, attention = hosts[name], built[name]
         like = next(host.parameters(), None)
+        if like is None:
+            like = next(network.parameters(), None)
         if like is not None:
             attention.to(device=like.device, dtype=like.dtype)
         attention.train(host.training)
-        network.set_submodule(name, AttendedBlock(host, attention, num_frames))
+        attended[name] = AttendedBlock(host, attention, shape.num_frames)
+    for name in sorted(attended, key=lambda name: -name.count(".")):  # inner places first, while their names still hold
+        network.set_submodule(name, attended[name])
     return network
 
 
@@ -128,13 +148,17 @@ def remove_attention(network: nn.Module) -> int:
 
 
 def resize_attention(network: nn.Module, num_frames: int) -> list[str]:
-    """Change the number of frames of every inserted block; returns the names of the parameters that were resized."""
-    return [
-        f"{name}.{parameter}"
-        for name, module in network.named_modules()
-        if isinstance(module, AttendedBlock)
-        for parameter in module.resize(num_frames)
-    ]
+    """Change the number of frames of every inserted block; returns the names of the parameters that were resized.
+
+    Raises:
+        ValueError: the blocks read different numbers of frames.
+    """
+    attended = {name: module for name, module in network.named_modules() if isinstance(module, AttendedBlock)}
+    frames = {module.num_frames for module in attended.values()}
+    if len(frames) > 1:
+        numbers = ", ".join(map(str, sorted(frames)))
+        raise ValueError(f"the attention blocks read different numbers of frames ({numbers}): insert them anew")
+    return [f"{name}.{parameter}" for name, module in attended.items() for parameter in module.resize(num_frames)]
 
 
 def find_places(network: nn.Module, at: Places, *, first: int = 0) -> list[str]:
@@ -166,24 +190,3 @@ def _require_module(network: nn.Module, name: str) -> None:
         network.get_submodule(name)
     except AttributeError:
         raise ValueError(f"{type(network).__name__} has no module {name!r}") from None
-
-
-def output_channels(module: nn.Module, name: str = "block") -> int:
-    """How many channels a block's output has: those of the last layer inside it that sets a width.
-
-    Raises:
-        ValueError: no such layer is inside.
-    """
-    channels = None
-    for layer in module.modules():
-        for attribute in ("out_channels", "num_features", "out_features"):
-            width = getattr(layer, attribute, None)
-            if isinstance(width, int):
-                channels = width
-                break
-        else:
-            if isinstance(layer, nn.LayerNorm):
-                channels = layer.normalized_shape[-1]
-    if channels is None:
-        raise ValueError(f"{name}: the number of channels of its output cannot be found from its modules")
-    return channels

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gta.blocks.projection import add_product, frames_at_a_time
-from gta.ops.mixing import mix_frames, mixing_matrix, pool_regions
+from gta.ops.mixing import mix_columns, mix_frames, pool_regions
 
 if TYPE_CHECKING:
     from gta.blocks.gta import GlobalTemporalAttention
@@ -120,7 +120,7 @@ def _mix_columns(columns: Tensor, mixing: Tensor, num_frames: int) -> Tensor:
     """Eq. 7 for all positions of each clip: (N, G, S, w) to (N, S, N_h, w)."""
     _, groups, positions, width = columns.shape
     matrices = columns.view(-1, num_frames * groups, positions * width)
-    mixed = torch.matmul(mixing_matrix(mixing), matrices)
+    mixed = mix_columns(mixing, matrices)
     return mixed.view(-1, mixing.shape[1], positions, width).transpose(1, 2)
 
 

@@ -147,8 +147,7 @@ def create_model(
         raise ValueError(f"instantiation is {instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl")
     if block is not None:
         places = dict(at if at is not None else spec.at or _default_places(backbone))
-        inner_frames = backbone.attention_frames(frames)  # type: ignore[operator]
-        insert_attention(backbone, block=block, at=places, first=spec.first, num_frames=inner_frames, **attention)
+        insert_attention(backbone, block=block, at=places, first=spec.first, num_frames=frames, **attention)
     arguments: dict[str, Any] = {
         "name": name,
         "num_classes": num_classes,

@@ -4,6 +4,9 @@ In channels-last memory a frame-wise backbone's `(B*T, C, H, W)` is `(B, T, S, C
 `(B, C, T, H, W)` in channels_last_3d: then nothing is copied. Any other memory format costs one copy on entry.
 """
 
+import contextlib
+
+import torch.fx.experimental._config as tracing
 from jaxtyping import Shaped
 from torch import Tensor
 
@@ -26,9 +29,19 @@ def unfold_frames(frames: Shaped[Tensor, "N C H W"], num_frames: int) -> Shaped[
     """
     if frames.shape[0] % num_frames:
         raise ValueError(f"{frames.shape[0]} frames cannot be split into clips of {num_frames} frames")
-    return frames.unflatten(0, (-1, num_frames)).transpose(1, 2)
+    # The number of clips is spelt out: what a tracer makes of -1 it does not recognise later.
+    return frames.unflatten(0, (frames.shape[0] // num_frames, num_frames)).transpose(1, 2)
 
 
 def fold_frames(clips: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "N C H W"]:
     """Join the frames of all clips, `N = B * T`; a view when frames are outermost in memory after the batch."""
     return clips.transpose(1, 2).flatten(0, 1)
+
+
+def exported_for_any_batch() -> contextlib.AbstractContextManager[object]:
+    """While frames are unfolded in `torch.export`: the program may not depend on there being one clip, or several.
+
+    The tracer takes an axis of length 1 for a constant. It spares the inputs' own batch axis, but not the number of
+    clips that is computed from it. PyTorch's ONNX exporter sets the same option.
+    """
+    return tracing.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # put there at run time

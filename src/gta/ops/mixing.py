@@ -50,6 +50,17 @@ def global_temporal_attention(
     return torch.matmul(mixing_matrix(weight), columns).reshape(batch, positions, frames, heads * (channels // groups))
 
 
+def mix_columns(
+    weight: Float[Tensor, "G N_h T T"], columns: Float[Tensor, "B rows positions"]
+) -> Float[Tensor, "B heads positions"]:
+    """Multiply M, as one `(T*N_h, T*G)` matrix, with the columns `(B, T*G, S*C/G)` of every clip.
+
+    A batched product, since `matmul` decides by the number of clips whether to copy the columns and make one product of
+    all: that is slower on CPUs, and no program exported for one number fits another.
+    """
+    return torch.bmm(mixing_matrix(weight).expand(columns.shape[0], -1, -1), columns)
+
+
 def mix_frames(value: Float[Tensor, "B T S C"], weight: Float[Tensor, "G N_h T T"]) -> Float[Tensor, "B T S D"]:
     """The same map as `global_temporal_attention` for values with frames before positions.
 
@@ -60,7 +71,7 @@ def mix_frames(value: Float[Tensor, "B T S C"], weight: Float[Tensor, "G N_h T T
     groups, heads = weight.shape[:2]
     width = channels // groups
     columns = value.unflatten(3, (groups, width)).transpose(2, 3).reshape(batch, frames * groups, positions * width)
-    mixed = torch.matmul(mixing_matrix(weight), columns)  # (B, T*N_h, S*C/G)
+    mixed = mix_columns(weight, columns)
     return mixed.view(batch, frames, heads, positions, width).transpose(2, 3).flatten(3)
 
 
