@@ -114,7 +114,7 @@ def test_markdown_has_every_row_and_the_warning(study):
 def test_unfinished_studies_say_so(result):
     study = Study(GRID, collect(GRID, [result("flat", 0)]), (0, 1), None, "", "")
     assert "Unfinished: 1 of 6 cells" in markdown(study, {})
-    assert "Unfinished: 1 of 6 cells" in html_page(study, {})
+    assert "Unfinished: 1 of 6 cells" in html_page(study)
 
 
 def test_speed_is_told_against_the_reference_and_only_if_it_was_measured(study):
@@ -147,11 +147,22 @@ def test_html_stands_alone_and_escapes(result):
     rows = (Row("a", "<b>&", "tiny"), ROWS[2])
     grid = Grid("demo", "T < 3", "?", rows, references=("a",))
     study = Study(grid, collect(grid, [result("a", 0), result("gta", 0)]), (0,), None, "", "")
-    page = html_page(study, {"plot.png": ("plot", b"xx")})
+    page = html_page(study)
     assert "&lt;b&gt;&amp;" in page
     assert "T &lt; 3" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "<script" not in page
+
+
+def test_the_page_draws_the_numbers_of_the_runs(study):
+    """Charts of the page itself, which stay readable on a narrow screen, not pictures made for a wide one."""
+    page = html_page(study)
+    assert "<img" not in page
+    assert "most to be expected without the order of frames (56.25 %)" in page
+    assert '<bdi>2D, + GTA</bdi></div><div class="track"' in page
+    assert ">82.0 %</span>" in page
+    assert page.count('class="dot"') == 2 * 9
+    assert page.count("<svg") == 1
 
 
 def test_all_files_are_written(study, tmp_path):

@@ -158,7 +158,7 @@ def _study() -> str:
     )
     grid = Grid("t", f"A table {EVIL[3]}", "Does it help?", rows, references=("r4",), budget=Budget())
     cells = [_cell(row.key, seed) for row in rows for seed in range(3)]
-    return html_page(Study(grid, collect(grid, cells), (0, 1, 2), 0.5625, "64 videos", "gta study " + "x" * 150), {})
+    return html_page(Study(grid, collect(grid, cells), (0, 1, 2), 0.5625, "64 videos", "gta study " + "x" * 150))
 
 
 def _cell(row: str, seed: int) -> CellResult:

@@ -49,6 +49,15 @@ def test_a_gap_in_the_values_is_a_gap_in_the_line():
     assert "nan" not in chart
 
 
+def test_lines_of_the_same_colour_differ_in_their_dashes():
+    names = [f"row {number}" for number in range(16)]
+    series = [Series(name, [0.1 * number, 0.2]) for number, name in enumerate(names)]
+    drawn = re.findall(r'class="(line[^"]*)" style="stroke:([^"]+)"', line_chart(series, x_label="epoch", y_label="%"))
+    assert len(set(drawn)) == 16
+    shown = re.findall(r'class="key([^"]*)" style="--colour:([^"]+)"', legend(names))
+    assert [("line" + dash, colour) for dash, colour in shown] == drawn
+
+
 def test_nothing_measured_gives_an_empty_chart():
     assert "<circle" not in line_chart([Series("a", [None])], x_label="epoch", y_label="loss")
     assert "<svg" in line_chart([], x_label="epoch", y_label="loss")

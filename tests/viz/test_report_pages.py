@@ -60,7 +60,7 @@ def files(tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_cut_off_at_any_width(files, open_page, kind):
     page = open_page(files / f"{kind}.html")
-    for width in (1280, 1000, 701, 600, 360):
+    for width in (1280, 1241, 1000, 701, 600, 360):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(_CUT_OFF) == [], width
 

@@ -68,5 +68,5 @@ def write_study(study: Study, folder: Path) -> Path:
     write_text(folder / CELLS, cells_csv(study))
     write_text(folder / ROWS, rows_csv(study))
     write_text(folder / REPORT, markdown(study, {name: caption for name, (caption, _) in pictures.items()}))
-    write_text(folder / PAGE, html_page(study, pictures))
+    write_text(folder / PAGE, html_page(study))
     return folder / REPORT

@@ -6,7 +6,8 @@ from gta.csv_files import table_text
 from gta.evaluation.statistics import Summary, proportion_error
 from gta.studies.findings import Study, findings
 from gta.studies.results import RowResult
-from gta.viz.page import Group, bullets, code, figure, image, isolated, page, paragraph, section
+from gta.viz.charts import Series, bars, legend, line_chart
+from gta.viz.page import Group, Html, bullets, code, figure, figures, isolated, page, paragraph, section
 from gta.viz.page import table as html_table
 
 CELL_COLUMNS = (
@@ -234,13 +235,8 @@ def _progress_note(study: Study) -> list[str]:
     return ["", f"**Unfinished: {done} of {study.num_planned} cells.**"]
 
 
-def html_page(study: Study, pictures: Mapping[str, tuple[str, bytes]]) -> str:
-    """The report as one HTML page without scripts or second files.
-
-    Args:
-        study: what to report.
-        pictures: name of a picture -> its caption, and the picture as PNG.
-    """
+def html_page(study: Study) -> str:
+    """The report as one HTML page without scripts or second files."""
     head, lines = table(study)
     rows: list[list[str] | Group] = []
     part = ""
@@ -249,17 +245,68 @@ def html_page(study: Study, pictures: Mapping[str, tuple[str, bytes]]) -> str:
             rows.append(Group(isolated(group)))
         part = group
         rows.append([isolated(texts[0]), *texts[1:]])
-    shown = [figure(image(png, caption), caption) for caption, png in pictures.values()]
     blocks = [
         paragraph(study.grid.question),
         paragraph(study.data),
         *(paragraph(line.strip("*"), kind="bad") for line in _progress_note(study) if line),
         html_table(head, rows),
         section("Findings", bullets(findings(study))),
-        section("Plots", *shown),
+        *_plots(study),
         section("How to read it", bullets(_notes(study), kind="note")),
         section(
             "How it was made", code(study.command), *(paragraph(line, kind="note") for line in _environment(study))
         ),
     ]
     return page(study.grid.title, *blocks)
+
+
+def _plots(study: Study) -> list[Html]:
+    """Accuracies as bars, with a dot for each run, and the learning curves, means over the runs."""
+    finished = [result for result in study.rows if result.cells]
+    labels = [_label(result) for result in finished]
+    plots: list[Html] = []
+    for title, quantity, ceiling in (
+        ("Top-1 on held-out videos", "top1", study.ceiling),
+        ("Direction: the true class above its time reversal", "direction_accuracy", None),
+    ):
+        runs = {
+            label: [100 * value for cell in result.cells if (value := getattr(cell, quantity)) is not None]
+            for label, result in zip(labels, finished, strict=True)
+        }
+        if not any(runs.values()):
+            continue
+        means = {label: sum(values) / len(values) if values else None for label, values in runs.items()}
+        limit = None if ceiling is None else 100 * ceiling
+        words = "Mean over the runs; dots: single runs."
+        if limit is not None:
+            words += f" Dashed: most to be expected without the order of frames ({limit:.2f} %)."
+        note = paragraph(words, kind="note")
+        plots.append(section(title, note, bars(means, high=100, dots=runs, limit=limit)))
+    curves = [(label, _mean_curve(result)) for label, result in zip(labels, finished, strict=True)]
+    if any(curve for _, curve in curves):
+        series = [Series(label, curve) for label, curve in curves]
+        limit = None if study.ceiling is None else 100 * study.ceiling
+        chart = line_chart(series, x_label="epoch", y_label="top-1, %", from_zero=True, limit=limit)
+        names = legend(labels, limit="" if limit is None else "most without the order of frames")
+        plots.append(
+            section(
+                "Learning curves",
+                paragraph("Top-1, %, mean over the runs.", kind="note"),
+                names,
+                figures(figure(chart)),
+            )
+        )
+    return plots
+
+
+def _label(result: RowResult) -> str:
+    return f"{result.row.part}, {result.row.label}" if result.row.part else result.row.label
+
+
+def _mean_curve(result: RowResult) -> list[float | None]:
+    """Top-1 after each epoch in percent, mean over the runs; None where one of them was not validated."""
+    series = [cell.curves.get("val_top1", ()) for cell in result.cells]
+    return [
+        None if any(value is None for value in values) else 100 * sum(values) / len(values)
+        for values in zip(*series, strict=False)
+    ]

@@ -82,7 +82,7 @@ def line_chart(
             f"{'L' if place and line[place - 1][0] == step - 1 else 'M'}{x(step)} {y(value)}"
             for place, (step, value) in enumerate(line)
         )
-        parts.append(f'<path class="line" style="stroke:{colour}" d="{path}"/>')
+        parts.append(f'<path class="line{_dash(number)}" style="stroke:{colour}" d="{path}"/>')
         parts += [
             f'<circle cx="{x(step)}" cy="{y(value)}" r="2.6" style="fill:{colour}">'
             f"<title>{text(one.label)}, {text(x_label)} {step}: {value:.4g}</title></circle>"
@@ -100,7 +100,7 @@ def line_chart(
 def legend(labels: Sequence[str], *, limit: str = "") -> Html:
     """Names of the lines in their colours, and what the dashed line is."""
     items = [
-        f'<span style="--colour:var(--c{number % NUM_COLOURS})">{isolated(label)}</span>'
+        f'<span class="key{_dash(number)}" style="--colour:var(--c{number % NUM_COLOURS})">{isolated(label)}</span>'
         for number, label in enumerate(labels)
     ]
     if limit:
@@ -108,7 +108,15 @@ def legend(labels: Sequence[str], *, limit: str = "") -> Html:
     return Html(f'<div class="legend">{"".join(items)}</div>\n')
 
 
-def bars(values: Mapping[str, Number | None], *, unit: str = "%", high: Number | None = None, digits: int = 1) -> Html:
+def bars(
+    values: Mapping[str, Number | None],
+    *,
+    unit: str = "%",
+    high: Number | None = None,
+    digits: int = 1,
+    dots: Mapping[str, Sequence[Number]] | None = None,
+    limit: Number | None = None,
+) -> Html:
     """Draw horizontal bars from 0 with their numbers.
 
     Args:
@@ -116,15 +124,25 @@ def bars(values: Mapping[str, Number | None], *, unit: str = "%", high: Number |
         unit: of the values.
         high: value of a full bar; the largest of the values if not given.
         digits: of the numbers, after the point.
+        dots: label -> single values (runs) to mark on its bar.
+        limit: a value to mark by a dashed line on all bars.
     """
     full = high or max((value for value in values.values() if value is not None), default=0.0) or 1.0
+
+    def place(value: Number) -> str:
+        return f"{100 * min(max(value / full, 0.0), 1.0):.2f}%"
+
     rows = []
     for label, value in values.items():
-        width = 0.0 if value is None else 100 * min(max(value / full, 0.0), 1.0)
+        parts = [f'<span class="fill" style="width:{place(0 if value is None else value)}"></span>']
+        parts += [f'<span class="dot" style="left:{place(dot)}"></span>' for dot in (dots or {}).get(label, ())]
+        if limit is not None:
+            parts.append(f'<span class="limit" style="left:{place(limit)}"></span>')
         number = "-" if value is None else f"{value:.{digits}f} {unit}"
+        parts.append(f'<span class="value">{text(number)}</span>')
         rows.append(
-            f'<div class="label">{isolated(label)}</div><div class="track" style="--colour:var(--c0)">'
-            f'<span class="fill" style="width:{width:.2f}%"></span><span class="value">{number}</span></div>'
+            f'<div class="label">{isolated(label)}</div>'
+            f'<div class="track" style="--colour:var(--c0)">{"".join(parts)}</div>'
         )
     return Html(f'<div class="bars">{"".join(rows)}</div>\n')
 
@@ -190,6 +208,12 @@ def confusion_table(counts: ArrayLike, classes: Sequence[str]) -> Html:
         strongest=1.0,
         corner=join("true class, down; predicted class, across"),
     )
+
+
+def _dash(number: int) -> str:
+    """Class of a line's dashes: where the colours come round again, lines differ in them."""
+    turn = number // NUM_COLOURS % 3
+    return f" dash{turn}" if turn else ""
 
 
 class _Axis:

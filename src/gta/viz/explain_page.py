@@ -27,6 +27,9 @@ MOST_BYTES = 8_000_000
 
 MAX_PANELS = 2
 
+TABLE_SIDE = 7
+"""What to ask `gta.explain` for: rows and columns of the grid of queries. Finer than this cannot be told apart."""
+
 # From fine to coarse: cells of attention maps, cells of region and class maps, pixels and JPEG quality of frames.
 _DETAILS = ((99, 32, 256, 82), (7, 24, 224, 78), (6, 16, 176, 74), (5, 14, 144, 70), (4, 10, 112, 65), (3, 7, 80, 60))
 
@@ -70,7 +73,9 @@ def explain_page(explanations: Sequence[Explanation], *, most_bytes: int = MOST_
         for block in record.blocks:
             for maps in (block.attention, block.swapped):
                 if maps is not None and maps.table is None:
-                    raise ValueError(f"{block.name}: no maps of all queries: call gta.explain with table_side=7")
+                    raise ValueError(
+                        f"{block.name}: no maps of all queries: call gta.explain with table_side={TABLE_SIDE}"
+                    )
     size = 0
     for details in _DETAILS:
         text = _page(explanations, *details)
@@ -96,7 +101,7 @@ def _page(records: Sequence[Explanation], cells: int, map_cells: int, pixels: in
         Html('<div id="panels"></div>\n<noscript><p class="bad">This page needs JavaScript.</p></noscript>\n'),
         section("What could not be explained", bullets(map(isolated, notes))) if notes else Html(),
         style=asset("explain.css"),
-        script=asset("explain.js"),
+        script=asset("explain_parts.js") + asset("explain.js"),
         data=json.dumps({"panels": panels}, ensure_ascii=True, allow_nan=False, separators=(",", ":")),
     )
 
