@@ -5,10 +5,12 @@ What `open_page` checks after each test holds for all: no error, no dialog, no r
 
 import numpy as np
 import pytest
+import torch
 from explanations import CLASSES, GRID, block, explanation
 
+import gta
 from gta.terminal import printable
-from gta.viz.explain_page import write_explain_page
+from gta.viz.explain_page import TABLE_SIDE, write_explain_page
 
 DEEPEST = 0.72  # opacity of the strongest place, as in explain.js
 
@@ -106,9 +108,9 @@ def test_regions_are_toggled(record, file, open_page):
     _show(page, "regions")
     regions = record.blocks[3].regions
     np.testing.assert_allclose(_alphas(page, 1), np.full(GRID[1:], 255 * DEEPEST), atol=2)
-    page.get_by_label("region 2").uncheck()
-    np.testing.assert_allclose(_alphas(page, 1), 255 * DEEPEST * (1 - regions[1, 1]), atol=2)
     page.get_by_label("region 1").uncheck()
+    np.testing.assert_allclose(_alphas(page, 1), 255 * DEEPEST * (1 - regions[1, 1]), atol=2)
+    page.get_by_label("region 0").uncheck()
     np.testing.assert_allclose(_alphas(page, 1), 255 * DEEPEST * regions[1, 2], atol=2)
 
 
@@ -126,7 +128,7 @@ def test_the_matrix_is_that_of_the_chosen_group_and_head(record, file, open_page
     mixing = record.blocks[3].mixing
     strongest = np.unravel_index(int(mixing.strength.argmax()), mixing.strength.shape)
     options = page.locator(".panel select").nth(2)
-    assert f"group {strongest[0] + 1}, head {strongest[1] + 1}" in options.locator("option").first.inner_text()
+    assert f"group {strongest[0]}, head {strongest[1]}" in options.locator("option").first.inner_text()
     for number in (0, 4):
         options.select_option(str(number))
         rows, columns, values = page.locator("canvas.matrix").evaluate(_ALPHAS)
@@ -136,7 +138,7 @@ def test_the_matrix_is_that_of_the_chosen_group_and_head(record, file, open_page
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.1)
-    expected = f"from frame 3 to frame 1: {100 * mixing.influence[0, 2]:.1f} %"
+    expected = f"from frame 2 to frame 0: {100 * mixing.influence[0, 2]:.1f} %"
     assert expected in page.inner_text("body")
 
 
@@ -229,3 +231,25 @@ def test_a_model_without_attention_has_its_evidence_and_predictions(tmp_path, op
     page = open_page(write_explain_page(tmp_path / "explain.html", [record]))
     np.testing.assert_allclose(_alphas(page, 2), 255 * DEEPEST * record.class_maps[0].maps[2], atol=1.5)
     assert page.locator("canvas.matrix").count() == 0
+
+
+def test_a_click_gives_what_the_model_itself_gives_for_that_query(tmp_path, open_page):
+    """From the click to the model and back: the page's stored maps against a new explanation of the clicked point."""
+    torch.manual_seed(0)
+    model = gta.create_model("tiny_nl", num_classes=3, num_frames=8)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    clip = torch.randint(0, 256, (8, 3, 48, 48), dtype=torch.uint8)
+    record = gta.explain(model, clip, classes=["a", "b", "c"], table_side=TABLE_SIDE, importance=False)
+    page = open_page(write_explain_page(tmp_path / "explain.html", [record]))
+    _, rows, columns = record.blocks[0].grid
+    assert max(rows, columns) <= TABLE_SIDE
+    for frame, row, column in ((5, 0, columns - 1), (2, rows - 1, 1)):
+        y, x = (row + 0.5) / rows, (column + 0.5) / columns
+        _click(page, frame, y, x)
+        asked = gta.explain(
+            model, clip, query=(frame, int(48 * y), int(48 * x)), classes=["a", "b", "c"], importance=False
+        )
+        weights = asked.blocks[0].attention.weights
+        for number in range(8):
+            np.testing.assert_allclose(_alphas(page, number), 255 * DEEPEST * weights[number] / weights.max(), atol=1.5)

@@ -87,6 +87,12 @@ def test_the_policy_allows_the_page_s_own_script_and_no_request():
     assert f"script-src 'sha256-{digest}'" in p.page("t", script=script)
 
 
+def test_names_inside_a_sentence_are_isolated():
+    marked = p.with_names("best: + GTA (a<b), then + GTA x", ["+ GTA", "+ GTA x", "a<b", ""])
+    assert marked == "best: <bdi>+ GTA</bdi> (<bdi>a&lt;b</bdi>), then <bdi>+ GTA x</bdi>"
+    assert p.with_names("a & b", []) == "a &amp; b"
+
+
 def test_columns_and_cards():
     few = p.table(["a", "b"], [["x", "1"]])
     assert "cards" not in few

@@ -7,7 +7,7 @@ from gta.evaluation.statistics import Summary, proportion_error
 from gta.studies.findings import Study, findings
 from gta.studies.results import RowResult
 from gta.viz.charts import Series, bars, legend, line_chart
-from gta.viz.page import Group, Html, bullets, code, figure, figures, isolated, page, paragraph, section
+from gta.viz.page import Group, Html, bullets, code, figure, figures, isolated, page, paragraph, section, with_names
 from gta.viz.page import table as html_table
 
 CELL_COLUMNS = (
@@ -245,12 +245,13 @@ def html_page(study: Study) -> str:
             rows.append(Group(isolated(group)))
         part = group
         rows.append([isolated(texts[0]), *texts[1:]])
+    names = [result.row.label for result in study.rows]
     blocks = [
         paragraph(study.grid.question),
         paragraph(study.data),
         *(paragraph(line.strip("*"), kind="bad") for line in _progress_note(study) if line),
         html_table(head, rows),
-        section("Findings", bullets(findings(study))),
+        section("Findings", bullets(with_names(line, names) for line in findings(study))),
         *_plots(study),
         section("How to read it", bullets(_notes(study), kind="note")),
         section(

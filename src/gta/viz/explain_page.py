@@ -95,7 +95,7 @@ def _page(records: Sequence[Explanation], cells: int, map_cells: int, pixels: in
         f"What {models} sees in {source}" if len(records) == 1 else f"What {models} see in {source}",
         paragraph(
             "Click any place of any frame, and the maps follow. On the keyboard: arrows move the mark, comma and full "
-            "stop change the frame, the space bar plays, B plays backwards.",
+            "stop change the frame, the space bar plays, B plays backwards. Frames count from 0.",
             kind="note",
         ),
         Html('<div id="panels"></div>\n<noscript><p class="bad">This page needs JavaScript.</p></noscript>\n'),
@@ -234,7 +234,7 @@ def influence_words(influence: Array) -> str:
     if abs(share - 0.5) < 0.02:
         direction = "frames draw on earlier and later ones alike"
     return (
-        f"Strongest: frame {to + 1} draws on frame {source + 1}, which alters its features by "
+        f"Strongest: frame {to} draws on frame {source}, which alters its features by "
         f"{100 * between.max():.1f} % of their size; {direction}."
     )
 

@@ -8,6 +8,7 @@ of all scripts it runs only the page's own, known by its hash.
 import base64
 import hashlib
 import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -40,6 +41,15 @@ def text(value: object) -> Html:
 def isolated(value: object) -> Html:
     """A name from outside (of a class, a file, a model): isolated, so that its direction turns nothing else round."""
     return Html(f"<bdi>{text(value)}</bdi>")
+
+
+def with_names(sentence: str, names: Iterable[str]) -> Html:
+    """A sentence in which every one of these names, wherever it occurs, is isolated."""
+    known = sorted({one for one in names if one}, key=len, reverse=True)
+    if not known:
+        return text(sentence)
+    parts = re.split(f"({'|'.join(map(re.escape, known))})", sentence)
+    return join(*(isolated(part) if number % 2 else part for number, part in enumerate(parts)))
 
 
 def join(*parts: Text) -> Html:

@@ -90,9 +90,10 @@ class Panel {
     this.clock.textContent = this.frameName(number);
   }
 
+  // Frames, rows and columns count from 0, as for gta explain --query.
   frameName(number) {
-    const { seconds, frames } = this.data;
-    return seconds ? `frame ${number + 1}, ${seconds[number].toFixed(2)} s` : `frame ${number + 1} of ${frames.length}`;
+    const { seconds } = this.data;
+    return seconds ? `frame ${number}, ${seconds[number].toFixed(2)} s` : `frame ${number}`;
   }
 
   // ---- maps over the frames ----
@@ -245,8 +246,8 @@ class Panel {
         if (numbers[place] === frame) this.meterOf(one, Math.abs(sums[place]) / most, percent(sums[place] * top));
       });
     }
-    const where = `row ${cell[1] + 1} of ${table.query[1]}, column ${cell[2] + 1} of ${table.query[2]}`;
-    this.report.textContent = `Asked: frame ${this.query.frame + 1}, ${where}. Largest weight: ${
+    const where = `cell ${cell[1]}, ${cell[2]} of ${table.query[1]} x ${table.query[2]}`;
+    this.report.textContent = `Asked: frame ${this.query.frame}, ${where}. Largest weight: ${
       table.signed ? top.toPrecision(3) : percent(top, 2)}.`;
   }
 
@@ -257,13 +258,13 @@ class Panel {
     const colour = (region) => REGION_COLOURS[region % REGION_COLOURS.length];
     for (let region = 0; region < count; region++) {
       const key = `${block.name} ${region}`;
-      const box = make("input", { type: "checkbox", "aria-label": `region ${region + 1}` });
+      const box = make("input", { type: "checkbox", "aria-label": `region ${region}` });
       box.checked = !this.hidden.has(key);
       box.addEventListener("change", () => {
         if (box.checked) this.hidden.delete(key); else this.hidden.add(key);
         this.paintRegions(block, count, rows, columns, size, colour);
       });
-      this.regionBox.append(make("label", { style: `--colour:${css(colour(region))}` }, box, String(region + 1)));
+      this.regionBox.append(make("label", { style: `--colour:${css(colour(region))}` }, box, String(region)));
     }
     this.paintRegions(block, count, rows, columns, size, colour);
   }
@@ -328,7 +329,7 @@ class Panel {
     const fill = () => {
       const { mixing } = blocks[Number(choice.value)];
       part.replaceChildren(...mixing.order.map((number) => make("option", { value: number },
-        `group ${Math.floor(number / mixing.heads) + 1}, head ${number % mixing.heads + 1} (mean |M| ${mixing.strength[number].toPrecision(2)})`)));
+        `group ${Math.floor(number / mixing.heads)}, head ${number % mixing.heads} (mean |M| ${mixing.strength[number].toPrecision(2)})`)));
       words.textContent = mixing.words;
       draw();
     };
@@ -347,7 +348,7 @@ class Panel {
       const from = clamp(Math.floor((event.clientX - box.left) / box.width * frames), 0, frames - 1);
       const to = clamp(Math.floor((event.clientY - box.top) / box.height * frames), 0, frames - 1);
       const number = this.mixed[which][to * frames + from];
-      value.textContent = `from frame ${from + 1} to frame ${to + 1}: ${which === "influence" ? percent(number) : number.toPrecision(3)}`;
+      value.textContent = `from frame ${from} to frame ${to}: ${which === "influence" ? percent(number) : number.toPrecision(3)}`;
     };
     for (const event of ["pointermove", "click"]) {
       influence.addEventListener(event, read(influence, "influence"));
