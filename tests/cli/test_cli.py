@@ -56,6 +56,7 @@ _NEEDED = {
     "convert": ["a.pth", "b.safetensors"],
     "data": ["check", "videos"],
     "evaluate": ["a.ckpt"],
+    "explain": ["a.ckpt", "a.mp4"],
     "predict": ["a.ckpt", "a.mp4"],
     "probe": ["a.ckpt"],
     "study": ["table1"],

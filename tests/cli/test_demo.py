@@ -33,12 +33,24 @@ def test_report_is_whole_and_names_both_models(demo):
         "tiny_gta",
         "56.2 %",
         "Confusions",
+        "Played backwards",
+        "What the model sees",
+        "open explain.html",
         "the ceiling",
         "freshly rendered",
         " predict ",
     ):
         assert words in page
     assert page.count("data:image/jpeg") == 5
+    assert page.count("data:image/png") == 3  # attention, regions, mixing
+    assert page.count('</td><td data-label="played">backwards') == 2 * 5
+
+
+def test_explain_page_is_left_to_open(demo):
+    page = (demo / "explain.html").read_text()
+    assert page.endswith("</html>\n")
+    assert len(page.encode()) < 8_000_000
+    assert "What tiny_gta sees in 0.mp4" in page
 
 
 def test_checkpoints_and_fresh_files_are_left_for_the_next_commands(demo, capsys):

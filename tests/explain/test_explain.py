@@ -172,10 +172,12 @@ def test_swapping_twice_is_the_identity_and_once_runs_the_exchanged_model():
         assert not np.allclose(block.swapped.weights, block.attention.weights, atol=1e-4)
 
 
-def test_class_maps_are_gradients_times_features():
+@pytest.mark.parametrize("method", ["grad_cam", "layer_cam"])
+def test_class_maps_are_gradients_times_features(method):
     model = build("tiny_gta")
     clip = clip_of(model, 64)
-    record = gta.explain(model, clip, target=4, num_class_maps=2, importance=False)
+    record = gta.explain(model, clip, target=4, num_class_maps=2, importance=False, method=method)
+    assert record.class_maps[0].method == method
     assert record.class_maps[0].class_index == 4
     assert len({maps.class_index for maps in record.class_maps}) == 2
     kept = []
@@ -185,28 +187,30 @@ def test_class_maps_are_gradients_times_features():
     model(clip)[0, 4].backward()
     handle.remove()
     features, slopes = array(kept[0]), array(kept[0].grad)
-    cam = np.maximum((slopes.mean(axis=(2, 3), keepdims=True) * features).sum(axis=1), 0)
+    weights = slopes.mean(axis=(2, 3), keepdims=True) if method == "grad_cam" else np.maximum(slopes, 0)
+    cam = np.maximum((weights * features).sum(axis=1), 0)
     assert record.class_maps[0].maps.max() == pytest.approx(1)
     np.testing.assert_allclose(record.class_maps[0].maps, cam / cam.max(), atol=1e-5)
 
 
-def layer_of(model: torch.nn.Module, clip: torch.Tensor) -> str:
+def layer_of(model: torch.nn.Module, clip: torch.Tensor) -> tuple[str, str]:
     network = Network(model.eval(), guess_layout(model), clip.shape[2])
-    return choose_layer(network, clip, candidate_layers(network, clip)[0]).name
+    chosen, method = choose_layer(network, clip, candidate_layers(network, clip)[0])
+    return chosen.name, method
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "layer"),
+    ("name", "size", "layer", "method"),
     [
-        ("tiny_gta", 128, "backbone"),
-        ("tiny_gta", 64, "backbone.network.layer3"),
-        ("tiny_c2d_gta", 64, "backbone.pathway.res4"),
-        ("tiny_slowfast", 64, "backbone"),
+        ("tiny_gta", 128, "backbone", "grad_cam"),
+        ("tiny_gta", 64, "backbone.network.layer3", "layer_cam"),
+        ("tiny_c2d_gta", 64, "backbone.pathway.res4", "layer_cam"),
+        ("tiny_slowfast", 64, "backbone", "grad_cam"),
     ],
 )
-def test_the_layer_for_class_maps_is_the_last_that_everything_passes(name, size, layer):
+def test_the_layer_for_class_maps_is_the_last_that_everything_passes(name, size, layer, method):
     model = build(name)
-    assert layer_of(model, clip_of(model, size)) == layer
+    assert layer_of(model, clip_of(model, size)) == (layer, method)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "convnext_atto", "efficientnet_b0"])

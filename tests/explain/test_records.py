@@ -86,3 +86,12 @@ def test_top_classes_of_both_directions():
 def test_the_grid_s_frame_nearest_to_a_frame_of_the_clip():
     block = explanation().blocks[0]
     assert [block.grid_frame(frame) for frame in range(4)] == [0, 0, 1, 1]
+
+
+def test_importance_is_the_log_odds_that_are_lost():
+    importance = explanation().importance
+    expected = [np.log(0.7 / 0.3) - np.log(p / (1 - p)) for p in (0.6, 0.5)]
+    np.testing.assert_allclose(importance.lost, expected)
+    sure = FrameImportance(0, importance.groups, 1.0, np.array([1.0, 0.0]), np.array([1.0, 0.0]), 0.0)
+    assert sure.lost[0] == 0
+    assert 600 < sure.lost[1] < np.inf

@@ -31,7 +31,7 @@ def block(kind: str, seed: int = 0, grid=GRID, frame_numbers=(0, 1, 2, 3)) -> Bl
     rng = np.random.default_rng(seed)
     options: dict = {}
     if kind == "gta":
-        regions = _softmax(rng, (grid[0], grid[1], grid[2]), (3,)).transpose(0, 3, 1, 2)
+        regions = _softmax(rng, (grid[0], grid[1], grid[2]), (6,)).transpose(0, 3, 1, 2)
         matrices = rng.standard_normal((2, 3, grid[0], grid[0])).astype(np.float32)
         influence = rng.random((grid[0], grid[0])).astype(np.float32)
         options = {

@@ -9,9 +9,10 @@ from gta.studies.grids import Budget, Grid, Row
 from gta.studies.report import html_page
 from gta.studies.results import CellResult, collect
 from gta.types import Prediction
+from gta.viz.frames import image_png
 from gta.viz.parts import Confusion, ExampleVideo
 from gta.viz.probe_report import probe_page
-from gta.viz.report import Example, ModelResult, Panel, render_report
+from gta.viz.report import Example, ModelResult, Panel, Picture, render_report
 from gta.viz.run_report import Measured, TrainingReport, evaluation_page, training_page
 
 EVIL = (
@@ -119,6 +120,8 @@ def _comparison() -> str:
         commands=["gta predict " + "x" * 150],
         panels={"loss": Panel("Loss"), "top1": Panel("Top-1", is_share=True)},
         ceiling=(0.5625, 0.03),
+        pictures=[Picture(image_png(np.zeros((60, 1400, 3), np.uint8)), "attention <b>", "Where it looks <b>.")],
+        explained=["What it sees."],
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gta.viz.figures import mixing_figure, png_bytes
+from gta.viz.figures import png_bytes
 from gta.viz.frames import frame_strip, image_png
 from gta.viz.study import sensitivity_figure
 
@@ -37,13 +37,7 @@ def test_frame_strip_reduces_large_frames():
     assert frame_strip(np.zeros((2, 1080, 1920, 3), np.uint8), gap_pixels=0, height_pixels=96).shape == (192, 682, 3)
 
 
-def test_mixing_figure_refuses_other_shapes():
-    with pytest.raises(ValueError, match="expected"):
-        mixing_figure(np.zeros((2, 2, 4, 5)), "x")
-
-
 def test_pictures_change_with_their_data():
-    assert _decode(png_bytes(mixing_figure(np.random.default_rng(0).normal(size=(2, 2, 4, 4)), "x"))).std() > 0
     first, second = (
         _decode(png_bytes(sensitivity_figure("abc", ("x", "y"), values))) for values in (np.eye(3, 2), np.ones((3, 2)))
     )

@@ -17,6 +17,7 @@ _CUT_OFF = """() => {
     if (window.innerWidth < 600 && box.querySelector(".heat.large")) box.remove();  // may scroll on a telephone
     else if (box.scrollWidth > box.clientWidth + 1) found.push(`table cut off: ${box.innerText.slice(0, 60)}`);
   for (const node of document.querySelectorAll("p, td, th, img, svg, figure, li, h1, h2, h3")) {
+    if (node.closest(".broad")) continue;  // pictures made for a wide screen keep their size and scroll
     const right = node.getBoundingClientRect().right;
     if (right > window.innerWidth + 1) found.push(`${node.tagName} ends at ${right}: ${node.innerText}`);
   }

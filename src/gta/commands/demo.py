@@ -5,16 +5,18 @@ import math
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gta.commands.arguments import parse_arguments
+from gta.commands.demo_explain import PAGE, explain_fresh, order_accuracies, predict_backwards
 from gta.errors import OptionError, RunFolderError
 
 if TYPE_CHECKING:
     from gta.config import TrainConfig
+    from gta.predictor import Predictor
     from gta.viz.report import Example, ModelResult, Panel
 
 RESULTS = "results.json"
@@ -70,6 +72,7 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
         RunFolderError: the folder exists and is not an earlier demo's.
     """
     from gta.files import write_json, write_text
+    from gta.predictor import Predictor
     from gta.synthetic import synthesize
     from gta.synthetic.classes import CLASSES, permutation_invariant_ceiling
     from gta.viz.report import render_report
@@ -95,8 +98,12 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
     for position, name in enumerate(options.models, start=1):
         _step("2/4", f"training {name} ({position} of {len(options.models)}), {options.max_epochs} epochs")
         models.append(_train_and_test(name, options))
-    _step("3/4", "predicting freshly rendered videos")
-    examples = _predict_fresh(options)
+    _step("3/4", "predicting and explaining freshly rendered videos")
+    predictors = {
+        name: Predictor.from_checkpoint(options.folder / name / "best.ckpt", device="cpu") for name in options.models
+    }
+    examples = _predict_fresh(predictors, options)
+    pictures = explain_fresh(predictors, options.folder / "fresh" / "0.mp4", options.folder)
     commands = _next_commands(options, videos)
     _step("4/4", f"writing {options.folder / REPORT}")
     results = _results(models, ceiling, error, summary.num_test, options)
@@ -112,6 +119,11 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
             examples=examples,
             commands=commands,
             panels=_panels(),
+            pictures=pictures,
+            explained=[
+                f"What {options.models[-1]} sees in one of the fresh videos below; open {PAGE} beside this file to "
+                "ask it at any point of any frame."
+            ],
         ),
     )
     _print_results(models, ceiling, error, options, commands)
@@ -160,7 +172,8 @@ def _clear_finished(options: DemoArguments) -> None:
     for model in options.models:
         if (options.folder / model).exists():
             shutil.rmtree(options.folder / model)
-    (options.folder / REPORT).unlink(missing_ok=True)
+    for name in (REPORT, PAGE):
+        (options.folder / name).unlink(missing_ok=True)
     (options.folder / RESULTS).unlink()  # last: as long as it is there, the runs are known to be finished ones
 
 
@@ -197,6 +210,9 @@ def _train_and_test(name: str, options: DemoArguments) -> "ModelResult":
         gflops=count_flops(model, (1, 3, clip.num_frames, clip.crop_size, clip.crop_size)) / 1e9,
         train_seconds=_training_seconds(fitted.folder),
         confusion=np.array(measured["confusion"]["rows_true_columns_predicted"]),
+        treatments=order_accuracies(
+            fitted.best_checkpoint, options.folder / "videos", seed=options.seed, num_workers=options.num_workers
+        ),
         curves={key: [float("nan") if row[key] is None else row[key] for row in fitted.rows] for key in QUANTITIES},
     )
 
@@ -208,16 +224,12 @@ def _training_seconds(folder: Path) -> float:
     return sum(float(row[column] or 0) for row in rows for column in ("seconds", "validation_seconds"))
 
 
-def _predict_fresh(options: DemoArguments) -> "list[Example]":
+def _predict_fresh(predictors: "Mapping[str, Predictor]", options: DemoArguments) -> "list[Example]":
     """Render videos that no split contains and ask every model about them."""
-    from gta.predictor import Predictor
     from gta.synthetic import write_clip
     from gta.video.reading import read_video
     from gta.viz.report import Example
 
-    predictors = {
-        name: Predictor.from_checkpoint(options.folder / name / "best.ckpt", device="cpu") for name in options.models
-    }
     examples = []
     for index, truth in enumerate(FRESH_CLASSES):
         # Another seed than the data set's, so these parameters were never drawn for it.
@@ -230,6 +242,7 @@ def _predict_fresh(options: DemoArguments) -> "list[Example]":
                 truth=truth,
                 frames=read_video(path).permute(0, 2, 3, 1).numpy(),
                 predictions={name: predictor.predict(path, topk=3) for name, predictor in predictors.items()},
+                backwards={name: predict_backwards(one, path, topk=3) for name, one in predictors.items()},
             )
         )
     return examples
@@ -329,3 +342,4 @@ def _print_results(
     print(f"\nReport:  {options.folder / REPORT}\nNumbers: {options.folder / RESULTS}\n\nNext, for example:")
     for command in commands:
         print(f"  {command}")
+    print(f"\nOpen in a browser, and click into the video: {options.folder / PAGE}")

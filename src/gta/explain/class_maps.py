@@ -1,4 +1,8 @@
-"""Class activation maps of single frames: Grad-CAM (Selvaraju et al. 2017) on features over time.
+"""Class activation maps of single frames, on features over time: Grad-CAM and LayerCAM.
+
+Grad-CAM (Selvaraju et al. 2017) weighs channels and is meant for the last layer; on earlier ones, whose channels mean
+different things at different places, it points at little. LayerCAM (Jiang et al. 2021) weighs every number by its own
+gradient. So Grad-CAM is used where the last layer has enough positions, and LayerCAM where an earlier one must do.
 
 Own code, since the libraries for it reduce all axes of a feature map but the channels, want the whole graph of the
 network, and bring OpenCV along. Here gradients are averaged within each frame, and only the layers after the maps
@@ -14,7 +18,7 @@ from torch import Tensor, nn
 
 from gta.explain.blocks import attention_blocks
 from gta.explain.network import Network, hooked
-from gta.explain.records import ClassMaps
+from gta.explain.records import CamMethod, ClassMaps
 
 SMALLEST_SIDE = 4
 """Rows and columns that a layer's maps need in order to show where something is, if any layer has so many."""
@@ -69,17 +73,28 @@ def _feature_size(out: object, clip: Tensor) -> tuple[int, int, int] | None:
     return (frames, rows, columns) if fits and abs(rows * width - columns * height) <= max(height, width) else None
 
 
-def choose_layer(network: Network, clip: Tensor, layers: Sequence[Layer]) -> Layer | None:
+def choose_layer(network: Network, clip: Tensor, layers: Sequence[Layer]) -> tuple[Layer, CamMethod] | None:
     """The last layer through which everything passes before it is pooled, or None if there is none with positions.
 
     Of those with at least 4 x 4 positions, if there are any. A layer on a branch (inside a residual block, one pathway
     of SlowFast) would show only what that branch contributes.
+
+    Returns:
+        The layer, and the method that suits it.
     """
     counts = Counter(layer.name for layer in layers)
     once = [layer for layer in reversed(layers) if counts[layer.name] == 1]
     fine = [layer for layer in once if min(layer.rows, layer.columns) >= SMALLEST_SIDE]
     coarse = [layer for layer in once if layer not in fine]
-    return next((layer for layer in fine + coarse if _everything_passes(network, clip, layer.name)), None)
+    chosen = next((layer for layer in fine + coarse if _everything_passes(network, clip, layer.name)), None)
+    if chosen is None:
+        return None
+    later = any(_is_coarser(layer, chosen) for layer in layers[layers.index(chosen) :])
+    return chosen, "layer_cam" if later else "grad_cam"
+
+
+def _is_coarser(layer: Layer, than: Layer) -> bool:
+    return layer.rows * layer.columns < than.rows * than.columns
 
 
 def _everything_passes(network: Network, clip: Tensor, name: str) -> bool:
@@ -96,14 +111,19 @@ def _everything_passes(network: Network, clip: Tensor, name: str) -> bool:
         return bool(network.logits(torch.full_like(clip, float("nan"))).isfinite().all())
 
 
-def class_maps(network: Network, clip: Tensor, layer: str, class_indices: Sequence[int]) -> list[ClassMaps]:
-    """Grad-CAM of each class: `relu(sum_c a_c A_c)`, a_c the class score's gradient averaged over a frame's positions.
+def class_maps(
+    network: Network, clip: Tensor, layer: str, class_indices: Sequence[int], *, method: CamMethod = "grad_cam"
+) -> list[ClassMaps]:
+    """Maps of each class from a layer's output A and the gradient G of the class's score with respect to it.
+
+    Grad-CAM is `relu(sum_c mean(G_c) A_c)`, the mean over a frame's positions; LayerCAM is `relu(sum_c relu(G_c) A_c)`.
 
     Args:
         network: the model.
         clip: normalised (1, 3, T, H, W).
         layer: dotted name of the module whose output is A.
         class_indices: for which classes.
+        method: `grad_cam` or `layer_cam`.
     """
     kept: list[Tensor] = []
 
@@ -122,7 +142,13 @@ def class_maps(network: Network, clip: Tensor, layer: str, class_indices: Sequen
         ]
     features = _frames_first(kept[-1].detach())
     return [
-        _class_maps(network, features, gradient, layer, index)
+        ClassMaps(
+            class_index=index,
+            layer=layer,
+            maps=_weigh(features, gradient, method).cpu().numpy(),
+            frame_numbers=network.frame_numbers(len(features)),
+            method=method,
+        )
         for index, gradient in zip(class_indices, gradients, strict=True)
     ]
 
@@ -132,10 +158,11 @@ def _frames_first(features: Tensor) -> Tensor:
     return features[0].transpose(0, 1) if features.ndim == 5 else features
 
 
-def _class_maps(network: Network, features: Tensor, gradient: Tensor | None, layer: str, class_index: int) -> ClassMaps:
-    slopes = torch.zeros_like(features) if gradient is None else _frames_first(gradient)
-    weights = slopes.float().mean(dim=(2, 3), keepdim=True)
+def _weigh(features: Tensor, gradient: Tensor | None, method: CamMethod) -> Tensor:
+    """The maps (t, h, w) in [0, 1]; all 0 if the score does not depend on the features."""
+    if gradient is None:
+        return torch.zeros_like(features[:, 0], dtype=torch.float32)
+    slopes = _frames_first(gradient).float()
+    weights = slopes.relu() if method == "layer_cam" else slopes.mean(dim=(2, 3), keepdim=True)
     maps = (weights * features.float()).sum(dim=1).relu()
-    maps = maps / maps.max().clamp_min(torch.finfo(maps.dtype).tiny)
-    numbers = network.frame_numbers(len(maps))
-    return ClassMaps(class_index, layer, maps.cpu().numpy(), numbers)
+    return maps / maps.max().clamp_min(torch.finfo(maps.dtype).tiny)

@@ -32,6 +32,7 @@ from gta.files import atomic_path, json_text
 
 Array = NDArray[Any]
 Kind = Literal["nl", "sa", "ta", "tape", "gta"]
+CamMethod = Literal["grad_cam", "layer_cam"]
 Grid = tuple[int, int, int]
 """Frames, rows and columns; or one position of them: frame, row, column."""
 
@@ -98,7 +99,11 @@ class BlockExplanation:
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """Where in each frame the evidence for a class is (Grad-CAM, Selvaraju et al. 2017, one map per frame)."""
+    """Where in each frame the evidence for a class is, one map per frame.
+
+    `grad_cam` (Selvaraju et al. 2017) weighs a layer's channels by the mean gradient of the class's score in each
+    frame, `layer_cam` (Jiang et al. 2021) every number by its own gradient, if positive.
+    """
 
     class_index: int
     layer: str
@@ -107,6 +112,7 @@ class ClassMaps:
     """float32 (t, h, w) in [0, 1], the clip's maximum is 1; all 0 where nothing speaks for the class."""
     frame_numbers: tuple[int, ...]
     """For each map, the clip's frame that it stands for."""
+    method: CamMethod = "grad_cam"
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class FrameImportance:
     """The probability of a class when frames are left out, blanked, or played backwards; all float64 in [0, 1].
 
     Each change concerns the clip's frames from `groups[i, 0]` up to, not including, `groups[i, 1]`: single frames, or
-    several neighbouring ones in long clips. `intact - left_out` is the importance: positive where a frame is missed.
+    several neighbouring ones in long clips.
     """
 
     class_index: int
@@ -128,6 +134,14 @@ class FrameImportance:
     """(N,): the frames are replaced by the mean colour of the training data, zeros after normalisation."""
     backward: float
     """The order of the frames is reversed."""
+
+    @property
+    def lost(self) -> Array:
+        """The importance of the frames, float64 (N,): by how much the class's log-odds fall when they are left out.
+
+        Positive where they are missed. Log-odds, ln(p / (1 - p)), since the probabilities of a sure model hardly move.
+        """
+        return log_odds(self.intact) - log_odds(self.left_out)
 
 
 @dataclass(frozen=True)
@@ -237,7 +251,12 @@ class Explanation:
                 for block in self.blocks
             ],
             "class_maps": [
-                {"class_index": maps.class_index, "layer": maps.layer, "frame_numbers": maps.frame_numbers}
+                {
+                    "class_index": maps.class_index,
+                    "layer": maps.layer,
+                    "frame_numbers": maps.frame_numbers,
+                    "method": maps.method,
+                }
                 for maps in self.class_maps
             ],
             "importance": None
@@ -249,6 +268,12 @@ class Explanation:
             },
             "notes": self.notes,
         }
+
+
+def log_odds(probability: Array | float) -> Array:
+    """ln(p / (1 - p)), p within what float64 can tell from 0 and 1."""
+    p = np.clip(probability, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
+    return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def _block_arrays(block: BlockExplanation) -> dict[str, Array | None]:

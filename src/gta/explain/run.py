@@ -15,7 +15,7 @@ from gta.explain.class_maps import Layer, candidate_layers, choose_layer, class_
 from gta.explain.clips import Clip, given_clip, read_clip
 from gta.explain.importance import frame_importance
 from gta.explain.network import Layout, Network, evaluating, guess_layout
-from gta.explain.records import BlockExplanation, ClassMaps, Explanation, Grid
+from gta.explain.records import BlockExplanation, CamMethod, ClassMaps, Explanation, Grid
 from gta.explain.swap import swap_projections, swappable_pairs
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def explain(
     classes: Sequence[str] | None = None,
     num_class_maps: int = 3,
     layer: str | None = None,
+    method: CamMethod | None = None,
     swap: bool = False,
     importance: bool = True,
     table_side: int | None = None,
@@ -52,6 +53,7 @@ def explain(
         classes: K names, for a model that is no `Predictor`.
         num_class_maps: how many classes get class maps: the explained one, then the most probable others.
         layer: dotted name of the module for the class maps; the last one with at least 4 x 4 positions if not given.
+        method: how class maps are made, `grad_cam` or `layer_cam`; the one that suits the layer if not given.
         swap: also explain the model with the projections of its spatial and temporal attention exchanged (Fig. 5).
         importance: measure the importance of frames, for which the model runs twice for each frame.
         table_side: also answer every query of a grid of so many rows and columns (see `gta.explain.records`).
@@ -70,7 +72,7 @@ def explain(
         raise ValueError(f"table_side is {table_side}: it must be at least 1")
     module, names, given = _open(model, clip, classes)
     network = Network(module, layout or guess_layout(module), given.normalised.shape[2])
-    wishes = _Wishes(query, target, num_class_maps, layer, swap, importance, table_side)
+    wishes = _Wishes(query, target, num_class_maps, layer, method, swap, importance, table_side)
     with torch.inference_mode(mode=False), evaluating(module):
         return _explain(network, given, names, wishes)
 
@@ -82,6 +84,7 @@ class _Wishes(NamedTuple):
     target: int | str | None
     num_class_maps: int
     layer: str | None
+    method: CamMethod | None
     swap: bool
     importance: bool
     table_side: int | None
@@ -173,14 +176,15 @@ def _maps(
     known = {candidate.name for candidate in layers}
     if wishes.layer is not None and wishes.layer not in known:
         raise ValueError(f"{wishes.layer!r} has no features over space; these modules have: {', '.join(sorted(known))}")
-    name = wishes.layer
+    name, method = wishes.layer, wishes.method
     if name is None:
         chosen = choose_layer(network, clip, layers)
         if chosen is None:
             return []
-        name = chosen.name
+        name, method = chosen[0].name, method or chosen[1]
     others = [index for index in logits[0].argsort(descending=True).tolist() if index != class_index]
-    return class_maps(network, clip, name, [class_index, *others[: wishes.num_class_maps - 1]])
+    indices = [class_index, *others[: wishes.num_class_maps - 1]]
+    return class_maps(network, clip, name, indices, method=method or "grad_cam")
 
 
 def _query(query: Grid | None, given: Clip, maps: list[ClassMaps]) -> Grid:

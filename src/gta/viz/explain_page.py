@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gta.explain import AttentionMaps, BlockExplanation, Explanation, Mixing
+from gta.explain.regions import distinct_regions
 from gta.files import write_text
 from gta.terminal import printable
+from gta.viz.explain_figures import block_label
 from gta.viz.frames import image_jpeg
 from gta.viz.page import Html, asset, bullets, isolated, page, paragraph, section
 
@@ -26,6 +28,9 @@ MOST_BYTES = 8_000_000
 """Size of the file at most."""
 
 MAX_PANELS = 2
+
+REGIONS_SHOWN = 4
+"""Regions that are shown at first."""
 
 TABLE_SIDE = 7
 """What to ask `gta.explain` for: rows and columns of the grid of queries. Finer than this cannot be told apart."""
@@ -37,6 +42,8 @@ _DETAILS = ((99, 32, 256, 82), (7, 24, 224, 78), (6, 16, 176, 74), (5, 14, 144, 
 _QUERY_AXES = {"nl": (1, 2), "sa": (1, 2), "ta": (1, 2), "tape": (1, 2)}
 _KEY_AXES = {"nl": (4, 5), "sa": (3, 4), "ta": (), "tape": ()}
 _NUM_QUERY_AXES = 3
+
+_METHODS = {"grad_cam": "Grad-CAM", "layer_cam": "LayerCAM"}
 
 _WORDS = {
     "nl": "Non-local attention: how much the marked place draws on every place of every frame. Deepest colour: the "
@@ -120,7 +127,8 @@ def _panel(record: Explanation, cells: int, map_cells: int, pixels: int, quality
         "classMaps": [
             {
                 "name": printable(record.classes[maps.class_index]),
-                "layer": maps.layer,
+                "layer": printable(block_label(maps.layer)),
+                "method": _METHODS[maps.method],
                 "frameNumbers": list(map(int, maps.frame_numbers)),
                 **_bytes(reduced(maps.maps, map_cells)),
             }
@@ -154,8 +162,7 @@ def _importance(record: Explanation) -> dict[str, Any] | None:
     return {
         "name": printable(record.classes[importance.class_index]),
         "groups": importance.groups.tolist(),
-        "leftOut": [round(float(importance.intact - value), 5) for value in importance.left_out],
-        "blanked": [round(float(importance.intact - value), 5) for value in importance.blanked],
+        "lost": [round(float(value), 5) for value in importance.lost],
     }
 
 
@@ -172,13 +179,14 @@ def _frame(frame: Array, pixels: int, quality: int) -> str:
 def _block(block: BlockExplanation, cells: int, map_cells: int) -> dict[str, Any]:
     return {
         "name": printable(block.name),
+        "label": printable(block_label(block.name)),
         "kind": block.kind,
         "words": _WORDS[block.kind],
         "frameNumbers": list(map(int, block.frame_numbers)),
         "attention": _attention(block.attention, block.kind, cells),
         "swapped": _attention(block.swapped, block.kind, cells),
-        "partner": None if block.partner is None else printable(block.partner),
-        "regions": None if block.regions is None else _bytes(reduced(block.regions, map_cells)),
+        "partner": None if block.partner is None else printable(block_label(block.partner)),
+        "regions": None if block.regions is None else _regions(block.regions, map_cells),
         "mixing": None if block.mixing is None else _mixing(block.mixing),
     }
 
@@ -199,6 +207,12 @@ def _attention(maps: AttentionMaps | None, kind: str, cells: int) -> dict[str, A
         "top": _text(top.astype("<f4").tobytes()),
         "bytes": _text(_eight_bits(shares, signed=not maps.softmax)),
     }
+
+
+def _regions(regions: Array, cells: int) -> dict[str, Any]:
+    """Region maps, and which of them to show at first: the most distinct ones."""
+    shown = [int(region.index) for region in distinct_regions(regions, REGIONS_SHOWN)]
+    return {**_bytes(reduced(regions, cells)), "shown": sorted(shown)}
 
 
 def _mixing(mixing: Mixing) -> dict[str, Any]:

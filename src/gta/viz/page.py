@@ -88,10 +88,11 @@ def folded(title: Text, *blocks: Html) -> Html:
     return join(Html(f"<details><summary>{text(title)}</summary>\n"), *blocks, Html("</details>\n"))
 
 
-def figure(content: Html, caption: Text = "") -> Html:
-    """Something to look at, with a caption below."""
+def figure(content: Html, caption: Text = "", *, broad: bool = False) -> Html:
+    """Something to look at, with a caption below; on a narrow screen a `broad` one keeps its size and scrolls."""
     below = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
-    return Html(f"<figure>{content}{below}</figure>\n")
+    inside = f'<div class="broad">{content}</div>' if broad else content
+    return Html(f"<figure>{inside}{below}</figure>\n")
 
 
 def figures(*parts: Html, broad: bool = False) -> Html:

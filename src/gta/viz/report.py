@@ -144,7 +144,7 @@ def render_report(
         section("Confusions", figures(*(_confusion(model, classes) for model in models), broad=True)),
     ]
     if pictures:
-        shown = [figure(image(one.png, one.alternative), one.caption) for one in pictures]
+        shown = [figure(image(one.png, one.alternative), one.caption, broad=True) for one in pictures]
         blocks.append(section("What the model sees", *map(paragraph, explained), *shown))
     if examples:
         blocks.append(section("Predictions on freshly rendered videos", *map(_example, examples)))

@@ -102,8 +102,13 @@ class Panel {
     const { data } = this;
     this.views = [];
     for (const block of data.blocks) {
-      if (block.attention) this.views.push({ label: `attention: ${block.name} (${block.kind})`, block, kind: "attention" });
-      if (block.regions) this.views.push({ label: `regions: ${block.name}`, block, kind: "regions" });
+      if (block.attention) this.views.push({ label: `attention: ${block.label} (${block.kind})`, block, kind: "attention" });
+      if (block.regions) {
+        this.views.push({ label: `regions: ${block.label}`, block, kind: "regions" });
+        for (let region = 0; region < block.regions.shape[1]; region++) {
+          if (!block.regions.shown.includes(region)) this.hidden.add(`${block.name} ${region}`);
+        }
+      }
     }
     data.classMaps.forEach((maps) => this.views.push({ label: `evidence for: ${maps.name}`, maps, kind: "classes" }));
     if (data.importance) this.views.push({ label: "importance of frames", kind: "importance" });
@@ -254,7 +259,7 @@ class Panel {
   drawRegions(view) {
     const { block } = view, [, count, rows, columns] = block.regions.shape, size = rows * columns;
     block.regionBytes ??= bytes(block.regions.bytes);
-    this.words.textContent = `${block.words} The stronger the colour, the more a place belongs to the region.`;
+    this.words.textContent = `${block.words} The stronger the colour, the more a place belongs to the region. At first the most distinct ones are shown.`;
     const colour = (region) => REGION_COLOURS[region % REGION_COLOURS.length];
     for (let region = 0; region < count; region++) {
       const key = `${block.name} ${region}`;
@@ -296,7 +301,7 @@ class Panel {
     const [, rows, columns] = maps.shape, size = rows * columns;
     maps.values ??= Float32Array.from(bytes(maps.bytes), (value) => value / 255);
     this.words.replaceChildren("Where in each frame the evidence for ", named(maps.name),
-      ` is (Grad-CAM at ${maps.layer}). Deepest colour: the most evidence in the clip; classes cannot be compared.`);
+      ` is (${maps.method} at ${maps.layer}). Deepest colour: the most evidence in the clip; classes cannot be compared.`);
     this.cells.forEach((cell, frame) => {
       const place = this.nearest(maps.frameNumbers, frame);
       paint(cell.canvas, maps.values.subarray(place * size, (place + 1) * size), rows, columns);
@@ -304,14 +309,14 @@ class Panel {
   }
 
   drawImportance() {
-    const { name, groups, leftOut } = this.data.importance;
-    const most = Math.max(...leftOut.map(Math.abs)) || 1;
-    this.words.replaceChildren("How much probability ", named(name),
-      " loses when a frame is left out (its neighbour stays in its place), in percentage points. Orange: it gains.");
+    const { name, groups, lost } = this.data.importance;
+    const most = Math.max(...lost.map(Math.abs)) || 1;
+    this.words.replaceChildren("By how much the log-odds of ", named(name),
+      " change when a frame is left out (its neighbour stays in its place). Orange: they rise.");
     groups.forEach(([first, end], number) => {
       for (let frame = first; frame < end; frame++) {
-        const loss = leftOut[number];
-        this.meterOf(this.cells[frame], Math.abs(loss) / most, `${loss < 0 ? "+" : "\u2212"}${(100 * Math.abs(loss)).toFixed(1)}`,
+        const loss = lost[number];
+        this.meterOf(this.cells[frame], Math.abs(loss) / most, `${loss < 0 ? "+" : "\u2212"}${Math.abs(loss).toFixed(2)}`,
           loss < 0);
       }
     });
@@ -323,7 +328,7 @@ class Panel {
     const blocks = this.data.blocks.filter((block) => block.mixing);
     if (!blocks.length) return;
     const choice = make("select", {}), part = make("select", {});
-    blocks.forEach((block, number) => choice.append(make("option", { value: number }, block.name)));
+    blocks.forEach((block, number) => choice.append(make("option", { value: number }, block.label)));
     const words = make("p", {}), value = make("p", { class: "note value", "aria-live": "polite" });
     const [influence, matrix] = [make("canvas", { class: "influence", role: "img" }), make("canvas", { class: "matrix", role: "img" })];
     const fill = () => {
