@@ -117,6 +117,21 @@ def test_the_most_distinct_regions_are_shown_and_all_are_toggled(record, file, o
         np.testing.assert_allclose(_alphas(page, 1), wanted, atol=2.5)
 
 
+def test_stretching_lets_weak_maps_be_seen(record, file, open_page):
+    page = open_page(file)
+    _click(page, 2, 0.1, 0.1)
+    page.get_by_label("stretch").check()
+    wanted = record.blocks[0].attention.table[2, 0, 0]
+    stretched = (wanted - wanted.min()) / np.ptp(wanted)
+    np.testing.assert_allclose(_alphas(page, 1), 255 * DEEPEST * stretched[1], atol=1.5)
+    _show(page, "regions")
+    for region in range(1, 6):
+        page.get_by_label(f"region {region}").set_checked(False)
+    page.get_by_label("region 0").check()
+    first = record.blocks[3].regions[:, 0]
+    np.testing.assert_allclose(_alphas(page, 1), 255 * DEEPEST * (first[1] - first.min()) / np.ptp(first), atol=1.5)
+
+
 def test_class_maps_and_importance(record, file, open_page):
     page = open_page(file)
     for maps in record.class_maps:

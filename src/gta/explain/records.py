@@ -60,7 +60,7 @@ class Mixing:
     matrices: Array
     """M, float32 (G, N_h, t, t): groups, heads, output frame, input frame. Signed; not normalised; of every clip."""
     strength: Array
-    """float32 (G, N_h): the mean of |M| of each group and head."""
+    """float32 (G, N_h): the mean absolute value of M in each group and head."""
     influence: Array
     """float32 (t, t), row = output frame, column = input frame, measured for this clip: what the values of the input
     frame contribute to the output frame, in proportion to the features they are added to (ratio of root mean squares).

@@ -121,6 +121,9 @@ class Panel {
     this.sharp = make("input", { type: "checkbox" });
     this.sharp.addEventListener("change", () => this.grid.classList.toggle("sharp", this.sharp.checked));
     this.swapLabel = make("label", {}, this.swap, "swapped projections");
+    this.stretch = make("input", { type: "checkbox" });
+    this.stretch.addEventListener("change", () => this.draw());
+    this.stretchLabel = make("label", {}, this.stretch, "stretch from lowest to highest");
     this.regionBox = make("div", { class: "row regions" });
     this.words = make("p", {});
     this.report = make("p", { class: "note value", "aria-live": "polite" });
@@ -130,7 +133,7 @@ class Panel {
     this.grid.append(...this.cells.map((cell) => cell.node));
     this.grid.addEventListener("keydown", (event) => this.key(event));
     this.node.append(make("h3", {}, "What it looks at"),
-      make("div", { class: "row" }, make("label", {}, "show", this.choice), this.swapLabel,
+      make("div", { class: "row" }, make("label", {}, "show", this.choice), this.swapLabel, this.stretchLabel,
         make("label", {}, this.sharp, "sharp cells")),
       this.words, this.regionBox, this.grid, this.report);
   }
@@ -207,6 +210,7 @@ class Panel {
     this.report.textContent = "";
     for (const cell of this.cells) { clear(cell.canvas); this.meterOf(cell, null, ""); }
     this.swapLabel.hidden = !(view && view.kind === "attention" && view.block.swapped);
+    this.stretchLabel.hidden = !(view && (view.kind === "attention" || view.kind === "regions"));
     if (!view) { this.words.textContent = "This model has nothing to show here."; return; }
     ({ attention: () => this.drawAttention(view), regions: () => this.drawRegions(view),
        classes: () => this.drawClasses(view), importance: () => this.drawImportance() })[view.kind]();
@@ -241,13 +245,15 @@ class Panel {
       const [rows, columns] = table.map.slice(-2), size = rows * columns;
       const sums = numbers.map((_, place) => shares.slice(place * size, (place + 1) * size).reduce((a, b) => a + b, 0));
       const most = Math.max(...sums.map(Math.abs)) || 1;
+      const low = this.stretch.checked ? shares.reduce((least, share) => Math.min(least, share), 1) : 0;
+      const shown = low > 0 && low < 1 ? shares.map((share) => (share - low) / (1 - low)) : shares;
       this.cells.forEach((one, frame) => {
         const place = this.nearest(numbers, frame);
         if (table.map.length === 2) {
-          if (place === cell[0]) paint(one.canvas, shares, rows, columns);
+          if (place === cell[0]) paint(one.canvas, shown, rows, columns);
           return;
         }
-        paint(one.canvas, shares.subarray(place * size, (place + 1) * size), rows, columns);
+        paint(one.canvas, shown.subarray(place * size, (place + 1) * size), rows, columns);
         if (numbers[place] === frame) this.meterOf(one, Math.abs(sums[place]) / most, percent(sums[place] * top));
       });
     }
@@ -275,6 +281,7 @@ class Panel {
   }
 
   paintRegions(block, count, rows, columns, size, colour) {
+    const { low, high } = block.regions;
     const visible = [...Array(count).keys()].filter((region) => !this.hidden.has(`${block.name} ${region}`));
     this.cells.forEach((cell, frame) => {
       const start = this.nearest(block.frameNumbers, frame) * count * size;
@@ -286,7 +293,8 @@ class Panel {
         const mixed = [0, 0, 0];
         let total = 0;
         for (const region of visible) {
-          const weight = block.regionBytes[start + region * size + place] / 255;
+          const share = block.regionBytes[start + region * size + place] / 255;
+          const weight = this.stretch.checked ? share : low[region] + share * (high[region] - low[region]);
           colour(region).forEach((value, channel) => { mixed[channel] += weight * value; });
           total += weight;
         }
