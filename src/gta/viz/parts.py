@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gta.viz.charts import confusion_table
@@ -56,7 +55,9 @@ def class_section(per_class: Mapping[str, Mapping[str, Any]]) -> Html:
     if rows[_CLASSES_SHOWN:]:
         blocks.append(folded(f"{len(rows) - _CLASSES_SHOWN} more classes", table(head, rows[_CLASSES_SHOWN:])))
     if absent:
-        blocks.append(folded(f"{len(absent)} classes without a video here", bullets(map(isolated, absent))))
+        blocks.append(
+            folded(f"{_counted(len(absent), 'class', 'classes')} without a video here", bullets(map(isolated, absent)))
+        )
     return section("Classes", *blocks)
 
 
@@ -136,7 +137,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return lines
 
 
-def best_of(values: Sequence[float | None]) -> float | None:
-    """The largest number that was measured."""
-    found = [value for value in values if value is not None and np.isfinite(value)]
-    return max(found, default=None)
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
