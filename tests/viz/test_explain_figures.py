@@ -1,5 +1,6 @@
 """The pictures of an explanation: what they draw is what the record says, on scales that can be compared."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -91,3 +92,20 @@ def test_pictures_change_with_the_record():
         for seed in (0, 1)
     )
     assert (first != second).any()
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("name", ["a very long class name " * 12, "\u5f53" * 90, "$x" * 80])
+def test_long_names_are_cut_in_the_middle_so_that_they_fit(name):
+    named = dataclasses.replace(block("sa"), name="stages.2.layers." * 6 + "last.sa")
+    figure = attention_figure(explanation(named, model=name))
+    right = figure.get_figwidth() * figure.dpi
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= right
+    cut = [text.get_text() for text in figure.texts if "…" in text.get_text()]
+    assert len(cut) >= 2
+    assert cut[0].startswith(name[:1].replace("$", r"\$"))
+    assert cut[0].endswith("%)")
+    assert cut[1].endswith(".sa")

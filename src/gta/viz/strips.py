@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from gta.viz.figures import new_figure, plain_text
@@ -61,19 +62,22 @@ class Strip:
             placed.set_axis_off()
             return placed
 
-        def text(x: float, y: float, words: str, **how: Any) -> None:
-            figure.text(x / width, 1 - y / height, plain_lines(words), va="top", **how)
+        def text(x: float, y: float, words: str, room: float | None = None, **how: Any) -> None:
+            placed = figure.text(x / width, 1 - y / height, plain_lines(words), va="top", **how)
+            if room is not None:
+                _fit(placed, words, room)
 
-        text(_MARGIN, _MARGIN, self.title, fontsize=11, fontweight="bold")
-        text(_MARGIN, _MARGIN + 1.15 * _LINE, self.remark, fontsize=8.5, color="#444444")
+        whole = width - 2 * _MARGIN
+        text(_MARGIN, _MARGIN, self.title, whole, fontsize=11, fontweight="bold")
+        text(_MARGIN, _MARGIN + 1.15 * _LINE, self.remark, whole, fontsize=8.5, color="#444444")
         top = _MARGIN + 3 * _LINE
         for column, caption in enumerate(self.columns):
             middle = _MARGIN + _LABEL + column * (_CELL + _GAP) + _CELL / 2
             text(middle, top - 0.8 * _LINE, caption, fontsize=7.5, color="#444444", ha="center")
         for number, (row, tall) in enumerate(zip(self.rows, heights, strict=True)):
             edge = _MARGIN + _LABEL - 0.1
-            text(edge, top + tall / 2 - 0.17, row.heading, fontsize=8.5, fontweight="bold", ha="right")
-            text(edge, top + tall / 2 + 0.0, row.remark, fontsize=7, color="#444444", ha="right")
+            text(edge, top + tall / 2 - 0.17, row.heading, _LABEL - 0.1, fontsize=8.5, fontweight="bold", ha="right")
+            text(edge, top + tall / 2, row.remark, _LABEL - 0.1, fontsize=7, color="#444444", ha="right")
             places = [
                 axes(_MARGIN + _LABEL + column * (_CELL + _GAP), top, _CELL, tall)
                 for column in range(len(self.columns))
@@ -93,6 +97,23 @@ class Strip:
 def plain_lines(text: str) -> str:
     """Several lines of text of a figure."""
     return "\n".join(plain_text(line) for line in text.split("\n"))
+
+
+def _fit(text: Text, words: str, room: float) -> None:
+    """Cut the middle out of each line of `words` that is wider than `room` inches, as names differ at their ends."""
+    figure = text.get_figure(root=True)
+    assert figure is not None
+    lines = words.split("\n")
+    for number, line in enumerate(lines):
+        kept = len(line)
+        while True:
+            half = (kept - 1) // 2
+            lines[number] = line if kept == len(line) else f"{line[: kept - 1 - half]}…{line[len(line) - half :]}"
+            text.set_text(plain_lines(lines[number]))
+            if kept < 4 or text.get_window_extent().width <= room * figure.dpi:
+                break
+            kept -= 1
+    text.set_text(plain_lines("\n".join(lines)))
 
 
 def _draw_pictures(places: Sequence[Axes], row: Row) -> None:
