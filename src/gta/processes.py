@@ -53,7 +53,8 @@ def guarded(loader: Iterable[Mapping[str, Any]], note_skipped: Note | None = Non
     """
     workers = int(getattr(loader, "num_workers", 0))
     if workers:
-        _require_descriptors(workers, int(getattr(loader, "prefetch_factor", None) or 2))
+        ready = int(getattr(loader, "prefetch_factor", None) or 2)
+        require_descriptors(workers, _DESCRIPTORS_OF_WORKER + ready * _DESCRIPTORS_OF_BATCH)
     others = set(multiprocessing.active_children()) - _workers_of(loader)
     try:
         for batch in loader:
@@ -130,8 +131,13 @@ def _chain(error: BaseException) -> Iterator[str]:
     """What an error and those that led to it say: the signal stands in the first, the last just has "exited"."""
     present: BaseException | None = error
     while present is not None:
-        yield str(present)
+        yield _raw_text(present)
         present = present.__cause__ or present.__context__
+
+
+def _raw_text(error: BaseException) -> str:
+    """The text with its line breaks, which errors of ours do not show."""
+    return "\n".join(map(str, error.args)) if isinstance(error, GtaError) else str(error)
 
 
 def _describe_death(signal_name: str | None) -> str:
@@ -160,23 +166,29 @@ def _of_worker(text: str) -> GtaError | None:
 
 
 def _without_traceback(error: GtaError) -> GtaError:
-    text = str(error)
+    text = _raw_text(error)
     return error if not _CAUGHT.search(text) else _of_worker(text) or error
 
 
 def _too_few_descriptors(workers: int) -> WorkerError:
     limit = _descriptor_limit()
     known = "" if limit is None else f", now {limit}"
+    processes = "1 worker process" if workers == 1 else f"{workers} worker processes"
     return WorkerError(
-        f"too few file descriptors for {workers} worker processes: raise the limit (ulimit -n{known}) or use fewer "
-        "workers (data.num_workers)"
+        f"too few file descriptors for {processes}: raise the limit (ulimit -n{known}) or use fewer "
+        "workers (num_workers)"
     )
 
 
-def _require_descriptors(workers: int, prefetch: int) -> None:
+def require_descriptors(workers: int, each: int = _DESCRIPTORS_OF_WORKER) -> None:
     """Raise this process's limit of open files as far as its workers need and the system allows.
 
-    Workers that find none left do not fail: their handing over of batches waits for ever.
+    Workers that find none left do not fail: their handing over of results waits for ever, and so does a pool of which
+    only some processes could be started.
+
+    Args:
+        workers: processes about to be started.
+        each: descriptors that each takes in this process.
 
     Raises:
         WorkerError: the system does not allow enough.
@@ -186,8 +198,7 @@ def _require_descriptors(workers: int, prefetch: int) -> None:
         return
     import resource
 
-    needed = _open_descriptors() + workers * (_DESCRIPTORS_OF_WORKER + prefetch * _DESCRIPTORS_OF_BATCH)
-    needed += _SPARE_DESCRIPTORS
+    needed = _open_descriptors() + workers * each + _SPARE_DESCRIPTORS
     if needed <= limit:
         return
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

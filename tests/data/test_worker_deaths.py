@@ -48,7 +48,7 @@ class Dies(Dataset[dict[str, Any]]):
         ),
         (signal.SIGBUS, WorkerError, "shared memory (/dev/shm)"),
         (signal.SIGSEGV, WorkerError, "crashed in the decoder"),
-        (DataError("20 videos in a row\ncould not be read"), DataError, "20 videos in a row could not be read"),
+        (DataError("20 videos in a row\ncould not be read"), DataError, r"20 videos in a row\ncould not be read"),
         (CheckpointError("x.ckpt: damaged"), CheckpointError, "x.ckpt: damaged"),
         (VideoError("a.mp4", "it is damaged"), DataError, "a.mp4: it is damaged"),
         (MemoryError("no room"), WorkerError, "memory ran out"),
@@ -139,6 +139,32 @@ def test_too_few_descriptors_are_raised_or_named(tmp_path: Path, soft: int, hard
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
     assert words in done.stdout
     assert "Traceback" not in done.stderr
+
+
+_COMMANDS_WITH_FEW_DESCRIPTORS = """
+import resource, sys
+from gta.cli import run
+
+commands = (
+    ["data", "check", "set"], ["data", "prepare", "set", "copy"], ["synthesize", "made", "--num-videos", "32"],
+)
+for command in commands:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (20, int(sys.argv[1])))
+    print("rc", run([*command, "--num-workers", "8"]))
+"""
+
+
+@pytest.mark.parametrize(("hard", "code"), [(20, 2), (4096, 0)])
+def test_pools_with_too_few_descriptors_neither_hang_nor_fail_halfway(tmp_path: Path, hard: int, code: int) -> None:
+    for number in range(16):
+        encode(tmp_path / "set" / "train" / f"class {number % 2}" / f"{number}.mp4", num_frames=4)
+    program = [sys.executable, "-c", _COMMANDS_WITH_FEW_DESCRIPTORS, str(hard)]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
+    assert [line for line in done.stdout.splitlines() if line.startswith("rc ")] == [f"rc {code}"] * 3
+    if code:
+        lines = done.stderr.splitlines()
+        assert len(lines) == 3
+        assert all("too few file descriptors for 8 worker processes: raise the limit (ulimit -n" in x for x in lines)
 
 
 def test_no_descriptor_left_is_one_line_on_the_command_line(capsys, monkeypatch) -> None:

@@ -56,6 +56,27 @@ def test_a_run_lets_its_folder_go(tmp_path: Path) -> None:
     FolderLock(tmp_path / "run").release()
 
 
+_FORKS = """
+import os, sys
+from pathlib import Path
+from gta.training.folder_lock import FolderLock
+lock = FolderLock(Path(sys.argv[1]))
+child = os.fork()
+if child == 0:
+    other = os.open(os.devnull, os.O_RDONLY)  # gets the lowest free number, that of the lock
+    del lock
+    os.fstat(other)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_worker_does_not_close_other_files_with_the_lock(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", _FORKS, str(tmp_path)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 class Vandal(nn.Module):
     """Normalises clips, and does away with a folder on the way."""
 

@@ -13,6 +13,7 @@ import av.logging
 import torch
 
 from gta.errors import GtaError
+from gta.processes import require_descriptors
 from gta.video.limits import describe
 
 Item = TypeVar("Item")
@@ -58,6 +59,7 @@ def _start_worker() -> None:
 
 
 def _pool(num_workers: int) -> ProcessPoolExecutor:
+    require_descriptors(num_workers)
     # Forking is safe here: no other threads of ours run, and it spares every worker the import of PyTorch.
     context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
     return ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gta.errors import DataError, OptionError
 from gta.files import write_json
+from gta.processes import require_descriptors
 from gta.stored import StoredError, read_json
 from gta.synthetic.classes import CLASSES, permutation_invariant_ceiling
 from gta.synthetic.layouts import MANIFEST, Layout, PlannedVideo, SynthesisConfig, plan_videos, write_annotations
@@ -193,6 +194,7 @@ def _in_processes(
     root: Path, config: SynthesisConfig, batches: Iterable[tuple[PlannedVideo, ...]], num_workers: int
 ) -> Iterator[int]:
     """Render batches in processes; gives the size of each as it is finished, in any order."""
+    require_descriptors(num_workers)
     # Forked where that is possible: a spawned process imports the user's script again, and one without a
     # `__main__` guard would start rendering anew in each.
     context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")

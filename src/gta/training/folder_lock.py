@@ -36,6 +36,7 @@ class FolderLock:
         self.folder = folder
         self._descriptor: int | None = None
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        _HELD.add(self._descriptor)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -48,7 +49,6 @@ class FolderLock:
                     f"{folder}: {who} is training into this run folder: wait for it, or choose another run.folder"
                 ) from None
             # Some network file systems have no locks: there, the folder is used without one.
-        _HELD.add(self._descriptor)
 
     def require_folder(self) -> None:
         """Refuse to go on where the folder is gone or another one stands in its place.
@@ -74,10 +74,11 @@ class FolderLock:
 
     def release(self) -> None:
         """Let other processes have the folder."""
-        if self._descriptor is not None:
+        # A forked worker has closed it already: the number may be that of another file there.
+        if self._descriptor in _HELD:
             _HELD.discard(self._descriptor)
             os.close(self._descriptor)
-            self._descriptor = None
+        self._descriptor = None
 
 
 def _holder(descriptor: int) -> int | None:
