@@ -72,7 +72,9 @@ class _Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         new = _new_name(spec.name)
         assert new is not None, spec.name
-        warnings.warn(f"{spec.name} is {new} now; the old name goes with the next release", FutureWarning, stacklevel=2)
+        warnings.warn(
+            f"{spec.name} is {new} now; the old name will be removed in the next release", FutureWarning, stacklevel=2
+        )
         module = importlib.import_module(new)
         self._true_spec = module.__spec__
         return module

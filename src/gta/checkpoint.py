@@ -271,7 +271,7 @@ def check_averaged(values: object, weights: Mapping[str, Tensor]) -> dict[str, T
     averaged = checked_tensors(values, "averaged")
     different = sorted(averaged.keys() ^ weights.keys())
     if different:
-        raise StoredError(f"its averaged weights are not those of its model: {different[0]} is in one of both only")
+        raise StoredError(f"its averaged weights are not those of its model: {different[0]} is in only one of the two")
     for name, value in averaged.items():
         if value.shape != weights[name].shape or value.dtype != weights[name].dtype:
             raise StoredError(f"the averaged {name} does not have the shape of the one that trains")

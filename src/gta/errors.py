@@ -18,7 +18,8 @@ class GtaError(Exception):
 
     def __str__(self) -> str:
         """The text, on one line whatever names of files and values stand in it."""
-        return printable(super().__str__())
+        text = super().__str__()
+        return printable(" ".join(text.split()) if "\n" in text else text)
 
 
 class OptionError(GtaError):

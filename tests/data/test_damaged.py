@@ -302,7 +302,7 @@ def test_too_many_failures_stop_the_run(tmp_path):
 def test_a_data_set_of_damaged_files_only_gives_up(damaged, tmp_path):
     records = tuple(VideoRecord(damaged / "zero.mp4", 0) for _ in range(3))
     dataset = VideoDataset(VideoList(tmp_path, "folder", "train", ("a",), records), clip_config(), training=True)
-    with pytest.raises(DataError, match=r"20 videos in a row could not be read, .*zero.mp4: .*empty"):
+    with pytest.raises(DataError, match=r"20 videos in a row could not be read; .*zero.mp4: .*empty"):
         dataset[0]
 
 

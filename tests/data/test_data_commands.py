@@ -75,7 +75,7 @@ def test_check_names_what_it_ignores_and_classes_without_videos(data, capsys):
     shutil.copy(data / "train" / "class 0" / "2.mp4", data / "train" / "class 2" / "x.mp4")
     assert run(["data", "check", str(data), "--num-workers", "0"]) == 0
     shown = capsys.readouterr().out
-    assert "ignored, as they are no videos by their names: 1 .docx" in shown
+    assert "ignored (names that are not those of videos): 1 .docx" in shown
     assert "val: classes without a video 1\n    class 2" in shown
     assert "test is not listed" in shown
 
@@ -343,7 +343,7 @@ def test_prepare_makes_a_copy_that_is_read_alike(data, tmp_path, kind, capsys):
     command = ["data", "prepare", str(data), str(target), "--format", kind, "--short-side", "24", "--num-workers", "1"]
     assert run(command) == 0
     shown = capsys.readouterr().out
-    assert "6 videos converted, 0 were there already, 1 could not be read" in shown
+    assert "6 videos converted, 0 already there, 1 could not be read" in shown
     assert "bad.mp4" in (target / "skipped.csv").read_text()
     before, after = open_videos(data, "train"), open_videos(target, "train")
     assert after.classes == before.classes
@@ -355,7 +355,7 @@ def test_prepare_makes_a_copy_that_is_read_alike(data, tmp_path, kind, capsys):
         original = read_video(source, [7])[0, :, ::2, ::2].float()
         assert (read_video(record.path, [7])[0].float() - original).abs().mean() < 30
     assert run(command) == 0
-    assert "0 videos converted, 6 were there already" in capsys.readouterr().out
+    assert "0 videos converted, 6 already there" in capsys.readouterr().out
     assert run([*command, "--quality", "50"]) == 2
     assert "made with other settings" in capsys.readouterr().err
 

@@ -306,7 +306,7 @@ def test_the_index_survives_its_file(tmp_path):
 def test_a_damaged_index_is_announced_and_not_used(tmp_path):
     assert load_index(tmp_path) is None
     index_path(tmp_path).write_bytes(b"PK\x03\x04 nonsense")
-    with pytest.warns(UserWarning, match=r"the index is damaged .* and is not used; gta data check makes it anew"):
+    with pytest.warns(UserWarning, match=r"the index is damaged .* and is not used; gta data check rebuilds it"):
         assert load_index(tmp_path) is None
 
 

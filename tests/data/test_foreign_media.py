@@ -194,7 +194,7 @@ def test_sound_with_a_cover_is_no_video(tmp_path, file, make):
     make(tmp_path / file)
     with av.open(str(tmp_path / file)) as container:
         assert container.streams.video  # the cover is there
-    with pytest.raises(VideoError, match="no video, only a cover picture"):
+    with pytest.raises(VideoError, match="no video, only cover art"):
         read_video(tmp_path / file)
 
 

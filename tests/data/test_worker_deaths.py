@@ -48,7 +48,7 @@ class Dies(Dataset[dict[str, Any]]):
         ),
         (signal.SIGBUS, WorkerError, "shared memory (/dev/shm)"),
         (signal.SIGSEGV, WorkerError, "crashed in the decoder"),
-        (DataError("20 videos in a row\ncould not be read"), DataError, r"20 videos in a row\ncould not be read"),
+        (DataError("20 videos in a row\ncould not be read"), DataError, "20 videos in a row could not be read"),
         (CheckpointError("x.ckpt: damaged"), CheckpointError, "x.ckpt: damaged"),
         (VideoError("a.mp4", "it is damaged"), DataError, "a.mp4: it is damaged"),
         (MemoryError("no room"), WorkerError, "memory ran out"),

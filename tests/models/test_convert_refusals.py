@@ -233,7 +233,7 @@ def foreign_files():
 
 CHANGES = {
     "scalar": lambda tensor: torch.tensor(1.0),
-    "empty": lambda tensor: tensor[:0],
+    "empty": lambda tensor: tensor.reshape(-1)[:0],
     "flat": lambda tensor: tensor.reshape(-1),
     "integers": lambda tensor: tensor.to(torch.int32),
     "complex": lambda tensor: tensor.to(torch.complex64),

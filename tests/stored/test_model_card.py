@@ -206,5 +206,5 @@ def test_a_weight_that_the_model_does_not_have_is_named(tmp_path) -> None:
     content = files.checkpoint_content()
     content["state_dict"]["model.extra"] = torch.zeros(2)
     write_checkpoint(tmp_path / "x.ckpt", content)
-    with pytest.raises(CheckpointError, match="the weights do not fit the model: it has no extra"):
+    with pytest.raises(CheckpointError, match="the weights do not fit the model, which has no extra"):
         Predictor.from_checkpoint(tmp_path / "x.ckpt", device="cpu")

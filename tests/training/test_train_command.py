@@ -276,7 +276,7 @@ def test_resume_goes_on_and_refuses_another_configuration(trained: Path, videos:
         ("train synthetic --optim.lr=-1", "--optim.lr is -1.0: it must be above 0"),
         ("train synthetic --model.num-frames=4", "--model.num-frames is 4"),
         ("train synthetic --data.root=/nowhere/at/all", "/nowhere/at/all"),
-        ("train synthetic --data.root=VIDEOS --run.folder=TRAINED", "the run folder exists"),
+        ("train synthetic --data.root=VIDEOS --run.folder=TRAINED", "the run folder already exists"),
         ("train synthetic --data.root=ONE --run.folder=FREE", "one/set: its only class is alone: training needs"),
         (
             "train synthetic --data.root=VIDEOS --run.folder=FREE --data.clip.crop-size=24",

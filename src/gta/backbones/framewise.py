@@ -97,7 +97,9 @@ def timm_network(name: str, *, weights: str | None = None) -> nn.Module:
             f"file as model.pretrained, or none for random weights ({type(error).__name__})"
         ) from error
     if not hasattr(network, "forward_head") or not find_stages(network):
-        raise ValueError(f"{name!r} is no CNN with stages of strides 4, 8, 16 and 32 that attention could be put into")
+        raise ValueError(
+            f"{name!r} is not a CNN with stages of strides 4, 8, 16 and 32, so attention cannot be inserted into it"
+        )
     return network
 
 

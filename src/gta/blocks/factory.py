@@ -97,7 +97,9 @@ def create_block(
         raise ValueError(f"{unknown[0]!r} is not a block: choose from {', '.join(COMPOSITIONS)}, joined with '+'")
     names = [part for word in name.split("+") for part in COMPOSITIONS[word]]
     if instantiation != "softmax" and "nl" not in names:
-        raise ValueError(f"instantiation is {instantiation!r}, an option of the block 'nl': {name!r} has none of these")
+        raise ValueError(
+            f"instantiation is {instantiation!r}, an option of the block 'nl': {name!r} has no such option"
+        )
     common = {"inner_channels": inner_channels, "norm": norm, "zero_init": zero_init}
     parts: dict[str, nn.Module] = {}
     for part in names:

@@ -123,7 +123,7 @@ class VideoDataset(Dataset[Sample]):
                 return Sample(clip, label, index, tuple(skipped))
         path, reason = skipped[-1]
         raise UnreadableVideosError(
-            f"{_MAX_REPLACEMENTS} videos in a row could not be read, the last one is {path}: {reason}", tuple(skipped)
+            f"{_MAX_REPLACEMENTS} videos in a row could not be read; the last one is {path}: {reason}", tuple(skipped)
         )
 
     def _open(self, record: VideoRecord) -> Any:

@@ -45,7 +45,7 @@ class ConvertArguments:
     model: str | None = None
     """Model to convert to, e.g. r2d50; recognised from the weights if not given."""
     num_frames: int | None = None
-    """Frames per clip that the model shall read; the model's own if not given."""
+    """Frames per clip that the model reads; the model's own if not given."""
     num_classes: int | None = None
     """Classes; as many as the source has if not given. Another number leaves the classifier out."""
     temporal_pool: bool | None = None
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
     if options.dest.suffix != ".safetensors":
         raise OptionError(f"{options.dest}: DEST must end in .safetensors")
     if options.dest.exists() and not options.overwrite:
-        raise OptionError(f"{options.dest}: it exists already; give --overwrite to replace it")
+        raise OptionError(f"{options.dest}: already exists; give --overwrite to replace it")
     for line in convert(options).splitlines():
         print_line(line)
 
@@ -97,7 +97,7 @@ def convert(options: ConvertArguments) -> str:
     else:
         refuse_foreign(source.tensors, str(options.source))
         if key_map is None:
-            raise CheckpointError(f"{options.source}: its keys are of no known layout, e.g. {min(source.tensors)}")
+            raise CheckpointError(f"{options.source}: its keys match no known layout, e.g. {min(source.tensors)}")
         arguments, clip, stated = _describe(source, key_map, options.model)
         given = {**stated, **given}
     arguments |= given

@@ -56,7 +56,7 @@ class CheckArguments:
     """File for the index, to be given to training as --data.index; beside the data if not given, or in the user's cache
     where that cannot be written."""
     strict: bool = False
-    """End with exit code 2 if there is any problem."""
+    """Exit with code 2 if there is any problem."""
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:
@@ -200,7 +200,7 @@ def _print_report(root: Path, report: "CheckReport") -> None:
         _print_some(f"{split}: classes without a video", names)
     if report.ignored:
         listed = ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common())
-        print_line(f"ignored, as they are no videos by their names: {listed}")
+        print_line(f"ignored (names that are not those of videos): {listed}")
     for split, reason in report.not_listed.items():
         print_line(f"{split} is not listed: {reason}")
     if report.index is not None:
@@ -243,9 +243,9 @@ def prepare(options: PrepareArguments) -> None:
             num_workers=options.num_workers,
             progress=advance,
         )
-    print_line(f"{report.made} videos converted, {report.kept} were there already, {report.skipped} could not be read")
+    print_line(f"{report.made} videos converted, {report.kept} already there, {report.skipped} could not be read")
     if report.skipped:
-        print_line(f"unreadable ones: {options.target / 'skipped.csv'}")
+        print_line(f"unreadable videos: {options.target / 'skipped.csv'}")
     size = report.bytes_after / max(report.bytes_before, 1)
     speed = report.milliseconds_before / max(report.milliseconds_after, 1e-9)
     print_line(

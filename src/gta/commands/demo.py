@@ -34,10 +34,10 @@ FRESH_CLASSES = (
 
 @dataclass(frozen=True)
 class DemoArguments:
-    """Render videos, train a 2D model and GTA on them with one budget, compare them on held-out videos, explain."""
+    """Render videos, train a 2D model and GTA on them with one budget, compare and explain them on held-out videos."""
 
     folder: Path = Path("runs/demo")
-    """Where everything goes. A demo that was interrupted there goes on; a finished one's results are replaced."""
+    """Where everything goes. An interrupted demo continues; the results of a finished one are replaced."""
     models: tuple[str, ...] = ("tiny", "tiny_gta")
     """Models to compare (see `gta models`)."""
     num_videos: int = 1280
@@ -160,7 +160,7 @@ def _claim(folder: Path) -> None:
         if not folder.is_dir():
             raise RunFolderError(f"{folder}: a file is in the way: choose another --folder")
         if any(folder.iterdir()) and not (folder / MARKER).exists():
-            raise RunFolderError(f"{folder}: this folder holds something else than a demo: choose another --folder")
+            raise RunFolderError(f"{folder}: this folder holds something other than a demo: choose another --folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
 

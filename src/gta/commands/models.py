@@ -14,9 +14,9 @@ class ModelsArguments:
     """List the models; any timm CNN also works by its name, alone or with a block as suffix (resnet18_gta)."""
 
     pattern: tyro.conf.Positional[str] = "*"
-    """Names to show; * and ? stand for anything, e.g. "*gta"."""
+    """Names to show; * and ? are wildcards, e.g. "*gta"."""
     count: bool = False
-    """Also count parameters and multiply-adds, for a clip of 224x224 pixels (takes some seconds)."""
+    """Also count parameters and multiply-adds, for a clip of 224x224 pixels (takes a few seconds)."""
     json: bool = False
     """Print JSON."""
 

@@ -20,14 +20,14 @@ from gta.terminal import print_line
 class StudyArguments:
     """Train a grid of models with several seeds each, all under one budget, and report mean, deviation and plots.
 
-    Ready grids are the paper's tables 1 to 4 on the synthetic data set. Interrupted and repeated with the same
+    The built-in grids are the paper's tables 1 to 4 on the synthetic data set. Interrupted and repeated with the same
     options, it continues: finished cells are not run again.
     """
 
     grid: tyro.conf.Positional[str] = ""
-    """A ready grid (`--list` shows them), or a grid file (.json) of your own (`--print` shows the format)."""
+    """A built-in grid (`--list` shows them), or a grid file (.json) of your own (`--print` shows the format)."""
     size: Literal["cpu", "gpu"] = "cpu"
-    """Size of a ready grid: `cpu`: tiny networks and 48-pixel clips; `gpu`: ResNet-50 networks and 112-pixel clips."""
+    """Size of a built-in grid: `cpu`: tiny networks, 48-pixel clips; `gpu`: ResNet-50 networks, 112-pixel clips."""
     seeds: int = 3
     """Runs of each row, with the seeds 0, 1, ...; more can be added later."""
     output: Path | None = None
@@ -47,11 +47,11 @@ class StudyArguments:
     rows: tuple[str, ...] | None = None
     """Only these rows (their keys, as `--print` shows them) and those that they are compared with."""
     list: bool = False
-    """Show the ready grids and end."""
+    """List the built-in grids and exit."""
     print: bool = False
-    """Show the grid as JSON and end."""
+    """Print the grid as JSON and exit."""
     report_only: bool = False
-    """Write the report of the cells in the study's folder that are finished; train nothing."""
+    """Only write the report, from the finished cells in the study's folder; train nothing."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "jobs", "threads", "epochs", "num_train", "num_val"):

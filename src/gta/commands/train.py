@@ -52,7 +52,7 @@ class TrainArguments:
     change: tuple[str, ...] = ()
     """With --resume: fields of the optimiser that may differ from here on: `--change optim.lr --optim.lr 0.001`."""
     print: bool = False
-    """Print the resolved configuration as JSON and stop."""
+    """Print the resolved configuration as JSON and exit."""
     yaml: bool = False
     """With --print: as YAML, a file that `gta train FILE.yaml` takes."""
     fast_dev_run: bool = False

@@ -102,7 +102,7 @@ class StoredVideo:
 
     def _frame(self, index: int, fit: Fit | None) -> torch.Tensor:
         if not 0 <= index < self.num_frames:
-            raise IndexError(f"frame {index} of {self.path}, which has {self.num_frames}")
+            raise IndexError(f"frame {index} is out of range: {self.path} has {self.num_frames} frames")
         shape = self._shape[1:]
         length = shape[0] * shape[1] * shape[2]
         data = os.pread(self._file, length, self._offset + index * length)

@@ -102,7 +102,7 @@ class DataIndex:
         self._rows = {name: row for row, name in enumerate(names)}
         self._texts = [tuple(text.split("\x1f")) for text in _expanded(self._columns.pop("texts")).split("\0")]
         if len(self._rows) != len(names):
-            raise ValueError("a path is there twice")
+            raise ValueError("a path is listed twice")
         _check_columns(self._columns, len(names))
         if names and (len(self._texts) != len(names) or any(len(text) != _TEXTS for text in self._texts)):
             raise ValueError("the texts do not fit the paths")
@@ -228,7 +228,7 @@ def load_index(root: Path, source: Path | None = None) -> DataIndex | None:
                 columns = {name: archive[name] for name in archive.files}
             if (found := int(columns.pop("format"))) != INDEX_FORMAT:
                 warnings.warn(
-                    f"{place}: the index is of another version ({found}) and is not used; gta data check makes it anew",
+                    f"{place}: the index has another version ({found}) and is not used; gta data check rebuilds it",
                     stacklevel=2,
                 )
                 continue
@@ -240,7 +240,7 @@ def load_index(root: Path, source: Path | None = None) -> DataIndex | None:
         except Exception as error:  # whatever reading a file that is none may raise
             reason = " ".join(str(error).split()) or type(error).__name__
             warnings.warn(
-                f"{place}: the index is damaged ({reason}) and is not used; gta data check makes it anew", stacklevel=2
+                f"{place}: the index is damaged ({reason}) and is not used; gta data check rebuilds it", stacklevel=2
             )
     return None
 

@@ -7,7 +7,7 @@ from gta.model_card import describe, library_versions
 
 warnings.warn(
     "gta.engine.checkpoint is gta.checkpoint now (describe and library_versions: gta.model_card); "
-    "the old name goes with the next release",
+    "the old name will be removed in the next release",
     FutureWarning,
     stacklevel=2,
 )

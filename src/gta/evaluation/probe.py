@@ -96,7 +96,7 @@ class ProbeResult:
             ValueError: the labels are not the model's classes.
         """
         if self.foreign is not None:
-            raise ValueError("there is no accuracy on labels that are not the model's classes")
+            raise ValueError("accuracy needs labels that are among the model's classes")
         return float((self.scores[treatment].argmax(axis=1) == self.labels).mean())
 
     def shuffled_top1(self) -> Summary | None:

@@ -35,7 +35,7 @@ def t_quantile(degrees: int) -> float:
         ValueError: fewer than one degree of freedom.
     """
     if degrees < 1:
-        raise ValueError(f"Student's t with {degrees} degrees of freedom is not defined")
+        raise ValueError(f"Student's t with {degrees} degrees of freedom is undefined")
     if degrees <= len(_T95):
         return _T95[degrees - 1]
     z = 1.959964

@@ -112,7 +112,7 @@ def rename(tensors: Mapping[str, Tensor], key_map: KeyMap, *, source: str) -> di
             renamed[target] = tensor
     for whole, numbered in parts.items():
         if sorted(numbered) != [0, 1, 2]:
-            raise CheckpointError(f"{source}: of queries, keys and values only {len(numbered)} are there for {whole}")
+            raise CheckpointError(f"{source}: only {len(numbered)} of queries, keys and values were found for {whole}")
         if len({tensor.shape for tensor in numbered.values()}) > 1 or not numbered[0].ndim:
             raise CheckpointError(f"{source}: queries, keys and values have different shapes for {whole}")
         renamed[whole] = torch.cat([numbered[index] for index in range(3)])
@@ -142,7 +142,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
             raise CheckpointError(f"{source}: two of its weights stand for {target}, one is {key}")
         if tensor.is_floating_point() != own[target].is_floating_point() and not _COUNTERS.search(key):
             raise CheckpointError(
-                f"{source}: {key} holds {tensor.dtype} numbers, which are no weights (quantised ones?)"
+                f"{source}: {key} holds {tensor.dtype} numbers, which cannot be weights (is it quantised?)"
             )
         fitted, change = _fit(target, tensor, own[target])
         if fitted is None:
@@ -166,7 +166,7 @@ def _refuse_partial(source: str, used: Iterable[str], unexpected: list[str], mis
     left = [key for key in unexpected if not key.startswith("head.") and not _COUNTERS.search(key)]
     if left:
         hint = "; name a model with such attention blocks in the same places" if ".attention." in left[0] else ""
-        raise CheckpointError(f"{source}: {len(left)} weights fit nowhere in the model, the first is {left[0]}{hint}")
+        raise CheckpointError(f"{source}: {len(left)} weights have no place in the model, the first is {left[0]}{hint}")
     begun = {_unit(key) for key in used}
     gaps = [key for key in missing if _unit(key) in begun or not _unit(key)]
     if gaps:

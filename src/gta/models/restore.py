@@ -96,7 +96,7 @@ def _compare(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path
             )
     strange = next((name for name in weights if name not in expected), None)
     if strange is not None:
-        raise CheckpointError(f"{path}: the weights do not fit the model: it has no {strange}")
+        raise CheckpointError(f"{path}: the weights do not fit the model, which has no {strange}")
 
 
 def _line(error: Exception) -> str:

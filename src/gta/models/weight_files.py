@@ -142,7 +142,7 @@ def _why_refused(error: Exception) -> str:
         return f"it is refused, since it refers to {name}; only weights in plain containers are read (a state_dict())"
     if isinstance(error, pickle.UnpicklingError):
         return "it holds more than weights in plain containers, or is damaged"
-    return f"it is no readable file of weights ({type(error).__name__})"
+    return f"not a readable file of weights ({type(error).__name__})"
 
 
 # What a pickle of arrays in plain containers refers to, under NumPy's old and new module names.
@@ -171,9 +171,9 @@ def _read_caffe2(path: Path) -> Any:
     try:
         return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: it is refused, since {error}; only arrays are read from pickles") from None
+        raise CheckpointError(f"{path}: refused: {error}; only arrays are read from pickles") from None
     except Exception as error:  # unpickling raises whatever damaged instructions lead to
-        raise CheckpointError(f"{path}: it is no readable pickle of arrays ({type(error).__name__})") from None
+        raise CheckpointError(f"{path}: not a readable pickle of arrays ({type(error).__name__})") from None
 
 
 def _is_array(value: object) -> bool:

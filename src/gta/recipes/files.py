@@ -112,7 +112,7 @@ def _parse(path: Path) -> tuple[dict[str, Any], _Lines]:
     """The file's values, and the line of each key."""
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise OptionError(f"{path}: it is larger than {_MAX_BYTES >> 20} MiB, which no configuration is")
+            raise OptionError(f"{path}: it is larger than {_MAX_BYTES >> 20} MiB, too large for a configuration file")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise OptionError(f"{path}: no such file") from None
@@ -133,7 +133,7 @@ def _parse(path: Path) -> tuple[dict[str, Any], _Lines]:
     except json.JSONDecodeError as error:
         raise OptionError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
     except RecursionError:
-        raise OptionError(f"{path}: its values are nested without end") from None
+        raise OptionError(f"{path}: its values are nested too deeply") from None
     except ValueError as error:  # a date or a tagged number that is none
         raise OptionError(f"{path}: not valid {path.suffix[1:].upper()} ({error})") from None
     if values is None:

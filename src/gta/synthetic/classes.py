@@ -75,7 +75,7 @@ def permutation_invariant_ceiling(classes: Sequence[str] | Mapping[str, int] = C
     """
     counts: dict[str, int] = dict(classes) if isinstance(classes, Mapping) else dict.fromkeys(classes, 1)
     if not sum(counts.values()):
-        raise ValueError("the ceiling of 0 classes is not defined")
+        raise ValueError("the ceiling of 0 classes is undefined")
     unknown = [name for name in counts if name not in ACTION_BY_NAME]
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes")

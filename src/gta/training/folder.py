@@ -61,7 +61,7 @@ def check_run_folder(folder: Path, *, resume: bool) -> None:
         return  # nothing but what a process left that was killed while it wrote its first file
     if not resume:
         raise RunFolderError(
-            f"{folder}: the run folder exists: continue it with --resume, or choose another run.folder"
+            f"{folder}: the run folder already exists: continue it with --resume, or choose another run.folder"
         )
     if not (folder / CONFIG).exists():
         raise RunFolderError(f"{folder}: no {CONFIG} in it, so there is no run to resume: choose another run.folder")

@@ -109,7 +109,7 @@ def check_weights(state_dict: Mapping[str, Any], model: nn.Module) -> None:
     for name in (*expected, *weights):
         found, like = weights.get(name), expected.get(name)
         if like is None or not isinstance(found, torch.Tensor):
-            raise StoredError(f"it is of another model: {name} is in one of both only")
+            raise StoredError(f"it is of another model: {name} is in only one of the two")
         if found.shape != like.shape:
             raise StoredError(
                 f"it is of another model: {name} has shape {tuple(found.shape)}, the model's has {tuple(like.shape)}"

@@ -121,14 +121,14 @@ def _prepared(path: Path, container: InputContainer) -> OpenedVideo:
     videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not videos:
         if container.streams.video:
-            raise VideoError(path, "it has no video, only a cover picture")
+            raise VideoError(path, "it has no video, only cover art")
         kinds = ", ".join(sorted({stream.type for stream in container.streams}))
         raise VideoError(path, f"it has no video stream{f', only {kinds}' if kinds else ''}")
     best = container.streams.best("video")
     stream = next((video for video in videos if best is not None and video.index == best.index), videos[0])
     context = stream.codec_context
     if context is None:
-        raise VideoError(path, "its video codec is not known")
+        raise VideoError(path, "its video codec is unknown")
     check_size(path, context.width, context.height)
     # One thread: DataLoader workers are the parallelism, and two workers of one beat one worker of two.
     context.thread_type = "NONE"

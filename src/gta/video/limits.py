@@ -101,7 +101,7 @@ def check_size(path: Path, width: int, height: int) -> None:
         VideoError: it is.
     """
     if width * height > MAX_PIXELS:
-        raise VideoError(path, f"its header claims frames of {width}x{height} pixels, which is not believable")
+        raise VideoError(path, f"its header claims frames of {width}x{height} pixels, which is implausible")
 
 
 class MemoryBudget:

@@ -52,7 +52,7 @@ def frame_numbers(indices: Iterable[SupportsIndex], num_frames: int, path: Path)
         raise ValueError("no frame indices were given")
     wrong = [number for number in numbers if not 0 <= number < num_frames]
     if wrong:
-        raise IndexError(f"frame {min(wrong)} of {path}, which has {num_frames}")
+        raise IndexError(f"frame {min(wrong)} is out of range: {path} has {num_frames} frames")
     return numbers
 
 

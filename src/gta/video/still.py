@@ -56,7 +56,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         return picture
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("it holds values that are not numbers")
+        raise ValueError("it contains NaN or infinite values")
     highest = float(values.max(initial=0.0))
     if picture.mode.startswith("I;16"):
         top = _WORD
