@@ -90,8 +90,8 @@ def insert_attention(
         example: an input for the run, `(B*T, 3, H, W)` or `(B, 3, T, H, W)`, or a tuple of the network's arguments;
             needed if the network does not run on zeros of a usual size.
         first: index of the first block that a number counts from.
-        num_groups, num_heads, num_regions, inner_channels, pool, scaled, norm, zero_init, regions, region_size,
-            instantiation: as of `create_block`.
+        num_groups, num_heads, num_regions, inner_channels, pool, scaled: as of `create_block`.
+        norm, zero_init, regions, region_size, instantiation: likewise.
 
     Returns:
         `network`, for chaining.

@@ -84,8 +84,8 @@ def create_model(
             backbone. What was loaded, resized and left out is in the model's `loaded` attribute.
         dropout: probability of dropping a feature before the head, in [0, 1).
         at: attention blocks per stage, or their indices in it; the paper's places if not given.
-        num_groups, num_heads, num_regions, inner_channels, scaled, norm, zero_init, regions, region_size,
-            instantiation: as of `gta.blocks.create_block`.
+        num_groups, num_heads, num_regions, inner_channels, scaled: as of `gta.blocks.create_block`.
+        norm, zero_init, regions, region_size, instantiation: likewise.
         pool: likewise; the backbone's own if not given (`after` in 2D, `before` in 3D models).
         temporal_pool: C2D only: halve the number of frames after res2, as public C2D weights were trained.
         fusion_kernel: SlowFast only: temporal kernel of the lateral connections.
