@@ -90,6 +90,12 @@ def check_writable(path: str | Path) -> None:
         file.flush()
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content`, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, atomically; surrogates that stand for bytes of a file's name become these bytes."""
     with atomic_path(path) as temporary:

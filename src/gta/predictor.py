@@ -118,7 +118,7 @@ class Predictor:
         """
         if topk < 1:
             raise ValueError(f"topk is {topk}: at least one class is needed")
-        return Prediction(Path(path), *self._best(clip_views(path, self.clip), topk))
+        return Prediction(Path(path), *self.best(clip_views(path, self.clip), topk))
 
     def predict_windows(
         self, path: str | Path, *, window_seconds: float, hop_seconds: float | None = None, topk: int = 5
@@ -144,9 +144,9 @@ class Predictor:
             raise ValueError(f"topk is {topk}: at least one class is needed")
         hop = window_seconds if hop_seconds is None else hop_seconds
         for start, end, views in window_views(path, self.clip, window_seconds=window_seconds, hop_seconds=hop):
-            yield WindowPrediction(Path(path), start, end, *self._best(views, topk))
+            yield WindowPrediction(Path(path), start, end, *self.best(views, topk))
 
-    def _best(self, views: Tensor, topk: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    def best(self, views: Tensor, topk: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
         """Names and probabilities of the classes that a video's views get, best first."""
         best = torch.topk(self.scores(views), min(topk, len(self.classes)))
         return tuple(self.classes[index] for index in best.indices.tolist()), tuple(best.values.tolist())

@@ -77,6 +77,13 @@ def mapping(value: object, name: str) -> Mapping[str, Any]:
     return value
 
 
+def sequence(value: object, name: str) -> list[Any]:
+    """`value` if it is a list."""
+    if not isinstance(value, list):
+        raise StoredError(f"{name} is a {type(value).__name__}, not a list")
+    return value
+
+
 def entry(values: Mapping[str, Any], name: str, of: str = "") -> Any:
     """The entry `name` of a mapping; `of` says whose it is."""
     if name not in values:

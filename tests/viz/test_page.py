@@ -3,39 +3,18 @@
 import base64
 import hashlib
 import re
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from page_reader import PageReader
 
 from gta.terminal import printable
 from gta.viz import page as p
 
 
-class _Reader(HTMLParser):
-    """Collects tags and text, and holds the page to balanced tags."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        if tag not in ("img", "meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def _read(page: str) -> _Reader:
-    reader = _Reader()
+def _read(page: str) -> PageReader:
+    reader = PageReader()
     reader.feed(page)
     reader.close()
     assert reader.open == []

@@ -2,34 +2,13 @@
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+from page_reader import PageReader
 
 from gta.types import Prediction
 from gta.viz.report import Example, ModelResult, Panel, compare_to_ceiling, render_report
-
-
-class _Checker(HTMLParser):
-    """Collects what a page loads and whether its tags are balanced."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sources: list[str] = []
-        self.open: list[str] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.sources += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in ("img", "meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def _report() -> str:
@@ -60,7 +39,7 @@ def _report() -> str:
 
 def test_self_contained_balanced_and_escaped():
     page = _report()
-    checker = _Checker()
+    checker = PageReader()
     checker.feed(page)
     assert checker.open == []
     assert len(checker.sources) == 1

@@ -1,7 +1,7 @@
 """One pass through a network to find what its blocks return, before anything is put after them."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from gta.backbones.feature_shape import FeatureShape, InputShape, UnfitFeaturesError, recognise
+from gta.modes import evaluating
 
 Example = Tensor | tuple[Any, ...]
 
@@ -99,7 +100,7 @@ def _run(
 ) -> dict[str, FeatureShape]:
     found: dict[str, FeatureShape] = {}
     probes = {name: _Probe(network.get_submodule(name), name, given, found) for name in names}
-    with _in_evaluation(network), replaced(network, probes), _same_random_state(network), torch.no_grad():
+    with evaluating(network), replaced(network, probes), _same_random_state(network), torch.no_grad():
         # The network's own buffers are not written to, even by a batch norm that ignores its mode.
         copies = {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
         try:
@@ -125,27 +126,23 @@ def _run(
 def replaced(network: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[None]:
     """Inside, other modules, which hold the network's own, stand at some places."""
     hosts = {name: network.get_submodule(name) for name in modules}
-    by_depth = sorted(modules, key=lambda name: name.count("."))
     try:
-        for name in reversed(by_depth):  # inner places first, while their names still hold
-            network.set_submodule(name, modules[name])
+        put_modules(network, modules)
         yield
     finally:
-        for name in by_depth:
+        for name in reversed(inner_first(hosts)):
             network.set_submodule(name, hosts[name])
 
 
-@contextlib.contextmanager
-def _in_evaluation(network: nn.Module) -> Iterator[None]:
-    # Not by `eval()`, which some modules override (low-rank adapters merge their weights in it).
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+def put_modules(network: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+    """Put other modules, which hold the network's own, at some places."""
+    for name in inner_first(modules):
+        network.set_submodule(name, modules[name])
+
+
+def inner_first(names: Iterable[str]) -> list[str]:
+    """Dotted names in the order in which they can be replaced: inner places first, while their names still hold."""
+    return sorted(names, key=lambda name: -name.count("."))
 
 
 @contextlib.contextmanager

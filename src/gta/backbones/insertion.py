@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gta.backbones.dry_run import Example, shapes_at
+from gta.backbones.dry_run import Example, put_modules, shapes_at
 from gta.backbones.stages import child_names, every_other, find_stages
 from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.factory import create_block
@@ -132,8 +132,7 @@ def insert_attention(
             attention.to(device=like.device, dtype=like.dtype)
         attention.train(host.training)
         attended[name] = AttendedBlock(host, attention, shape.num_frames)
-    for name in sorted(attended, key=lambda name: -name.count(".")):  # inner places first, while their names still hold
-        network.set_submodule(name, attended[name])
+    put_modules(network, attended)
     return network
 
 

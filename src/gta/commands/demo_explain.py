@@ -44,16 +44,10 @@ def order_accuracies(checkpoint: Path, videos: Path, *, seed: int, num_workers: 
 
 def predict_backwards(predictor: "Predictor", path: Path, *, topk: int) -> "Prediction":
     """What a model calls a video whose frames come in reverse order."""
-    import torch
-
     from gta.clips.dataset import clip_views
     from gta.types import Prediction
 
-    scores = predictor.scores(clip_views(path, predictor.clip).flip(2))
-    best = torch.topk(scores, min(topk, len(predictor.classes)))
-    return Prediction(
-        path, tuple(predictor.classes[index] for index in best.indices.tolist()), tuple(best.values.tolist())
-    )
+    return Prediction(path, *predictor.best(clip_views(path, predictor.clip).flip(2), topk))
 
 
 def explain_fresh(predictors: "Mapping[str, Predictor]", path: Path, folder: Path) -> "list[Picture]":
@@ -76,36 +70,25 @@ def explain_fresh(predictors: "Mapping[str, Predictor]", path: Path, folder: Pat
 
 
 def _pictures(record: "Explanation") -> "list[Picture]":
-    from gta.viz.explain_figures import attention_figure, mixing_figure, regions_figure
+    from gta.viz.explain_figures import record_figures
     from gta.viz.figures import png_bytes
     from gta.viz.report import Picture
 
-    pictures = [
-        Picture(
-            png_bytes(attention_figure(record)),
+    words = {
+        "attention": (
             f"attention of {record.model} from one point of a video",
             "Where the model looks from the place of the red cross, where in each frame the evidence for the class is, "
             "and how much the class loses when a frame is left out.",
-        )
-    ]
-    regions = [block for block in record.blocks if block.regions is not None]
-    if regions:
-        pictures.append(
-            Picture(
-                png_bytes(regions_figure(record, regions[-1])),
-                f"regions of {record.model} in a video",
-                "The most distinct of the regions that the model has learned to form; beside each, how sharply it sets "
-                "places apart.",
-            )
-        )
-    mixing = [block for block in record.blocks if block.mixing is not None]
-    if mixing:
-        pictures.append(
-            Picture(
-                png_bytes(mixing_figure(mixing, f"{record.model}: how frames are mixed")),
-                f"mixing of frames in {record.model}",
-                "Left of each pair: how much each frame (column) alters each other one (row) in this video. Learned "
-                "matrices that look at earlier and later frames differently can tell a video from its reversal.",
-            )
-        )
-    return pictures
+        ),
+        "regions": (
+            f"regions of {record.model} in a video",
+            "The most distinct of the regions that the model has learned to form; beside each, how sharply it sets "
+            "places apart.",
+        ),
+        "mixing": (
+            f"mixing of frames in {record.model}",
+            "Left of each pair: how much each frame (column) alters each other one (row) in this video. Learned "
+            "matrices that look at earlier and later frames differently can tell a video from its reversal.",
+        ),
+    }
+    return [Picture(png_bytes(figure), *words[name]) for name, figure in record_figures(record).items()]

@@ -14,12 +14,11 @@ from gta.errors import OptionError, VideoError
 from gta.terminal import print_line
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from gta.explain.records import BlockExplanation, Explanation, Grid
     from gta.predictor import Predictor
 
-ATTENTION, REGIONS, MIXING, ARRAYS = "figure_attention.png", "figure_regions.png", "mixing.png", "explanation.npz"
+PICTURES = {"attention": "figure_attention.png", "regions": "figure_regions.png", "mixing": "mixing.png"}
+ARRAYS = "explanation.npz"
 PAGE = "explain.html"
 _DOTS_PER_INCH = 150
 
@@ -162,22 +161,12 @@ def _explain(
 
 def write_pictures(record: "Explanation", blocks: "Sequence[BlockExplanation]", folder: Path) -> list[Path]:
     """Write the pictures that the blocks give, and the arrays of all blocks; returns the files' paths."""
-    from gta.viz.explain_figures import attention_figure, mixing_figure, regions_figure
-
-    figures: dict[str, Figure] = {ATTENTION: attention_figure(record, blocks)}
-    regions = [block for block in blocks if block.regions is not None]
-    if regions:  # those of the last block, which have seen most of the network
-        figures[REGIONS] = regions_figure(record, regions[-1])
-    if any(block.mixing is not None for block in blocks):
-        figures[MIXING] = mixing_figure(blocks, f"{record.model}: how frames are mixed")
-    written = [_write_png(folder / name, figure) for name, figure in figures.items()]
-    return [*written, record.to_npz(folder / ARRAYS)]
-
-
-def _write_png(path: Path, figure: "Figure") -> Path:
-    from gta.files import atomic_path
+    from gta.files import write_bytes
+    from gta.viz.explain_figures import record_figures
     from gta.viz.figures import png_bytes
 
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(png_bytes(figure, _DOTS_PER_INCH))
-    return path
+    written = []
+    for name, figure in record_figures(record, blocks).items():
+        written.append(folder / PICTURES[name])
+        write_bytes(written[-1], png_bytes(figure, _DOTS_PER_INCH))
+    return [*written, record.to_npz(folder / ARRAYS)]

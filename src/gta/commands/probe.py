@@ -139,7 +139,7 @@ def _write(result: "ProbeResult", source: Source, options: ProbeArguments) -> No
     """Write probe.json, the report and two plots."""
     import numpy as np
 
-    from gta.files import atomic_path, write_json, write_text
+    from gta.files import write_bytes, write_json, write_text
     from gta.viz.figures import png_bytes
     from gta.viz.probe_report import probe_page
     from gta.viz.study import probe_figure, sensitivity_figure
@@ -166,8 +166,7 @@ def _write(result: "ProbeResult", source: Source, options: ProbeArguments) -> No
     names = [result.names[label] for label in seen]
     figures["sensitivity.png"] = sensitivity_figure(names, ("reversed", "shuffled", "one frame"), sensitivity[seen])
     for name, figure in figures.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_bytes(png_bytes(figure))
+        write_bytes(folder / name, png_bytes(figure))
 
 
 def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:

@@ -19,6 +19,7 @@ from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, se
 from gta.evaluation.scores import Averaging, Precision, video_scores
 from gta.evaluation.statistics import Summary
 from gta.evaluation.statistics import summarise as summarise_values
+from gta.modes import evaluating
 from gta.processes import guarded
 
 
@@ -233,26 +234,20 @@ def probe(
     labels: list[Tensor] = []
     index: list[Tensor] = []
     skipped: list[tuple[str, str]] = []
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in guarded(loader):
-                skipped += [(str(path), str(reason)) for path, reason in batch.get("skipped", ())]
-                if len(batch["label"]):
-                    clip = batch["clip"].to(place, non_blocking=True)
-                    for name, order in _orders(clip, batch["index"], num_permutations, seed).items():
-                        parts = scores.setdefault(name, [])
-                        treated = _take_frames(clip, order.to(place))
-                        result = video_scores(model, treated, prepare=prepare, averaging=averaging, precision=precision)
-                        parts.append(result.cpu())
-                    labels.append(batch["label"].to(torch.int64).cpu())
-                    index.append(batch["index"].to(torch.int64).cpu())
-                if on_batch:
-                    on_batch(len(batch["label"]))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model), torch.no_grad():
+        for batch in guarded(loader):
+            skipped += [(str(path), str(reason)) for path, reason in batch.get("skipped", ())]
+            if len(batch["label"]):
+                clip = batch["clip"].to(place, non_blocking=True)
+                for name, order in _orders(clip, batch["index"], num_permutations, seed).items():
+                    parts = scores.setdefault(name, [])
+                    treated = _take_frames(clip, order.to(place))
+                    result = video_scores(model, treated, prepare=prepare, averaging=averaging, precision=precision)
+                    parts.append(result.cpu())
+                labels.append(batch["label"].to(torch.int64).cpu())
+                index.append(batch["index"].to(torch.int64).cpu())
+            if on_batch:
+                on_batch(len(batch["label"]))
     if not labels:
         reason = f": {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise DataError(f"no video could be read, so there is nothing to probe{reason}")

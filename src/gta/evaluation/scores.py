@@ -4,7 +4,7 @@ Validation during training and `gta evaluate` are this one function, so their nu
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gta.errors import DataError, GtaError
 from gta.evaluation.metrics import summarise, worst_confusions
 from gta.evaluation.score_files import write_scores
+from gta.modes import evaluating
 from gta.processes import guarded
 
 Averaging = Literal["softmax", "logits"]
@@ -210,7 +211,7 @@ def score_videos(
     labels: list[Tensor] = []
     scores: list[Tensor] = []
     skipped: list[tuple[str, str]] = []
-    with _evaluation_mode(model, prepare), torch.no_grad():
+    with evaluating(model, prepare), torch.no_grad():
         for batch in guarded(loader):
             skipped += [(str(path), str(reason)) for path, reason in batch.get("skipped", ())]
             count = len(batch["label"])
@@ -268,16 +269,3 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
     if precision == "32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
-
-
-@contextlib.contextmanager
-def _evaluation_mode(*modules: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards each submodule has the mode that it had (frozen norms stay frozen)."""
-    modes = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

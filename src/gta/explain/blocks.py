@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +10,7 @@ from gta.blocks.gta import GlobalTemporalAttention
 from gta.explain.attention import attention_maps
 from gta.explain.mixing import explain_mixing
 from gta.explain.network import Network, hooked, watch_inputs
-from gta.explain.records import AttentionMaps, BlockExplanation, Grid, Kind
+from gta.explain.records import AttentionMaps, BlockExplanation, Grid, Kind, nearest
 
 ATTENTION = (NonLocal, SpatialAttention, TemporalAttention, GlobalTemporalAttention)
 
@@ -34,8 +33,7 @@ def kind_of(block: nn.Module) -> Kind:
 
 def grid_position(grid: Grid, frame_numbers: tuple[int, ...], size: tuple[int, int], query: Grid) -> Grid:
     """Where a point of the clip (frame, row and column in pixels of `size`) lies on a block's grid."""
-    frame = int(np.argmin(np.abs(np.asarray(frame_numbers) - query[0])))
-    return frame, query[1] * grid[1] // size[0], query[2] * grid[2] // size[1]
+    return nearest(frame_numbers, query[0]), query[1] * grid[1] // size[0], query[2] * grid[2] // size[1]
 
 
 def explain_blocks(

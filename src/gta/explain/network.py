@@ -59,18 +59,6 @@ def guess_layout(model: nn.Module) -> Layout:
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode and every one of its modules back into its own afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextlib.contextmanager
 def hooked(handles: list[Any]) -> Iterator[None]:
     """Remove hooks at the end."""
     try:

@@ -21,6 +21,7 @@ cell, its exact row of the softmax; keys are added up over the cells, so the wei
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -94,7 +95,7 @@ class BlockExplanation:
 
     def grid_frame(self, frame: int) -> int:
         """The grid's frame nearest to a frame of the clip."""
-        return int(np.argmin(np.abs(np.asarray(self.frame_numbers) - frame)))
+        return nearest(self.frame_numbers, frame)
 
 
 @dataclass(frozen=True)
@@ -268,6 +269,11 @@ class Explanation:
             },
             "notes": self.notes,
         }
+
+
+def nearest(frame_numbers: Sequence[int], frame: int) -> int:
+    """Which of the clip's frames that features stand for is nearest to a frame of the clip."""
+    return int(np.argmin(np.abs(np.asarray(frame_numbers) - frame)))
 
 
 def log_odds(probability: Array | float) -> Array:

@@ -14,9 +14,10 @@ from gta.explain.blocks import explain_blocks
 from gta.explain.class_maps import Layer, candidate_layers, choose_layer, class_maps
 from gta.explain.clips import Clip, given_clip, read_clip
 from gta.explain.importance import frame_importance
-from gta.explain.network import Layout, Network, evaluating, guess_layout
+from gta.explain.network import Layout, Network, guess_layout
 from gta.explain.records import BlockExplanation, CamMethod, ClassMaps, Explanation, Grid
 from gta.explain.swap import swap_projections, swappable_pairs
+from gta.modes import evaluating
 
 if TYPE_CHECKING:
     from gta.predictor import Predictor

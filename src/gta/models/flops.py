@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gta.modes import evaluating
+
 
 def count_flops(model: nn.Module, clip_shape: Sequence[int]) -> int:
     """Multiply-adds of one forward pass (a multiply-add counts once, as in the paper's GFLOPs).
@@ -19,17 +21,11 @@ def count_flops(model: nn.Module, clip_shape: Sequence[int]) -> int:
     """
     shape = tuple(clip_shape) if len(clip_shape) == 5 else (1, *clip_shape)
     shapes_only = {name: tensor.to("meta") for name, tensor in _tensors(model)}
-    training = [module for module in model.modules() if module.training]
-    model.eval()
     kinds = [tensor.dtype for tensor in shapes_only.values() if tensor.is_floating_point()]
     clip = torch.empty(shape, device="meta", dtype=kinds[0] if kinds else None)
     counter = FlopCounterMode(display=False)
-    try:
-        with torch.no_grad(), counter:
-            torch.func.functional_call(model, shapes_only, (clip,))
-    finally:
-        for module in training:
-            module.training = True
+    with evaluating(model), torch.no_grad(), counter:
+        torch.func.functional_call(model, shapes_only, (clip,))
     return counter.get_total_flops() // 2
 
 

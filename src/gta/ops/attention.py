@@ -16,7 +16,7 @@ def softmax_attention(
     """Attend: `softmax(query key^T * scale) value` (the paper's Eqs. 1-4), one head.
 
     Args:
-        queries, any floating dtype.
+        query: queries, any floating dtype.
         key: what is compared with.
         value: what is averaged.
         scaled: True multiplies the similarities by `1 / sqrt(D)`; False, as in the public TSM code's non-local block,
@@ -40,7 +40,7 @@ def dot_product_attention(
     Computed as `query (key^T / M value)`, which is the same and takes time and memory linear in L and M.
 
     Args:
-        queries, any floating dtype.
+        query: queries, any floating dtype.
         key: what is compared with.
         value: what is added up.
 

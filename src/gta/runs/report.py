@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import interpolate
 
 from gta.datasets.listing import VideoList
 from gta.errors import VideoError
@@ -15,6 +14,7 @@ from gta.training.fit import FitResult
 from gta.training.folder import REPORT
 from gta.types import VideoRecord
 from gta.video.reading import open_video
+from gta.video.resize import resize
 from gta.viz.frames import spread
 from gta.viz.parts import Confusion, ExampleVideo
 from gta.viz.run_report import Measured, TrainingReport, evaluation_page, training_page
@@ -112,5 +112,4 @@ def _reduce(frame: torch.Tensor) -> torch.Tensor:
     height, width = frame.shape[1:]
     if height <= _HEIGHT:
         return frame
-    size = (_HEIGHT, max(1, round(width * _HEIGHT / height)))
-    return interpolate(frame[None].float(), size=size, mode="area")[0].round().to(torch.uint8)
+    return resize(frame, (_HEIGHT, max(1, round(width * _HEIGHT / height))))

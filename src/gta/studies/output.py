@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gta.files import atomic_path, write_text
+from gta.files import write_bytes, write_text
 from gta.studies.findings import Study
 from gta.studies.report import cells_csv, html_page, markdown, rows_csv
 from gta.viz.figures import png_bytes
@@ -63,8 +63,7 @@ def write_study(study: Study, folder: Path) -> Path:
     """Write all files of the report into `folder`; returns the Markdown report's path."""
     pictures = draw_pictures(study)
     for name, (_, png) in pictures.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_bytes(png)
+        write_bytes(folder / name, png)
     write_text(folder / CELLS, cells_csv(study))
     write_text(folder / ROWS, rows_csv(study))
     write_text(folder / REPORT, markdown(study, {name: caption for name, (caption, _) in pictures.items()}))

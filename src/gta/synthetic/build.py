@@ -100,8 +100,10 @@ def synthesize(
     root = Path(root)
     _claim(root, config)
     videos = plan_videos(config)
-    missing = [video for video in videos if not (root / video.path).exists()]
-    incomplete = [video for video in videos if _is_missing(root, config, video)]
+    missing = {video.path for video in videos if not (root / video.path).exists()}
+    incomplete = [
+        video for video in videos if video.path in missing or (config.masks and not (root / video.mask_path).exists())
+    ]
     _render_all(root, config, incomplete, num_workers, progress)
     write_annotations(root, config, videos)  # last, so that an interrupted data set does not look complete
     sizes = config.split_sizes()
@@ -117,10 +119,6 @@ def synthesize(
         seconds=time.perf_counter() - started,
         ceiling=permutation_invariant_ceiling(config.classes),
     )
-
-
-def _is_missing(root: Path, config: SynthesisConfig, video: PlannedVideo) -> bool:
-    return not (root / video.path).exists() or (config.masks and not (root / video.mask_path).exists())
 
 
 def _claim(root: Path, config: SynthesisConfig) -> None:

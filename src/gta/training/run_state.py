@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gta.checkpoint import MODEL_PREFIX
-from gta.stored import StoredError, entry, mapping, plain, real, whole
+from gta.stored import StoredError, entry, mapping, plain, real, sequence, whole
 
 _COUNTS = ("num_batches", "bad_steps", "bad_in_a_row", "average_updates", "global_batch", "steps_per_epoch")
 
@@ -69,15 +69,15 @@ def _check_evaluation(result: Mapping[str, Any]) -> None:
         if entry(row, "accuracy", "a class of best_result") is not None:
             real(row["accuracy"], "accuracy", 0.0, 1.0)
     confusion = mapping(entry(result, "confusion", "best_result"), "confusion")
-    matrix = _list(entry(confusion, "rows_true_columns_predicted", "confusion"), "the confusion matrix")
-    if _list(entry(confusion, "classes", "confusion"), "classes") != list(classes) or len(matrix) != len(classes):
+    matrix = sequence(entry(confusion, "rows_true_columns_predicted", "confusion"), "the confusion matrix")
+    if sequence(entry(confusion, "classes", "confusion"), "classes") != list(classes) or len(matrix) != len(classes):
         raise StoredError("the confusion matrix is not that of the classes")
     for row in matrix:
-        if len(_list(row, "a row of the confusion matrix")) != len(classes):
+        if len(sequence(row, "a row of the confusion matrix")) != len(classes):
             raise StoredError("the confusion matrix is not square")
         for count in row:
             whole(count, "a number of the confusion matrix")
-    for pair in _list(result.get("worst_confusions", []), "worst_confusions"):  # which runs of earlier versions lack
+    for pair in sequence(result.get("worst_confusions", []), "worst_confusions"):  # which runs of earlier versions lack
         _check_confusion(mapping(pair, "a confusion"), classes)
 
 
@@ -86,14 +86,8 @@ def _check_confusion(pair: Mapping[str, Any], classes: Mapping[str, Any]) -> Non
         if not isinstance(entry(pair, name, "a confusion"), str) or pair[name] not in classes:
             raise StoredError("a confusion is of other classes")
     whole(entry(pair, "count", "a confusion"), "count", 1)
-    for number in _list(entry(pair, "index", "a confusion"), "index"):
+    for number in sequence(entry(pair, "index", "a confusion"), "index"):
         whole(number, "a video's position")
-
-
-def _list(value: object, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise StoredError(f"{name} is a {type(value).__name__}, not a list")
-    return value
 
 
 def check_weights(state_dict: Mapping[str, Any], model: nn.Module) -> None:

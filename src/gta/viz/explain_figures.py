@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gta.explain.records import Array, AttentionMaps, BlockExplanation, Explanation
+from gta.explain.records import Array, AttentionMaps, BlockExplanation, Explanation, nearest
 from gta.explain.regions import distinct_regions
 from gta.viz.figures import COLOURS, new_figure, plain_text
 from gta.viz.overlays import heat_overlay, region_overlay
@@ -20,13 +20,27 @@ _KINDS = {
     "tape": "temporal attention",
     "gta": "global temporal attention",
 }
-_REGIONS_SHOWN = 4
+METHODS = {"grad_cam": "Grad-CAM", "layer_cam": "LayerCAM"}
+REGIONS_SHOWN = 4
+"""Regions of a block that are drawn, or shown at first."""
 
 
 def block_label(name: str) -> str:
     """A block's dotted name without what all blocks of a model have in common."""
     parts = [part for part in name.split(".") if part not in ("backbone", "network", "attention", "pathway", "blocks")]
     return ".".join(parts) or name
+
+
+def record_figures(record: Explanation, blocks: Sequence[BlockExplanation] | None = None) -> dict[str, Figure]:
+    """Every figure that the blocks (all if not given) give: "attention", "regions" and "mixing" as far as they go."""
+    blocks = record.blocks if blocks is None else blocks
+    figures = {"attention": attention_figure(record, blocks)}
+    regions = [block for block in blocks if block.regions is not None]
+    if regions:  # those of the last block, which have seen most of the network
+        figures["regions"] = regions_figure(record, regions[-1])
+    if any(block.mixing is not None for block in blocks):
+        figures["mixing"] = mixing_figure(blocks, f"{record.model}: how frames are mixed")
+    return figures
 
 
 def attention_figure(record: Explanation, blocks: Sequence[BlockExplanation] | None = None) -> Figure:
@@ -66,12 +80,11 @@ def _evidence_rows(record: Explanation, shown: Sequence[int]) -> list[Row]:
     rows = []
     if record.class_maps:
         maps = record.class_maps[0]
-        near = [int(np.argmin(np.abs(np.asarray(maps.frame_numbers) - frame))) for frame in shown]
+        near = [nearest(maps.frame_numbers, frame) for frame in shown]
         pictures = [
             heat_overlay(record.frames[frame], maps.maps[index], 1.0) for frame, index in zip(shown, near, strict=True)
         ]
-        remark = {"grad_cam": "Grad-CAM", "layer_cam": "LayerCAM"}[maps.method]
-        rows.append(Row("evidence", f"{remark}\nof {block_label(maps.layer)}", pictures))
+        rows.append(Row("evidence", f"{METHODS[maps.method]}\nof {block_label(maps.layer)}", pictures))
     importance = record.importance
     if importance is not None:
         groups = [int(np.searchsorted(importance.groups[:, 1], frame, side="right")) for frame in shown]
@@ -124,7 +137,7 @@ def regions_figure(record: Explanation, block: BlockExplanation) -> Figure:
     strip = _strip(record, shown)
     strip.rows.append(Row("frames", "", [record.frames[frame] for frame in shown]))
     total = block.regions.shape[1]
-    for order, region in enumerate(distinct_regions(block.regions, _REGIONS_SHOWN)):
+    for order, region in enumerate(distinct_regions(block.regions, REGIONS_SHOWN)):
         colour = _rgb(COLOURS[order])
         pictures = [
             region_overlay(

@@ -18,9 +18,9 @@ from gta.explain import AttentionMaps, BlockExplanation, Explanation, Mixing
 from gta.explain.regions import distinct_regions
 from gta.files import write_text
 from gta.terminal import printable
-from gta.viz.explain_figures import block_label
+from gta.viz.explain_figures import METHODS, REGIONS_SHOWN, block_label
 from gta.viz.frames import image_jpeg
-from gta.viz.page import Html, asset, bullets, isolated, page, paragraph, section
+from gta.viz.page import Html, asset, bullets, data_uri, isolated, page, paragraph, section
 
 Array = NDArray[Any]
 
@@ -28,9 +28,6 @@ MOST_BYTES = 8_000_000
 """Size of the file at most."""
 
 MAX_PANELS = 2
-
-REGIONS_SHOWN = 4
-"""Regions that are shown at first."""
 
 TABLE_SIDE = 7
 """What to ask `gta.explain` for: rows and columns of the grid of queries. Finer than this cannot be told apart."""
@@ -42,8 +39,6 @@ _DETAILS = ((99, 32, 256, 82), (7, 24, 224, 78), (6, 16, 176, 74), (5, 14, 144, 
 _QUERY_AXES = {"nl": (1, 2), "sa": (1, 2), "ta": (1, 2), "tape": (1, 2)}
 _KEY_AXES = {"nl": (4, 5), "sa": (3, 4), "ta": (), "tape": ()}
 _NUM_QUERY_AXES = 3
-
-_METHODS = {"grad_cam": "Grad-CAM", "layer_cam": "LayerCAM"}
 
 _WORDS = {
     "nl": "Non-local attention: how much the marked place draws on every place of every frame. Deepest colour: the "
@@ -128,7 +123,7 @@ def _panel(record: Explanation, cells: int, map_cells: int, pixels: int, quality
             {
                 "name": printable(record.classes[maps.class_index]),
                 "layer": printable(block_label(maps.layer)),
-                "method": _METHODS[maps.method],
+                "method": METHODS[maps.method],
                 "frameNumbers": list(map(int, maps.frame_numbers)),
                 **_bytes(reduced(maps.maps, map_cells)),
             }
@@ -173,7 +168,7 @@ def _frame(frame: Array, pixels: int, quality: int) -> str:
         scale = pixels / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         frame = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
-    return "data:image/jpeg;base64," + base64.b64encode(image_jpeg(frame, quality)).decode("ascii")
+    return data_uri(image_jpeg(frame, quality), "image/jpeg")
 
 
 def _block(block: BlockExplanation, cells: int, map_cells: int) -> dict[str, Any]:

@@ -108,8 +108,12 @@ def image(png: bytes, alternative: str, *, media_type: str = "image/png") -> Htm
         alternative: what it shows, for those who do not see it.
         media_type: of the encoding.
     """
-    uri = f"data:{media_type};base64,{base64.b64encode(png).decode('ascii')}"
-    return Html(f'<img alt="{text(alternative)}" src="{uri}">')
+    return Html(f'<img alt="{text(alternative)}" src="{data_uri(png, media_type)}">')
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """A file as an address that holds all of it."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 @dataclass(frozen=True)

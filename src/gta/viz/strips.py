@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from gta.explain.records import nearest
 from gta.viz.figures import new_figure, plain_text
+from gta.viz.frames import spread
 
 Array = NDArray[Any]
 
@@ -150,8 +151,6 @@ def _draw_cross(place: Axes, x: float, y: float, row: Row) -> None:
 
 def pick_columns(num_frames: int, keep: int, most: int = MAX_COLUMNS) -> list[int]:
     """At most `most` evenly spaced frames, `keep` among them."""
-    if num_frames <= most:
-        return list(range(num_frames))
-    picked = np.linspace(0, num_frames - 1, most).round().astype(int)
-    picked[np.argmin(np.abs(picked - keep))] = keep
-    return picked.tolist()
+    picked = spread(num_frames, most)
+    picked[nearest(picked, keep)] = keep
+    return picked
