@@ -1,17 +1,21 @@
-"""From a checkpoint and a video file to named classes with scores."""
+"""From a checkpoint and a video to named classes with scores."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gta.checkpoint import Checkpoint, read_checkpoint
-from gta.clips.dataset import clip_views, window_views
+from gta.clips.dataset import window_views
+from gta.clips.sources import VideoInput, source_path, source_views
 from gta.clips.transforms import Normalize
 from gta.config import ClipConfig
-from gta.errors import CheckpointError, OptionError
+from gta.datasets.finding import find_videos, is_frame_folder
+from gta.errors import CheckpointError, OptionError, VideoError
 from gta.evaluation.scores import video_scores
 from gta.models.restore import build_stored_model
 from gta.types import Prediction, WindowPrediction
@@ -66,7 +70,7 @@ def choose_device(device: str) -> torch.device:
 
 
 class Predictor:
-    """Classifies video files with a trained model.
+    """Classifies videos with a trained model.
 
     Args:
         model: (B, 3, T, H, W) float32 -> logits (B, K).
@@ -105,20 +109,94 @@ class Predictor:
             device=choose_device(device),
         )
 
-    def predict(self, path: str | Path, topk: int = 5) -> Prediction:
-        """Classify one video file or folder of frames.
+    @overload
+    def predict(self, source: str | Path, topk: int = 5, *, batch_size: int = 8) -> Prediction | Any: ...
+    @overload
+    def predict(
+        self, source: bytes | bytearray | memoryview | np.ndarray | Tensor, topk: int = 5, *, batch_size: int = 8
+    ) -> Prediction: ...
+    @overload
+    def predict(self, source: Sequence[VideoInput], topk: int = 5, *, batch_size: int = 8) -> list[Prediction]: ...
+    @overload
+    def predict(self, source: VideoInput, topk: int = 5, *, batch_size: int = 8) -> Prediction: ...
+
+    def predict(
+        self, source: VideoInput | Sequence[VideoInput], topk: int = 5, *, batch_size: int = 8
+    ) -> Prediction | list[Prediction]:
+        """Classify one video or several.
 
         Args:
-            path: what FFmpeg can read, or a folder of JPEG frames.
+            source: one video: the path of a file that FFmpeg can read or of a folder of frames; a file's content as
+                bytes, or a file open in binary mode; frames, uint8 (T, H, W, 3) or (T, 3, H, W), red, green, blue, as
+                an array or a tensor. Several: a list or tuple of these, or the path of a folder with videos at any
+                depth, which are taken sorted by name.
             topk: how many classes to name, 1 or more (at most all of them).
+            batch_size: how many of several videos go through the model together.
+
+        Returns:
+            The prediction of one video; of several videos a list in their order, in which a video that cannot be read
+            has an `error` instead of labels.
 
         Raises:
-            VideoError: the video is missing or cannot be read.
-            ValueError: `topk` is below 1.
+            VideoError: the one video is missing or cannot be read.
+            DataError: the folder holds no videos.
+            ValueError: a number is below 1, or frames have another dtype or shape.
+
+        >>> import numpy as np
+        >>> from gta.config import ClipConfig
+        >>> model = gta.create_model("tiny_gta", num_classes=2, num_frames=8)
+        >>> predictor = gta.Predictor(model, classes=("closing", "opening"), clip=ClipConfig(crop_size=32, resize=32))
+        >>> frames = np.zeros((20, 48, 64, 3), np.uint8)
+        >>> len(predictor.predict(frames).labels)
+        2
+        >>> predictor.predict(["missing.mp4"])[0].error
+        'no such file'
         """
-        if topk < 1:
-            raise ValueError(f"topk is {topk}: at least one class is needed")
-        return Prediction(Path(path), *self.best(clip_views(path, self.clip), topk))
+        if isinstance(source, str | Path) and Path(source).is_dir() and not is_frame_folder(Path(source)):
+            source = find_videos([source]).videos
+        if isinstance(source, list | tuple):
+            return list(self.predict_each(source, topk, batch_size=batch_size))
+        _check_at_least_one(topk=topk, batch_size=batch_size)
+        return Prediction(source_path(source), *self.best(source_views(source, self.clip), topk))  # pyright: ignore[reportArgumentType]
+
+    def predict_each(
+        self, sources: Iterable[VideoInput], topk: int = 5, *, batch_size: int = 8
+    ) -> Iterator[Prediction]:
+        """Classify many videos, one batch in memory at a time.
+
+        Args:
+            sources: the videos, each as `predict` takes one.
+            topk: how many classes to name, 1 or more (at most all of them).
+            batch_size: how many videos go through the model together, 1 or more.
+
+        Yields:
+            A prediction for each video, in their order; one that cannot be read has an `error` instead of labels.
+
+        Raises:
+            ValueError: a number is below 1, or frames have another dtype or shape.
+        """
+        _check_at_least_one(topk=topk, batch_size=batch_size)
+        waiting: list[tuple[Path | None, Tensor | str]] = []
+        for source in sources:
+            path = source_path(source)
+            try:
+                waiting.append((path, source_views(source, self.clip)))
+            except VideoError as error:
+                waiting.append((path, error.reason))
+            if len(waiting) == batch_size:
+                yield from self._finish(waiting, topk)
+                waiting = []
+        yield from self._finish(waiting, topk)
+
+    def _finish(self, waiting: list[tuple[Path | None, Tensor | str]], topk: int) -> Iterator[Prediction]:
+        """The predictions of a batch; what stands there as a text is why a video could not be read."""
+        views = [found for _, found in waiting if isinstance(found, Tensor)]
+        scores = iter(self.batch_scores(torch.stack(views)) if views else ())
+        for path, found in waiting:
+            if isinstance(found, str):
+                yield Prediction(path, (), (), found)
+            else:
+                yield Prediction(path, *self.name_best(next(scores), topk))
 
     def predict_windows(
         self, path: str | Path, *, window_seconds: float, hop_seconds: float | None = None, topk: int = 5
@@ -140,19 +218,32 @@ class Predictor:
             VideoError: the video is missing or cannot be read (to the end).
             ValueError: a number is out of range.
         """
-        if topk < 1:
-            raise ValueError(f"topk is {topk}: at least one class is needed")
+        _check_at_least_one(topk=topk)
         hop = window_seconds if hop_seconds is None else hop_seconds
         for start, end, views in window_views(path, self.clip, window_seconds=window_seconds, hop_seconds=hop):
             yield WindowPrediction(Path(path), start, end, *self.best(views, topk))
 
     def best(self, views: Tensor, topk: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        """Names and probabilities of the classes that a video's views get, best first."""
-        best = torch.topk(self.scores(views), min(topk, len(self.classes)))
+        """Names and probabilities of the classes that a video's views, uint8 (V, 3, T, H, W), get, best first."""
+        return self.name_best(self.scores(views), topk)
+
+    def name_best(self, scores: Tensor, topk: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Names and probabilities of the classes with the highest of the probabilities `scores` (K,), best first."""
+        best = torch.topk(scores, min(topk, len(self.classes)))
         return tuple(self.classes[index] for index in best.indices.tolist()), tuple(best.values.tolist())
 
     def scores(self, views: Tensor) -> Tensor:
         """Class probabilities (K,) float32 on the CPU of one video's views, uint8 (V, 3, T, H, W), averaged."""
+        return self.batch_scores(views.unsqueeze(0))[0]
+
+    def batch_scores(self, views: Tensor) -> Tensor:
+        """Class probabilities (B, K) float32 on the CPU of B videos' views, uint8 (B, V, 3, T, H, W), averaged."""
         with torch.inference_mode():
-            clip = views.unsqueeze(0).to(self.device)
-            return video_scores(self.model, clip, prepare=self.prepare, averaging=self.clip.averaging)[0].cpu()
+            clips = views.to(self.device)
+            return video_scores(self.model, clips, prepare=self.prepare, averaging=self.clip.averaging).cpu()
+
+
+def _check_at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}: it must be 1 or more")

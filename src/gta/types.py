@@ -48,11 +48,16 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The classes that a model gives a video, best first; `scores` are softmax probabilities in [0, 1]."""
+    """The classes that a model gives a video, best first; `scores` are softmax probabilities in [0, 1].
 
-    path: Path
+    `path` is None for frames that come from no file. Of several videos, one that cannot be read has no labels, and
+    `error` says why.
+    """
+
+    path: Path | None
     labels: tuple[str, ...]
     scores: tuple[float, ...]
+    error: str | None = None
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def test_windows_score_as_the_python_interface_does(checkpoint: Path, tmp_path: 
     (only,) = predictor.predict_windows(path, window_seconds=60.0, topk=3)
     assert (only.labels, only.scores, only.start_seconds) == (whole.labels, whole.scores, 0)
     assert only.end_seconds == pytest.approx(2)
-    with pytest.raises(ValueError, match="topk is 0"):
+    with pytest.raises(ValueError, match="topk is 0: it must be 1 or more"):
         list(predictor.predict_windows(path, window_seconds=1.0, topk=0))
     with pytest.raises(VideoError):
         list(predictor.predict_windows(tmp_path / "absent.mp4", window_seconds=1.0))
