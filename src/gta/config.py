@@ -113,10 +113,10 @@ class DataConfig:
 
     root: Path | None = None
     """Folder of the data set."""
-    layout: Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"] = "auto"
+    layout: Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"] = "auto"
     """How the folder is organised; `auto` looks at the files."""
     fold: Literal[1, 2, 3] = 1
-    """Which of the three official splits of UCF-101 or HMDB-51."""
+    """Which of the three splits of UCF-101, HMDB-51 or UTD-MHAD (there 1 is the protocol, 2 and 3 choose settings)."""
     index: Path | None = None
     """File that `gta data check --index` wrote; beside the data or in the user's cache if not given."""
     max_skipped: Share = 0.2

@@ -1,5 +1,6 @@
 """Every data set layout, on files written in exactly its official format, and every mistake a user can make."""
 
+import itertools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import pytest
 from gta.datasets.layouts.common import UNKNOWN_LABEL
 from gta.datasets.listing import detect_layout, open_videos
 from gta.errors import DataError
+from gta.runs.composition import reversals
 
 
 def touch(path: Path) -> Path:
@@ -551,3 +553,46 @@ def test_kinetics_rows_of_an_untrimmed_video_are_its_parts(tmp_path):
     (tmp_path / "train.csv").write_text(KINETICS_HEADER + "wave,high,abc,3,20,train\n")
     with pytest.raises(DataError, match="line 2 has more values than the 5 columns"):
         open_videos(tmp_path, "train")
+
+
+# --- UTD-MHAD ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["", "RGB", "class folders"])
+def test_utd_mhad_splits_by_people_as_the_protocol_does(tmp_path, folder):
+    for action, subject in itertools.product((1, 2, 27), range(1, 9)):
+        inside = f"{action:02d} anything" if folder == "class folders" else folder
+        touch(tmp_path / inside / f"a{action}_s{subject}_t1_color.avi")
+    assert detect_layout(tmp_path) == "utd_mhad"
+    videos = open_videos(tmp_path, "train")
+    assert len(videos.classes) == 27
+    assert [videos.classes[record.label] for record in videos.records[::4]] == ["swipe left", "swipe right", "squat"]
+    people = {
+        (split, fold): {record.path.stem[-10] for record in open_videos(tmp_path, split, fold=fold).records}
+        for split in ("train", "val", "test")
+        for fold in (1, 2, 3)
+    }
+    assert people["train", 1] == set("1357")
+    assert people["val", 1] == people["test", 1] == set("2468")
+    for fold in (2, 3):  # settings are chosen without the test people, and without the held-out one in training
+        assert people["train", fold] | people["val", fold] <= people["train", 1]
+        assert not people["train", fold] & people["val", fold]
+
+
+def test_utd_mhad_names_what_does_not_fit(tmp_path):
+    touch(tmp_path / "a1_s2_t1.mp4")
+    with pytest.raises(DataError, match="no video a<action>_s<subject>_t<trial> of the subjects 1, 3, 5, 7"):
+        open_videos(tmp_path, "train")
+    touch(tmp_path / "a28_s1_t1.mp4")
+    with pytest.raises(DataError, match=r"'a28' of a28_s1_t1\.mp4 is not among the 27 classes"):
+        open_videos(tmp_path, "train")
+    touch(tmp_path / "wave" / "anything.mp4")
+    assert detect_layout(tmp_path) == "folder"
+
+
+def test_reversals_are_the_known_pairs_that_are_both_there():
+    assert reversals(("swipe right", "wave", "swipe left")) == {
+        "swipe left": "swipe right",
+        "swipe right": "swipe left",
+    }
+    assert reversals(("swipe right", "wave")) == {}

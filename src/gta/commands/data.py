@@ -17,7 +17,7 @@ from gta.terminal import print_line
 if TYPE_CHECKING:
     from gta.datasets.check import CheckReport
 
-Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
+Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
 
 _USAGE = """usage: gta data COMMAND [OPTIONS]
 

@@ -59,7 +59,7 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     from gta.evaluation.score_files import read_scores
     from gta.evaluation.scores import Scores, measure
     from gta.files import write_json
-    from gta.synthetic.classes import REVERSALS
+    from gta.runs.composition import reversals
 
     parts = [read_scores(path) for path in options.results]
     first = parts[0]
@@ -74,7 +74,7 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     result = measure(
         Scores(np.arange(len(names)), first.labels, averaged, ()),
         classes=classes,
-        reversals={name: other for name, other in REVERSALS.items() if name in classes},
+        reversals=reversals(classes),
     )
     written = {
         "ensemble": [

@@ -14,7 +14,7 @@ from gta.config import ClipConfig, DataConfig, config_from_json, config_to_json
 from gta.errors import OptionError
 from gta.terminal import print_line
 
-Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
+Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
 
 
 # The folder of the checkpoint may be shared and not ours to write into.

@@ -238,7 +238,7 @@ def _list_all(root: Path, layout: Layout, fold: int) -> tuple[dict[Split, Listed
     listed: dict[Split, Listed] = {}
     problems: dict[str, DataError] = {}
     for split in SPLITS:
-        if split == "test" and layout in ("ucf101", "hmdb51"):
+        if split == "test" and layout in ("ucf101", "hmdb51", "utd_mhad"):
             continue  # there, the test videos are listed as `val`
         try:
             listed[split] = list_layout(root, split, layout, fold=fold)

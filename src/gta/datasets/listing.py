@@ -12,10 +12,11 @@ from gta.datasets.layouts.kinetics import is_kinetics_list, kinetics_list, list_
 from gta.datasets.layouts.manifest import find_manifest, list_manifest
 from gta.datasets.layouts.something import list_v1, list_v2, v2_file
 from gta.datasets.layouts.splits import hmdb_lists, list_hmdb51, list_ucf101, ucf_lists
+from gta.datasets.layouts.utd_mhad import holds_utd_mhad, list_utd_mhad
 from gta.errors import DataError, OptionError
 from gta.types import VideoRecord
 
-Layout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51"]
+Layout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
 Split = Literal["train", "val", "test"]
 
 
@@ -69,6 +70,8 @@ def detect_layout(root: Path) -> Layout:
         return "hmdb51"
     if any(find_manifest(root, split) is not None for split in SPLIT_NAMES):
         return "manifest"
+    if holds_utd_mhad(root):
+        return "utd_mhad"
     if folders(root):
         return "folder"
     if videos_in(root):
@@ -104,7 +107,7 @@ def open_videos(
         split: `train`, `val` or `test`.
         layout: how the data set is organised; `auto` looks at the files.
         classes: class names in the order of a model's outputs; the data set's own order if None.
-        fold: which of the official splits of UCF-101 or HMDB-51, 1 to 3.
+        fold: which of the splits of UCF-101, HMDB-51 or UTD-MHAD, 1 to 3.
         index: file of the index; if not given, beside the data or in the user's cache.
 
     Raises:
@@ -143,4 +146,6 @@ def list_layout(
         return list_ucf101(root, split, classes, fold)
     if layout == "hmdb51":
         return list_hmdb51(root, split, classes, fold)
+    if layout == "utd_mhad":
+        return list_utd_mhad(root, split, classes, fold)
     raise OptionError(f"layout is '{layout}': it must be auto or one of {', '.join(get_args(Layout))}")

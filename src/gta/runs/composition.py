@@ -14,6 +14,7 @@ from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
 from gta.clips.transforms import Normalize
 from gta.config import ClipConfig, ModelConfig, OptimConfig, TrainConfig, config_to_json
+from gta.datasets.layouts.utd_mhad import UTD_MHAD_REVERSALS
 from gta.datasets.listing import VideoList
 from gta.errors import OptionError
 from gta.model_card import describe
@@ -138,8 +139,12 @@ def build_model(config: ModelConfig, *, num_classes: int) -> VideoClassifier:
 
 
 def reversals(classes: tuple[str, ...]) -> dict[str, str]:
-    """Which of these classes are each other's time reversal, as far as is known (the synthetic data set's)."""
-    return {name: REVERSALS[name] for name in classes if REVERSALS.get(name) in classes}
+    """Which of these classes differ in direction only, as far as is known: name -> counterpart.
+
+    Known are the synthetic data set's time reversals and UTD-MHAD's chiral pairs.
+    """
+    known = {**UTD_MHAD_REVERSALS, **REVERSALS}
+    return {name: known[name] for name in classes if known.get(name) in classes}
 
 
 def _class_weights(optim: OptimConfig, labels: list[int], classes: tuple[str, ...]) -> Tensor | None:

@@ -32,11 +32,11 @@ from gta.model_card import describe, library_versions
 from gta.models.classifier import VideoClassifier
 from gta.models.flops import count_flops
 from gta.models.registry import create_model
+from gta.runs.composition import reversals
 from gta.studies.grids import Budget, Row, grid_from_json
 from gta.studies.lifeline import end_with_input
 from gta.studies.results import RESULT, CellResult, result_to_json
 from gta.studies.specification import RUN, SPECIFICATION
-from gta.synthetic.classes import REVERSALS
 from gta.training.fit import FitResult, fit
 from gta.training.folder import LAST
 
@@ -54,9 +54,8 @@ class Videos:
 
     @property
     def reversals(self) -> dict[str, str]:
-        """Class -> its time reversal, as far as the classes are those of the synthetic data set."""
-        names = set(self.train.classes)
-        return {name: REVERSALS[name] for name in self.train.classes if REVERSALS.get(name) in names}
+        """Class -> its counterpart in the opposite direction, where one is known."""
+        return reversals(self.train.classes)
 
 
 def row_model(row: Row, budget: Budget, num_classes: int) -> VideoClassifier:

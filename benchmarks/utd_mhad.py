@@ -1,0 +1,99 @@
+"""Chiral actions of real people: `python benchmarks/utd_mhad.py VIDEOS --crop CROPPED`, then `--grid utd.json`.
+
+The data are not part of this project. UTD-MHAD (Chen, Jafari and Kehtarnavaz, "UTD-MHAD: A Multimodal Dataset for Human
+Action Recognition Utilizing a Depth Camera and a Wearable Inertial Sensor", ICIP 2015) is offered for research at
+https://personal.utdallas.edu/~kehtar/UTD-MHAD.html: RGB.zip holds the colour videos, named
+a<action>_s<subject>_t<trial>_color.avi, and Depth.zip the depth as .mat files. Either will do as videos of these names.
+
+--crop writes each video cut to its person: one square box around everything that moves or, in depth without background,
+is not black, over the whole video, with a margin. --grid writes the study of docs/results/utd_mhad.md for `gta study`:
+
+    gta study utd.json --data CROPPED --seeds 3 --output runs/utd
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gta.datasets.listing import open_videos
+from gta.studies.grids import Grid, Row, create_grid, grid_to_json
+from gta.synthetic.write import write_video
+from gta.video.reading import read_video
+
+_MARGIN = 0.12
+_BLACK = 16
+_MOVES = 24
+BLOCKS = {"": "alone", "nl": "+ NL", "dnl": "+ DNL", "tape": "+ TAPE", "gta": "+ GTA"}
+
+
+def main() -> None:
+    """Crop the videos, write the grid, or both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path, nargs="?", help="folder of UTD-MHAD's videos")
+    parser.add_argument("--crop", type=Path, help="folder to write cropped videos to")
+    parser.add_argument("--side", type=int, default=96, help="height and width of the cropped videos, in pixels")
+    parser.add_argument("--grid", type=Path, help="grid file to write")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of the grid")
+    options = parser.parse_args()
+    if options.crop is not None:
+        if options.videos is None or not options.videos.is_dir():
+            parser.error("name the folder of the videos; see --help for where UTD-MHAD is offered")
+        crop_all(options.videos, options.crop, options.side)
+    if options.grid is not None:
+        options.grid.write_text(json.dumps(grid_to_json(utd_grid(options.epochs)), indent=2) + "\n", encoding="utf-8")
+
+
+def crop_all(root: Path, folder: Path, side: int) -> None:
+    """Write every video of both splits cut to its person; those that are there already are kept."""
+    for split in ("train", "val"):
+        for record in open_videos(root, split, "utd_mhad").records:
+            path = folder / f"{record.path.stem}.mp4"
+            if not path.exists():
+                frames = read_video(record.path).permute(0, 2, 3, 1).numpy()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_video(path, cropped(frames, side), fps=30)
+
+
+def cropped(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The square around the person in (T, H, W, 3), as (T, side, side, 3); what lies beyond the frame is black."""
+    gray = frames.max(axis=3)
+    still = np.median(gray, axis=0)
+    person = gray > _BLACK if np.median(still) <= _BLACK else np.abs(gray.astype(np.int16) - still) > _MOVES
+    share = person.mean(axis=0)
+    rows, columns = (np.flatnonzero((share > 0.02).sum(axis=axis) > 2) for axis in (1, 0))
+    height, width = frames.shape[1:3]
+    top, bottom = (rows[0], rows[-1] + 1) if len(rows) else (0, height)
+    left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, width)
+    half = round(max(bottom - top, right - left) * (0.5 + _MARGIN))
+    y, x = (top + bottom) // 2, (left + right) // 2
+    padded = np.pad(frames, ((0, 0), (half, half), (half, half), (0, 0)))
+    square = padded[:, y : y + 2 * half, x : x + 2 * half]
+    return np.stack([np.asarray(Image.fromarray(picture).resize((side, side))) for picture in square])
+
+
+def utd_grid(epochs: int) -> Grid:
+    """Tiny networks from random weights, under the CPU budget of the studies."""
+    rows = [
+        Row(f"2d-{block}" if block else "2d", label, f"tiny_{block}" if block else "tiny", "2D")
+        for block, label in BLOCKS.items()
+    ]
+    rows += [Row("tsm", "TSM", "tiny_tsm", "TSM"), Row("tsm-gta", "TSM + GTA", "tiny_tsm_gta", "TSM")]
+    budget = create_grid("table3").budget
+    clip = replace(budget.clip, resize=(60, 60), crop_size=56)
+    return Grid(
+        "utd-mhad",
+        "UTD-MHAD: chiral actions of real people",
+        "Which temporal modules tell apart actions of unseen people, and those that differ in direction only?",
+        tuple(rows),
+        ("2d-gta", "tsm-gta"),
+        replace(budget, epochs=epochs, clip=clip),
+    )
+
+
+if __name__ == "__main__":
+    main()
