@@ -57,6 +57,14 @@ class ModelConfig:
     """Regions R of region-level global temporal attention."""
     pretrained: str | None = None
     """Starting weights: a checkpoint file, or `imagenet` for the backbone's own weights."""
+    freeze: Literal["none", "backbone"] = "none"
+    """`backbone`: only the attention blocks and the head train; the backbone keeps its weights and statistics."""
+    train_norms: bool = False
+    """With a frozen backbone: let its norms learn their scale and shift, too."""
+
+    def __post_init__(self) -> None:
+        if self.train_norms and self.freeze == "none":
+            raise ValueError("train_norms is True: it needs model.freeze backbone, without which all norms train")
 
 
 @settings("data.clip")
@@ -237,6 +245,8 @@ class RunConfig:
     """Also write a checkpoint every this many optimiser steps."""
     max_bad_steps: Count = 10
     """Stop after this many steps in a row whose loss or gradient is not finite (each is skipped and counted)."""
+    full_checkpoints: bool = False
+    """With a frozen backbone: store its weights in every checkpoint, instead of its name and digest only."""
 
     def __post_init__(self) -> None:
         if self.compile and self.activation_checkpointing:

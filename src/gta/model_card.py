@@ -113,6 +113,7 @@ def describe(
     classes: tuple[str, ...] | list[str],
     clip: Mapping[str, Any],
     reversals: Mapping[str, str] | None = None,
+    frozen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the plain card of a network that is about to be trained here.
 
@@ -121,6 +122,7 @@ def describe(
         classes: names of the classes in the order of the model's outputs.
         clip: a resolved ClipConfig as plain JSON values (`gta.config.config_to_json`).
         reversals: name -> name of the class that is its time reversal.
+        frozen: the backbone that checkpoints leave out (`gta.models.frozen.FrozenBackbone`); None: they hold it.
     """
     return {
         "format": FORMAT,
@@ -129,6 +131,7 @@ def describe(
         "clip": dict(clip),
         "reversals": dict(reversals or {}),
         "versions": library_versions(),
+        **({"frozen": dict(frozen)} if frozen else {}),
     }
 
 

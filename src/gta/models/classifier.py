@@ -1,6 +1,7 @@
 """The classifier: backbone, consensus over frames, dropout, linear head."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch.nn.functional as F
@@ -14,7 +15,17 @@ if TYPE_CHECKING:
     from gta.models.conversion import LoadReport
 
 
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 HeadAverage = Literal["probabilities", "logits"]
+
+
+def own_modules(network: nn.Module) -> Iterator[nn.Module]:
+    """The network and all modules in it that are not part of inserted attention."""
+    yield network
+    adapters = {"attention"} if isinstance(getattr(network, "host", None), nn.Module) else set[str]()
+    for name, child in network.named_children():
+        if name not in adapters:
+            yield from own_modules(child)
 
 
 class VideoClassifier(nn.Module):
@@ -54,6 +65,9 @@ class VideoClassifier(nn.Module):
         self.num_frames = num_frames
         self.arguments = arguments
         self.loaded: LoadReport | None = None  # what became of pretrained weights
+        self.trains_norms = False
+        """Whether the norms of a frozen backbone learn their scale and shift."""
+        self._is_frozen = False
         initialise_weights(nn.ModuleDict({"head": self.head}))
 
     def forward(self, clip: Tensor) -> Float[Tensor, "B K"]:
@@ -106,6 +120,41 @@ class VideoClassifier(nn.Module):
         self.num_frames = num_frames
         self.arguments = {**self.arguments, "num_frames": num_frames}
         return resized
+
+    def freeze_backbone(self, *, train_norms: bool = False) -> None:
+        """Let only the attention blocks and the head train from here on; the backbone stays as it is.
+
+        The backbone's own layers have no gradients and stay in evaluation mode, also after `train()`: BatchNorm keeps
+        its statistics, dropout and stochastic depth are off. What comes before the first attention block keeps no
+        activations.
+
+        Args:
+            train_norms: let the backbone's norms learn their scale and shift (their statistics stay).
+        """
+        self._is_frozen, self.trains_norms = True, train_norms
+        for module in own_modules(self.backbone):
+            trains = train_norms and isinstance(module, NORMS)
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(trains)
+        self.train(self.training)
+
+    def frozen_weights(self) -> tuple[str, ...]:
+        """Names, as in `state_dict()`, of the backbone's weights and statistics that do not train; () if all do."""
+        if not self._is_frozen:
+            return ()
+        own = set(own_modules(self.backbone))
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        within = {f"{name}." if name else "" for name, module in self.named_modules() if module in own}
+        names = (name for name in self.state_dict() if name[: name.rfind(".") + 1] in within)
+        return tuple(name for name in names if name not in trained)
+
+    def train(self, mode: bool = True) -> "VideoClassifier":
+        """As of every module; the frozen parts stay in evaluation mode."""
+        super().train(mode)
+        if self._is_frozen:
+            for module in own_modules(self.backbone):
+                module.training = False
+        return self
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay should spare besides norms and biases: the T x T matrices."""

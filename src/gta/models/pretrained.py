@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from gta.checkpoint import write_safetensors
 from gta.errors import CheckpointError
-from gta.model_card import FORMAT
+from gta.model_card import FORMAT, ModelCard
 from gta.models.catalog import BackboneSpec
 from gta.models.classifier import VideoClassifier
 from gta.models.conversion import LoadReport, backbone_kind, find_key_map, load_weights, rename
@@ -61,7 +63,8 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
     """
     if source.card or any(key.startswith(_OWN) for key in source.tensors):
         kind = " (averaged weights, which were the ones validated)" if source.averaged else ""
-        report = load_weights(model, source.tensors, source=f"{source.path}{kind}")
+        tensors = source.tensors if source.card is None else _whole(source.card, source)
+        report = load_weights(model, tensors, source=f"{source.path}{kind}")
         if source.card is None:
             return report
         return replace(report, differing=find_differences(model.arguments, describe_card(source.card), given=given))
@@ -84,6 +87,17 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
         assumed=list_assumptions(network, given=given),
         notes=network.notes,
     )
+
+
+def _whole(card: ModelCard, source: WeightFile) -> dict[str, Tensor]:
+    """The weights of a file of ours, with those of its backbone where it leaves them out."""
+    from gta.models.frozen import KEY, complete_weights
+    from gta.models.restore import check_description  # both of which build models, and so load weights through here
+
+    if KEY not in card.notes:
+        return source.tensors
+    arguments = check_description(card, source.tensors, source.path)
+    return complete_weights(card, source.tensors, source.path, arguments)
 
 
 def save_weights(model: VideoClassifier, path: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:

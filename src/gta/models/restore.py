@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from inspect import signature
 from pathlib import Path
@@ -15,19 +16,22 @@ from gta.checkpoint import Checkpoint, load_weights
 from gta.errors import CheckpointError
 from gta.model_card import ModelCard
 from gta.models.classifier import VideoClassifier
+from gta.models.frozen import complete_weights, left_out
 from gta.models.registry import create_model
-from gta.stored import shown
+from gta.stored import StoredError, shown
 
 
 def build_stored_model(checkpoint: Checkpoint) -> VideoClassifier:
     """Build the network of a checkpoint, with its weights, in evaluation mode on the CPU.
 
     Raises:
-        CheckpointError: this version cannot build such a model, or the weights do not fit it.
+        CheckpointError: this version cannot build such a model, the weights do not fit it, or the backbone that the
+            file leaves out is not to be had.
     """
     arguments = check_description(checkpoint.card, checkpoint.state_dict, checkpoint.path)
+    weights = complete_weights(checkpoint.card, checkpoint.state_dict, checkpoint.path, arguments)
     model = create_model(**arguments)
-    load_weights(model, checkpoint)
+    load_weights(model, replace(checkpoint, state_dict=weights))
     return model.eval()
 
 
@@ -53,7 +57,11 @@ def check_description(card: ModelCard, weights: Mapping[str, Tensor], path: Path
             outline = create_model(**checked)
     except Exception as error:  # arguments of the right types may still contradict each other in any layer
         raise CheckpointError(f"{path}: the model it describes cannot be built: {_line(error)}") from error
-    _compare(outline.state_dict(), weights, path)
+    try:
+        absent = left_out(card, outline)
+    except StoredError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    _compare({name: like for name, like in outline.state_dict().items() if name not in absent}, weights, path)
     return checked
 
 

@@ -19,6 +19,7 @@ from gta.datasets.listing import VideoList
 from gta.errors import OptionError
 from gta.model_card import describe
 from gta.models.classifier import VideoClassifier
+from gta.models.frozen import describe_frozen
 from gta.models.registry import create_model
 from gta.runs.report import write_training_report
 from gta.skipped import SkippedVideos
@@ -55,6 +56,12 @@ def fit_videos(
         for line in model.loaded.summary().splitlines():
             print_line(line, file=sys.stderr)
     _check_crops(clip, config.model.name, int(model.backbone.minimum_size))  # pyright: ignore[reportArgumentType]
+    frozen = None
+    if config.model.freeze == "backbone":
+        model.freeze_backbone(train_norms=config.model.train_norms)
+        frozen = None if config.run.full_checkpoints else describe_frozen(model, config.model.pretrained)
+        if fabric.is_global_zero:
+            print_line(_say_frozen(model, whole=frozen is None), file=sys.stderr)
     train_loader, val_loader = _loaders(config, training, validation, fabric)
     result = fit(
         model,
@@ -68,7 +75,9 @@ def fit_videos(
             classes=training.classes,
             clip=config_to_json(clip),
             reversals=reversals(training.classes),
+            frozen=frozen and frozen.to_plain(),
         ),
+        left_out=model.frozen_weights() if frozen else (),
         config=plain,
         note_skipped=SkippedVideos(
             config.run.folder / "skipped.csv",
@@ -84,6 +93,14 @@ def fit_videos(
         return None
     write_training_report(result, model=config.model.name, config=plain, validation=validation)
     return result
+
+
+def _say_frozen(model: VideoClassifier, *, whole: bool) -> str:
+    """What trains with a frozen backbone, and what its checkpoints hold."""
+    trains = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    every = sum(parameter.numel() for parameter in model.parameters())
+    stored = "the whole network" if whole else "what trains, and the backbone's name and digest"
+    return f"frozen backbone: {trains / 1e6:.3g} M of {every / 1e6:.3g} M parameters train; checkpoints hold {stored}"
 
 
 def _check_crops(clip: ClipConfig, name: str, minimum: int) -> None:

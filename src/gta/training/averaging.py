@@ -1,7 +1,7 @@
 """Exponential moving average of a network's weights (Polyak averaging), kept beside the weights that train."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,14 @@ class AveragedWeights:
     Args:
         model: the network, on its device already.
         decay: in (0, 1).
+        left_out: names of weights that never change and so need no average.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, *, left_out: Collection[str] = ()) -> None:
         self.decay = decay
         self.num_updates = 0
-        self._live = model.state_dict()  # references: these tensors train in place
+        # References: these tensors train in place.
+        self._live = {name: value for name, value in model.state_dict().items() if name not in left_out}
         self._average = {name: value.detach().clone() for name, value in self._live.items()}
 
     @torch.no_grad()

@@ -5,7 +5,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def fit(
     resume: bool = False,
     live: bool | None = None,
     fabric: Fabric | None = None,
+    left_out: Collection[str] = (),
 ) -> FitResult:
     """Train `model` and leave a run folder.
 
@@ -103,6 +104,7 @@ def fit(
         resume: continue from last.ckpt if the folder has one.
         live: draw a progress bar; whether stderr is a terminal if not given.
         fabric: from `gta.training.launch.create_fabric`, if the loaders needed to know rank and world size.
+        left_out: names of frozen weights that checkpoints do not store; `description` says what they are.
 
     Raises:
         RunFolderError: the folder exists (and `resume` is false) or cannot be written.
@@ -134,7 +136,16 @@ def fit(
         launch(fabric, run)
         loop = Loop(
             fabric,
-            TrainStep(fabric, model, objective, optim=optim, plan=plan, seed=run.seed, max_bad_steps=run.max_bad_steps),
+            TrainStep(
+                fabric,
+                model,
+                objective,
+                optim=optim,
+                plan=plan,
+                seed=run.seed,
+                max_bad_steps=run.max_bad_steps,
+                left_out=left_out,
+            ),
             options=run,
             train_loader=exits.enter_context(_own_workers(train_loader)),
             val_loader=None if val_loader is None else exits.enter_context(_own_workers(val_loader)),
@@ -201,6 +212,11 @@ def _read_last(run: RunConfig, description: dict[str, Any], plan: Plan) -> dict[
             f"{run.folder}: the run was started with other classes ({len(classes)} then, {len(present)} now; "
             f"{changed[0]!r} is one that differs): give it the same data, or start a new run folder"
         )
+    if stored["gta"].get("frozen") != description.get("frozen"):
+        raise OptionError(
+            f"{run.folder}: the run was started with other weights of its frozen backbone (model.pretrained): give it "
+            "the same, or start a new run folder"
+        )
     try:
         check_run_state(stored, batches_per_epoch=sys.maxsize)
     except StoredError as error:
@@ -226,7 +242,7 @@ def _restore(loop: Loop, stored: dict[str, Any], run: RunConfig) -> None:
     """
     try:
         check_run_state(stored, batches_per_epoch=len(loop.train_loader))
-        check_weights(stored["state_dict"], loop.step.model)
+        check_weights(stored["state_dict"], loop.step.model, left_out=loop.step.left_out)
         loop.load(stored)
         check_optimizer(loop.step.optimizer)
     except StoredError as error:

@@ -1,6 +1,6 @@
 """Checking where a run is to continue, as its last checkpoint has it, before anything is loaded from it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -90,8 +90,8 @@ def _check_confusion(pair: Mapping[str, Any], classes: Mapping[str, Any]) -> Non
         whole(number, "a video's position")
 
 
-def check_weights(state_dict: Mapping[str, Any], model: nn.Module) -> None:
-    """Hold a checkpoint's weights to the names and shapes of the model that is to continue.
+def check_weights(state_dict: Mapping[str, Any], model: nn.Module, *, left_out: Collection[str] = ()) -> None:
+    """Hold a checkpoint's weights to the names and shapes of the model that is to continue, less those `left_out`.
 
     Raises:
         StoredError: they are another model's; the text names the first weight that differs.
@@ -99,7 +99,7 @@ def check_weights(state_dict: Mapping[str, Any], model: nn.Module) -> None:
     weights = {
         name.removeprefix(MODEL_PREFIX): value for name, value in state_dict.items() if name.startswith(MODEL_PREFIX)
     }
-    expected = model.state_dict()
+    expected = {name: value for name, value in model.state_dict().items() if name not in left_out}
     for name in (*expected, *weights):
         found, like = weights.get(name), expected.get(name)
         if like is None or not isinstance(found, torch.Tensor):

@@ -9,7 +9,7 @@ and resumed repeats them exactly. A step whose loss or gradient is not finite ch
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +129,7 @@ class TrainStep:
         plan: batch size and length of the run, which the learning rate follows from.
         seed: seed of the draws inside the steps.
         max_bad_steps: raise after this many steps in a row that were not finite.
+        left_out: names of frozen weights that are no part of `state_dict`.
     """
 
     def __init__(
@@ -141,12 +142,14 @@ class TrainStep:
         plan: Plan,
         seed: int = 0,
         max_bad_steps: int = 10,
+        left_out: Collection[str] = (),
     ) -> None:
         self.fabric = fabric
         self.optim = optim
         self.plan = plan
         self.seed = seed
         self.max_bad_steps = max_bad_steps
+        self.left_out = frozenset(left_out)
         frozen = frozen_norms(model, optim.batch_norm)
         freeze(frozen)
         if optim.batch_norm == "sync" and fabric.world_size > 1:
@@ -158,7 +161,9 @@ class TrainStep:
         freeze(frozen)
         self.objective = objective
         fabric.to_device(objective)
-        self.averaged = AveragedWeights(model, optim.ema_decay) if optim.ema_decay is not None else None
+        self.averaged = (
+            None if optim.ema_decay is None else AveragedWeights(model, optim.ema_decay, left_out=self.left_out)
+        )
         self._statistics = FiniteBuffers(model)
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._peak_rates = [group["lr"] for group in optimizer.param_groups]
@@ -274,7 +279,9 @@ class TrainStep:
         """
         totals = self.global_totals()
         state: dict[str, Any] = {
-            "state_dict": {f"model.{name}": value for name, value in self.model.state_dict().items()},
+            "state_dict": {
+                f"model.{name}": value for name, value in self.model.state_dict().items() if name not in self.left_out
+            },
             "optimizer_states": [self.optimizer.state_dict()],
             "global_step": self.num_steps,
             "training": {
@@ -304,7 +311,7 @@ class TrainStep:
             for name, value in state["state_dict"].items()
             if name.startswith("model.")
         }
-        self.model.load_state_dict(weights)
+        self.model.load_state_dict(weights, strict=not self.left_out)  # `check_weights` has looked at the names
         self.optimizer.load_state_dict(state["optimizer_states"][0])
         if "MixedPrecision" in state:
             self.fabric.strategy.precision.load_state_dict(state["MixedPrecision"])
