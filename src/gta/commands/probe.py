@@ -41,6 +41,8 @@ class ProbeArguments:
     """Which official split of UCF-101 or HMDB-51; the one of the training run if DATA is not given, else 1."""
     split: Literal["train", "val", "test"] = "val"
     """Which part of the data set."""
+    opposites: Path | None = None
+    """JSON file of further opposites (words or classes that are each other's time reversal); see docs/probe.md."""
     permutations: int = 5
     """Shuffles of each video."""
     seed: int = 0
@@ -86,12 +88,16 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     from gta.clips.loader import build_loader
     from gta.clips.transforms import Normalize
     from gta.datasets.listing import open_videos
+    from gta.evaluation.opposites import find_chiral_pairs, known_opposites, read_opposites, reversals_of
     from gta.evaluation.probe import probe
     from gta.files import check_writable
     from gta.predictor import build_model, choose_device, clip_protocol
 
     checkpoint = read_checkpoint(options.checkpoint)
     clip = clip_protocol(checkpoint)
+    opposites = known_opposites()
+    if options.opposites is not None:
+        opposites = opposites + read_opposites(options.opposites)
     check_writable(_folder(options) / RESULTS)
     source = find_source(options.checkpoint, options.data, options.layout, options.fold)
     opened = partial(open_videos, source.root, options.split, layout=source.layout, fold=source.fold)
@@ -106,6 +112,7 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
         )
     else:
         videos = opened(classes=checkpoint.classes)
+    pairs = find_chiral_pairs(checkpoint.classes, opposites)
     device = choose_device(options.device)
     model = build_model(checkpoint).to(device)
     loader = build_loader(
@@ -123,7 +130,8 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
             loader,
             prepare=Normalize(clip.mean, clip.std).to(device),
             classes=checkpoint.classes,
-            reversals=checkpoint.reversals,
+            reversals={**reversals_of(pairs), **checkpoint.reversals},
+            pairs=pairs,
             foreign=foreign,
             averaging=clip.averaging,
             num_permutations=options.permutations,
@@ -199,12 +207,34 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
             f"shuffled: {100 * shuffled['mean']:.2f}{deviation} % over {shuffled['permutations']} permutations"
         )
     console.print(result.verdict, markup=False)
+    if values["chiral_pairs"]:
+        console.print(_pair_table(values["chiral_pairs"]))
     console.print(_class_table(values["per_class"]))
     hidden = len(values["per_class"]) - _CLASSES_IN_TERMINAL
     if hidden > 0:
         console.print(f"{hidden} less sensitive classes are in probe.json")
     for path, reason in result.skipped:
         console.print(printable(f"left out: {path}: {reason}"), markup=False)
+
+
+def _pair_table(pairs: list[dict[str, Any]]) -> Any:
+    """Classes that are each other's time reversal, those that the model confuses most first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"actions and their time reversals ({len(pairs)} pairs)"
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(("class", "reversal", "found by", "videos", "direction %", "taken for it %")):
+        table.add_column(name, justify="left" if number < 3 else "right", overflow="fold")
+    ordered = sorted(pairs, key=lambda pair: (pair["direction_accuracy"] is None, pair["direction_accuracy"] or 0.0))
+    for pair in ordered[:_CLASSES_IN_TERMINAL]:
+        table.add_row(
+            *(Text(printable(pair[key])) for key in ("first", "second", "rule")),
+            str(pair["num_videos"]),
+            _percent(pair["direction_accuracy"], 1),
+            _percent(pair["taken_for_its_reversal"], 1),
+        )
+    return table
 
 
 def _percent(share: float | None, digits: int = 2) -> str:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gta.errors import DataError
-from gta.evaluation.metrics import reversal_indices, summarise
+from gta.evaluation.metrics import direction_accuracy, reversal_indices, summarise
+from gta.evaluation.opposites import ChiralPair
 from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, sees_order
 from gta.evaluation.scores import Averaging, Precision, video_scores
 from gta.evaluation.statistics import Summary
@@ -41,6 +42,8 @@ class ProbeResult:
     """Names of the labels, where they are not the model's classes: then there are movements but no accuracies."""
     precision: Precision = "32"
     """Arithmetic of the scores."""
+    pairs: tuple[ChiralPair, ...] = ()
+    """Which of `reversals` were found from the names of the classes, and by which rule."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,6 +144,36 @@ class ProbeResult:
             if partner[label] >= 0
         }
 
+    def chiral_pairs(self) -> list[dict[str, Any]]:
+        """Each pair of classes that are each other's time reversal: how well the model tells them apart.
+
+        "direction_accuracy" is the share of the pair's videos whose own class scores above the other one (chance 0.5;
+        a model that ignores the order of frames cannot do better on data that hold each video both ways);
+        "taken_for_its_reversal" the share that is taken for the other class when played backwards.
+        """
+        if self.foreign is not None:
+            return []
+        rules = {pair.first: pair.rule for pair in self.pairs}
+        partner = reversal_indices(self.classes, dict(self.reversals))
+        predicted, base = self.scores[REVERSED].argmax(axis=1), self.scores[ORDERED]
+        rows: list[dict[str, Any]] = []
+        for label, other in enumerate(partner.tolist()):
+            if other < 0 or (other <= label and partner[other] == label):
+                continue
+            chosen = np.flatnonzero((self.labels == label) | (self.labels == other))
+            flipped = predicted[chosen] == partner[self.labels[chosen]]
+            rows.append(
+                {
+                    "first": self.classes[label],
+                    "second": self.classes[other],
+                    "rule": rules.get(self.classes[label]) or rules.get(self.classes[other]) or "data set",
+                    "num_videos": len(chosen),
+                    "direction_accuracy": direction_accuracy(base[chosen], self.labels[chosen], partner),
+                    "taken_for_its_reversal": float(flipped.mean()) if len(chosen) else None,
+                }
+            )
+        return rows
+
     def to_json(self) -> dict[str, Any]:
         """All measures but the scores, as plain JSON values."""
         shuffled = self.shuffled_top1()
@@ -153,6 +186,7 @@ class ProbeResult:
             "shuffled_top1": None
             if shuffled is None
             else {"mean": shuffled.mean, "sample_deviation": shuffled.deviation, "permutations": shuffled.count},
+            "chiral_pairs": self.chiral_pairs(),
             "per_class": self._per_class(),
             "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
         }
@@ -200,6 +234,7 @@ def probe(
     classes: tuple[str, ...],
     reversals: Mapping[str, str] | None = None,
     foreign: tuple[str, ...] | None = None,
+    pairs: tuple[ChiralPair, ...] = (),
     averaging: Averaging = "softmax",
     num_permutations: int = 5,
     seed: int = 0,
@@ -216,6 +251,7 @@ def probe(
         classes: K names, in the order of the logits.
         reversals: class name -> name of its time reversal.
         foreign: names of the labels, where they are not those classes.
+        pairs: which of `reversals` were found from names, for the report.
         averaging: what is averaged over the V views of a video.
         num_permutations: shuffles, 1 or more; all views of a video are shuffled alike.
         seed: seed of the shuffles.
@@ -260,6 +296,7 @@ def probe(
         skipped=tuple(skipped),
         foreign=foreign,
         precision=precision,
+        pairs=pairs,
     )
 
 

@@ -1,6 +1,6 @@
 """The report of a probe of temporal order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ def probe_page(title: str, values: Mapping[str, Any], about: Mapping[str, Any]) 
         title,
         paragraph(f"{verdict[0].upper()}{verdict[1:]} ({values['num_videos']} videos)."),
         _treatments(values["treatments"]),
+        _pairs(values.get("chiral_pairs", [])),
         _classes(values["per_class"]),
         skipped_section(skipped),
         settings_section("How it was measured", about),
@@ -48,6 +49,27 @@ def _treatments(treatments: Mapping[str, Mapping[str, Any]]) -> Html:
     drawn = [bars({key: 100 * share for key, share in top1.items()}, high=100)] if None not in top1.values() else []
     note = "Movement: how much probability went to other classes than in the original order, on average."
     return section("Frames in another order", *drawn, table(head, rows), paragraph(note, kind="note"))
+
+
+def _pairs(pairs: Sequence[Mapping[str, Any]]) -> Html:
+    """How well the model tells classes from their time reversals; nothing where there are none."""
+    if not pairs:
+        return Html("")
+    head = ["class", "its time reversal", "found by", "videos", "direction", "taken for its reversal"]
+    rows = [
+        [
+            *(isolated(pair[key]) for key in ("first", "second", "rule")),
+            str(pair["num_videos"]),
+            percent(pair["direction_accuracy"]),
+            percent(pair["taken_for_its_reversal"]),
+        ]
+        for pair in pairs
+    ]
+    note = (
+        "Direction: how many videos score higher for their own class than for its reversal; a guess gives half. "
+        "Taken for its reversal: how many are classified as the other class when played backwards."
+    )
+    return section("Actions and their time reversals", table(head, rows), paragraph(note, kind="note"))
 
 
 def _classes(per_class: Mapping[str, Mapping[str, Any]]) -> Html:

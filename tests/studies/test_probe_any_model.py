@@ -1,0 +1,193 @@
+"""Chiral pairs from class names, and the probe of models that are not ours."""
+
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+from torch import nn
+
+from gta.errors import OptionError
+from gta.evaluation.any_model import probe_model
+from gta.evaluation.opposites import find_chiral_pairs, known_opposites, read_opposites, reversals_of
+from gta.evaluation.orders import REVERSED
+from gta.synthetic import CLASSES
+from gta.synthetic.classes import REVERSALS
+
+
+def test_the_pairs_of_the_synthetic_data_set_are_found_from_its_names() -> None:
+    assert reversals_of(find_chiral_pairs(CLASSES)) == REVERSALS
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Pushing [something] from left to right", "Pushing [something] from right to left"),
+        ("Moving [something] closer to [something]", "Moving [something] away from [something]"),
+        ("Approaching [something] with your camera", "Moving away from [something] with your camera"),
+        ("Putting [something] into [something]", "Taking [something] out of [something]"),
+        ("Turning the camera upwards while filming", "Turning the camera downwards while filming"),
+        ("Zooming In With Full Hand", "Zooming Out With Full Hand"),
+        ("Turning Hand Clockwise", "Turning Hand Counterclockwise"),
+        ("Pushing Two Fingers Away", "Pulling Two Fingers In"),
+        ("Rolling Hand Forward", "Rolling Hand Backward"),
+        ("opening door", "closing door"),
+        ("putting on shoes", "taking off shoes"),
+        ("OpenFridge", "CloseFridge"),
+        ("pick_up", "put_down"),
+    ],
+)  # fmt: skip
+def test_pairs_in_the_styles_of_the_field(one: str, other: str) -> None:
+    pairs = find_chiral_pairs((one, "Something else", other))
+    assert [(pair.first, pair.second) for pair in pairs] == [(one, other)]
+    assert "/" in pairs[0].rule
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Thumb Up", "Thumb Down"),
+        ("push ups", "pull ups"),
+        ("Holding something", "Shaking something"),
+        ("opening door", "closing window"),
+        ("Turning something upside down",),
+    ],
+)
+def test_what_is_no_time_reversal_is_no_pair(names) -> None:
+    assert find_chiral_pairs(names) == ()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from([*CLASSES, "opening door", "closing door", "Thumb Up"]), unique=True))
+def test_every_class_is_in_one_pair_at_most_and_the_order_does_not_matter(names) -> None:
+    pairs = find_chiral_pairs(names)
+    members = [name for pair in pairs for name in (pair.first, pair.second)]
+    assert len(set(members)) == len(members)
+    assert reversals_of(pairs) == reversals_of(find_chiral_pairs(names[::-1]))
+
+
+def test_the_user_extends_the_opposites(tmp_path) -> None:
+    path = tmp_path / "mine.json"
+    rule = {"name": "dock/undock", "swap": [["docking", "undocking"]]}
+    path.write_text(json.dumps({"rules": [rule], "pairs": [["Sunrise", "Sunset"]], "never": ["opening door"]}))
+    more = known_opposites() + read_opposites(path)
+    names = ("docking a boat", "sunset", "opening door", "closing door", "sunrise", "undocking a boat")
+    rules = {(pair.first, pair.second): pair.rule for pair in find_chiral_pairs(names, more)}
+    assert rules == {("docking a boat", "undocking a boat"): "dock/undock", ("sunset", "sunrise"): "named"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"rule": []}',
+        '{"rules": [{"name": "x"}]}',
+        '{"pairs": [["a"]]}',
+        '{"pairs": [["a", "A"]]}',
+        '{"never": [3]}',
+    ],
+)
+def test_a_file_of_another_form_is_one_clear_line(tmp_path, content: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(content)
+    with pytest.raises(OptionError, match=r"mine\.json") as caught:
+        read_opposites(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(OptionError, match="cannot be read"):
+        read_opposites(tmp_path / "none.json")
+
+
+@dataclass
+class Output:
+    """What Hugging Face's models return."""
+
+    logits: torch.Tensor
+
+
+class FramesFirst(nn.Module):
+    """Reads (B, T, C, H, W): logits from the change of brightness; without parameters."""
+
+    def __init__(self, timeless: bool = False) -> None:
+        super().__init__()
+        self.timeless = timeless
+        self.config = SimpleNamespace(id2label={0: "opening door", 1: "closing door", 2: "waving"})
+
+    def forward(self, pixel_values: torch.Tensor) -> Output:
+        assert pixel_values.shape[2] == 3
+        light = pixel_values.mean(dim=(2, 3, 4))
+        change = light[:, -1] - light[:, 0]
+        if self.timeless:
+            change = light.std(dim=1)
+        return Output(torch.stack([change, -change, -2 * change.abs() + 0.3], dim=1) * 9)
+
+
+def clips(count: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, C, T, H, W) that grow brighter, darker, or stay; labels."""
+    label = torch.arange(count) % 3
+    slope = torch.tensor([1.0, -1.0, 0.0])[label]
+    light = 0.5 + 0.4 * slope[:, None] * torch.linspace(-1, 1, 6)
+    return light[:, None, :, None, None].expand(-1, 3, -1, 4, 5).clone(), label
+
+
+def test_a_model_with_frames_first_and_named_logits() -> None:
+    clip, label = clips()
+    parts = zip(clip.split(4), label.split(4), strict=True)
+    loader = [{"pixel_values": part.transpose(1, 2), "labels": labels} for part, labels in parts]
+    result = probe_model(FramesFirst().train(), loader, layout="BTCHW", num_permutations=2)
+    assert result.classes == ("opening door", "closing door", "waving")
+    assert result.top1("in order") == 1
+    assert result.top1(REVERSED) == pytest.approx(1 / 3)
+    assert result.read_as_reversal() == {"opening door": 1.0, "closing door": 1.0}
+    (pair,) = result.to_json()["chiral_pairs"]
+    assert (pair["rule"], pair["direction_accuracy"], pair["taken_for_its_reversal"]) == ("open/close", 1.0, 1.0)
+    assert pair["num_videos"] == 6
+    blind = probe_model(FramesFirst(timeless=True), loader, layout="BTCHW", num_permutations=2)
+    assert not blind.sees_order
+    assert blind.to_json()["chiral_pairs"][0]["direction_accuracy"] == 0.5
+
+
+def test_a_3d_network_and_pairs_of_clips_and_labels() -> None:
+    torch.manual_seed(0)
+    clip = torch.rand(2, 3, 4, 6, 6)
+    pool = nn.Sequential(nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), pool)
+    result = probe_model(model, [(clip, torch.tensor([0, 3]))], num_permutations=1)
+    assert result.classes == ("class 0", "class 1", "class 2", "class 3")
+    with torch.no_grad():
+        expected = model(clip.flip(2)).softmax(dim=1).numpy()
+    assert result.scores[REVERSED] == pytest.approx(expected, abs=1e-5)
+    assert result.chiral_pairs() == []
+
+
+def test_channels_last_clips_arrive_as_the_model_wants_them() -> None:
+    clip, label = clips()
+
+    class Last(FramesFirst):
+        def forward(self, video: torch.Tensor) -> torch.Tensor:
+            return super().forward(video.permute(0, 1, 4, 2, 3)).logits
+
+    result = probe_model(Last(), [(clip.permute(0, 2, 3, 4, 1), label)], layout="BTHWC", num_permutations=1)
+    assert result.top1("in order") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"layout": "TCHW"}, "TCHW"),
+        ({"loader": [3]}, "clips, labels"),
+        ({"loader": [(torch.rand(2, 3, 4, 4), torch.zeros(2))]}, "five axes"),
+        ({"classes": ("a", "b")}, "3 logits per clip, but there are 2 classes"),
+        ({"loader": [(clips()[0].transpose(1, 2), torch.full((9,), 7))]}, "one is 7"),
+        ({"loader": [(torch.zeros(2, 6, 3, 4, 5, dtype=torch.uint8), torch.zeros(2))]}, "give prepare"),
+    ],
+)
+def test_what_does_not_fit_is_a_value_error(change, words: str) -> None:
+    clip, label = clips()
+    given = {"loader": [(clip.transpose(1, 2), label)], "layout": "BTCHW", **change}
+    with pytest.raises((ValueError, TypeCheckError), match=words):  # jaxtyping sees a wrong layout first in tests
+        probe_model(FramesFirst(), given.pop("loader"), num_permutations=1, **given)
