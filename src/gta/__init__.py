@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gta.models.registry import create_model, list_models
     from gta.predictor import Predictor
     from gta.recipes import recipe
+    from gta.streaming.stream import Stream
     from gta.types import Prediction, VideoInfo, WindowPrediction
     from gta.video.reading import probe_video, read_video
 
@@ -31,6 +32,7 @@ _ATTRIBUTES = {
     "read_video": "gta.video.reading",
     "recipe": "gta.recipes",
     "Predictor": "gta.predictor",
+    "Stream": "gta.streaming.stream",
     "Prediction": "gta.types",
     "VideoInfo": "gta.types",
     "WindowPrediction": "gta.types",
@@ -40,6 +42,7 @@ _MODULES = {"blocks", "explain", "ops"}  # `explain` can also be called
 __all__ = [
     "Prediction",
     "Predictor",
+    "Stream",
     "VideoInfo",
     "WindowPrediction",
     "__version__",

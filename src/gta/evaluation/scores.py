@@ -258,7 +258,11 @@ def video_scores(
         images = prepare(clips).contiguous(memory_format=torch.channels_last_3d)
         with autocast(clip.device, precision):
             parts.append(model(images).float())
-    logits = torch.cat(parts).unflatten(0, (num_videos, num_views))
+    return average_views(torch.cat(parts).unflatten(0, (num_videos, num_views)), averaging)
+
+
+def average_views(logits: Tensor, averaging: Averaging) -> Tensor:
+    """Class probabilities (B, K) of videos from the logits (B, V, K) of their views."""
     if averaging == "softmax":
         return logits.softmax(dim=-1).mean(dim=1)
     return logits.mean(dim=1).softmax(dim=-1)

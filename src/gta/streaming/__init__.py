@@ -1,0 +1,5 @@
+"""Live video: predictions along a stream of frames that has no end.
+
+`Stream` in stream is the offline prediction of windows, frame by frame; sharing splits a network into the layers that
+see one frame at a time, which are computed once per frame, and the rest.
+"""

@@ -1,0 +1,277 @@
+"""Predictions along a stream of frames: the windows of `Predictor.predict_windows`, as soon as each is complete."""
+
+import math
+import time as clock
+from collections import deque
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gta.clips.sampling import evaluation_indices
+from gta.clips.transforms import EvaluationViews, crop_and_resize
+from gta.evaluation.scores import average_views
+from gta.streaming.sharing import CannotShareError, SharedLayers
+from gta.types import WindowPrediction
+
+if TYPE_CHECKING:
+    from gta.predictor import Predictor
+
+DEFAULT_WINDOW_SECONDS = 2.0
+_MICROSECOND = Fraction(1, 1_000_000)
+
+
+@dataclass
+class StreamCounts:
+    """What a stream has done so far."""
+
+    frames: int = 0
+    """Frames that were pushed."""
+    predictions: int = 0
+    """Windows that were classified."""
+    skipped_windows: int = 0
+    """Windows that were complete together with a later one, which was classified in their stead."""
+    frames_computed: int = 0
+    """Frames that went through the layers before the first one that joins frames; 0 where no work is shared."""
+
+
+@dataclass
+class _Frame:
+    tick: int
+    crops: Tensor  # uint8 (crops, 3, side, side)
+    features: list[Tensor] | None = field(default=None)
+
+
+class Stream:
+    """Classifies a video while it comes in, frame by frame, window by window.
+
+    Windows lie as those of `Predictor.predict_windows`: number k begins k hops after the first frame and is
+    `window` seconds long, and the frames in it are sampled as those of a whole video are. So the answers are those that
+    the same file gets offline. A window is classified when the first frame behind it comes.
+
+    Layers before the first one that joins frames are computed once for each sampled frame, not once for each window,
+    where the network can be split there (see `shared`). Windows share frames if the hop is a multiple of the distance
+    of the sampled frames; the default is that distance, `window / num_frames`.
+
+    Memory is bounded by the frames of one window. A stream is not to be used by several threads at a time; several
+    streams may share a predictor.
+
+    Args:
+        predictor: the model and how it reads videos.
+        hop: seconds from the beginning of one window to that of the next, above 0; `window / num_frames` if not given.
+        window: length of a window in seconds, above 0.
+        topk: how many classes to name, 1 or more (at most all of them).
+        fps: frames per second, for frames that are pushed without their time; the clock tells it if not given.
+        time_unit: seconds of which times are multiples, such as a video stream's time base: limits of windows are
+            rounded to it as they are offline.
+        name: what the predictions name as their path.
+        share: share work between windows where that is possible.
+
+    Attributes:
+        counts: what was done so far, a `StreamCounts`.
+        shared: the name of the module before which work is shared ("head" if all layers see single frames), or None.
+        not_shared: why nothing is shared, or None.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        predictor: "Predictor",
+        *,
+        hop: float | int | None = None,  # int too: type checks at run time take it for no float
+        window: float | int = DEFAULT_WINDOW_SECONDS,
+        topk: int = 5,
+        fps: float | int | None = None,
+        time_unit: Fraction | float = _MICROSECOND,
+        name: str | Path = "stream",
+        share: bool = True,
+    ) -> None:
+        hop = window / predictor.clip.num_frames if hop is None else hop
+        for label, value in (("window", window), ("hop", hop), ("fps", fps), ("time_unit", time_unit)):
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{label} is {value}: it must be above 0")
+        if topk < 1:
+            raise ValueError(f"topk is {topk}: at least one class is needed")
+        self.predictor = predictor
+        self.hop, self.window, self.topk = float(hop), float(window), topk
+        self.counts = StreamCounts()
+        self._fps, self._unit, self._path = fps, Fraction(time_unit), Path(name)
+        self._views = EvaluationViews(predictor.clip)
+        self._frames: deque[_Frame] = deque()
+        self._zero: int | None = None  # tick of the very first frame: times are reported from there
+        self._origin = 0  # tick at which window 0 begins
+        self._next = 0  # number of the next window
+        self._since_origin = 0  # frames since then
+        self._layers, self.shared, self.not_shared = self._share() if share else (None, None, "it was not asked for")
+
+    def push(self, frame: Any, time: float | int | None = None) -> WindowPrediction | None:
+        """Take the next frame; classify the window that it completes, if it does.
+
+        Args:
+            frame: uint8, a tensor (3, H, W) or an array (H, W, 3), in red, green, blue.
+            time: when the frame is shown, in seconds, later than the frame before.
+
+        Returns:
+            The prediction of the window that ended before this frame; of several the last one, while the others count
+            as `counts.skipped_windows`. None if no window ended.
+
+        Raises:
+            ValueError: the frame has another shape or dtype, or its time is not after the last one's.
+        """
+        picture = _picture(frame)
+        tick = self._tick(time)
+        if self._frames and tick <= self._frames[-1].tick:
+            before = float(self._frames[-1].tick * self._unit)
+            raise ValueError(f"time is {float(tick * self._unit):g} s: it must be after the last frame's, {before:g} s")
+        if self._zero is None:
+            self._zero = tick
+        if not self._frames:
+            self._origin, self._next, self._since_origin = tick, 0, 0
+        self.counts.frames += 1
+        self._since_origin += 1
+        due = self._due(tick)
+        found = None
+        if due is not None:
+            self.counts.skipped_windows += due - self._next
+            found = self._classify(due, *self._limits(due))
+            self._next = due + 1
+            self._forget()
+        fitted = self._views.fit(picture)
+        side = self._side
+        crops = [crop_and_resize(fitted, box, side) for box in self._views.boxes(*fitted.shape[-2:])]
+        self._frames.append(_Frame(tick, torch.stack(crops)))
+        return found
+
+    def finish(self) -> list[WindowPrediction]:
+        """Classify the windows that the end of the stream cuts short, as offline; then begin anew.
+
+        Returns:
+            Windows that end with the stream, each at least half as long as others; the only one if it is the first.
+        """
+        found: list[WindowPrediction] = []
+        if self._frames:
+            duration = self._duration()
+            while self._next == 0 or (
+                self._next * self.hop < duration and duration - self._next * self.hop >= self.window / 2
+            ):
+                start, end = self._limits(self._next)
+                found.append(self._classify(self._next, start, min(end, duration)))
+                self._next += 1
+        self.reset()
+        return found
+
+    def reset(self) -> None:
+        """Forget all frames, as after an interruption: the next frame begins a window. Times go on."""
+        self._frames.clear()
+        self._next = 0
+
+    @property
+    def _side(self) -> int:
+        clip = self.predictor.clip
+        return clip.crop_size if clip.test_crop_size is None else clip.test_crop_size
+
+    def _share(self) -> tuple[SharedLayers | None, str | None, str | None]:
+        try:
+            layers = SharedLayers(self.predictor.model, (self._side, self._side))
+        except CannotShareError as error:
+            return None, None, str(error)
+        return layers, layers.place or "head", None
+
+    def _tick(self, time: float | None) -> int:
+        if time is None:
+            time = clock.monotonic() if self._fps is None else self.counts.frames / self._fps
+        if not math.isfinite(time):
+            raise ValueError(f"time is {time}: it must be a finite number of seconds")
+        return round(Fraction(time) / self._unit)
+
+    def _limits(self, number: int) -> tuple[float, float]:
+        start = number * self.hop
+        return start, start + self.window
+
+    def _ticks(self, seconds: float) -> int:
+        return self._origin + round(Fraction(seconds) / self._unit)
+
+    def _due(self, tick: int) -> int | None:
+        """Number of the last window that has ended when a frame comes at this time."""
+        if not self._frames or self._ticks(self._limits(self._next)[1]) > tick:
+            return None
+        passed = (tick - self._origin) * self._unit - Fraction(self.window)
+        number = max(int(passed / Fraction(self.hop)) - 1, self._next)
+        while self._ticks(self._limits(number + 1)[1]) <= tick:
+            number += 1
+        return number
+
+    def _duration(self) -> float:
+        """Seconds from the first frame to the end of the last, which stays as long as frames do on average."""
+        shown = self._frames[-1].tick - self._origin
+        if self._since_origin > 1:
+            return float((shown + Fraction(shown, self._since_origin - 1)) * self._unit)
+        return 1 / self._fps if self._fps else self.hop
+
+    def _classify(self, number: int, start: float, end: float) -> WindowPrediction:
+        low, high = self._ticks(start), self._ticks(end)
+        frames = [frame for frame in self._frames if frame.tick < high]
+        # A frame that came before the window and is still on screen belongs to it, as offline.
+        first = max((place for place, frame in enumerate(frames) if frame.tick <= low), default=0)
+        frames = frames[first:]
+        clips = [[frames[i] for i in clip] for clip in evaluation_indices(self.predictor.clip, len(frames))]
+        scores = self._scores(clips)
+        best = torch.topk(scores, min(self.topk, len(self.predictor.classes)))
+        self.counts.predictions += 1
+        assert self._zero is not None
+        offset = float((self._origin - self._zero) * self._unit)
+        labels = tuple(self.predictor.classes[index] for index in best.indices.tolist())
+        return WindowPrediction(self._path, offset + start, offset + end, labels, tuple(best.values.tolist()))
+
+    def _scores(self, clips: list[list[_Frame]]) -> Tensor:
+        num_crops = len(clips[0][0].crops)
+        if self._layers is None:
+            views = [
+                torch.stack([frame.crops[crop] for frame in clip], dim=1) for clip in clips for crop in range(num_crops)
+            ]
+            return self.predictor.scores(torch.stack(views))
+        with torch.inference_mode():
+            self._compute([frame for clip in clips for frame in clip])
+            logits = [
+                self._layers.logits([frame.features[crop] for frame in clip if frame.features is not None]).float()
+                for clip in clips
+                for crop in range(num_crops)
+            ]
+            return average_views(torch.cat(logits)[None], self.predictor.clip.averaging)[0].cpu()
+
+    def _compute(self, frames: list[_Frame]) -> None:
+        """Run the shared layers on the frames that have not been through them yet, all in one batch."""
+        assert self._layers is not None
+        new = list({id(frame): frame for frame in frames if frame.features is None}.values())
+        if not new:
+            return
+        crops = torch.cat([frame.crops for frame in new]).to(self.predictor.device)
+        pictures = self.predictor.prepare(crops.unsqueeze(2)).squeeze(2)
+        features = self._layers.features(pictures.contiguous(memory_format=torch.channels_last)).split(1)
+        per_frame = len(features) // len(new)
+        for place, frame in enumerate(new):
+            # Copies, so that one frame that is kept does not keep the memory of all.
+            frame.features = [part.clone() for part in features[place * per_frame : (place + 1) * per_frame]]
+        self.counts.frames_computed += len(new)
+
+    def _forget(self) -> None:
+        """Drop the frames before the next window, but for the one on screen when it begins."""
+        start = self._ticks(self._limits(self._next)[0])
+        while len(self._frames) > 1 and self._frames[1].tick <= start:
+            self._frames.popleft()
+
+
+def _picture(frame: Any) -> Tensor:
+    """The frame as a tensor uint8 (3, H, W)."""
+    given = torch.from_numpy(frame).permute(2, 0, 1) if isinstance(frame, np.ndarray) and frame.ndim == 3 else frame
+    if not isinstance(given, Tensor) or given.ndim != 3 or given.shape[0] != 3 or given.dtype != torch.uint8:
+        shape = getattr(frame, "shape", None)
+        what = type(frame).__name__ if shape is None else f"{frame.dtype} {tuple(shape)}"
+        raise ValueError(f"a frame is uint8, a tensor (3, H, W) or an array (H, W, 3), this one is {what}")
+    return given
