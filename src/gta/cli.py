@@ -8,6 +8,7 @@ Nothing here may import PyTorch: `gta --help` and a mistyped command must answer
 import difflib
 import errno
 import importlib
+import importlib.abc
 import io
 import os
 import sys
@@ -15,26 +16,10 @@ import warnings
 from typing import Any
 
 from gta._version import __version__
+from gta.commands import COMMANDS
 from gta.errors import GtaError
 from gta.files import DISK_ERRORS
 from gta.terminal import print_line, printable
-
-# Name -> one line of help. Each name is the module `gta.commands.<name>` with `main(arguments: list[str]) -> None`.
-COMMANDS: dict[str, str] = {
-    "demo": "synthesise videos, train a 2D model and GTA on them, compare, write a report",
-    "train": "train a model from a recipe",
-    "evaluate": "measure a checkpoint on a data set",
-    "predict": "say what happens in video files",
-    "explain": "show where a model looks in a video, which frames matter and how it mixes them",
-    "study": "train a grid of models with several seeds under one budget, and report",
-    "probe": "measure what a model makes of the order of frames",
-    "synthesize": "render the synthetic data set as real video files",
-    "ensemble": "average the saved scores of several evaluations",
-    "data": "check a data set, show what a protocol does to it, convert it for fast reading",
-    "models": "list the models",
-    "convert": "turn weights of other code bases into ours",
-    "paper": "the paper's GFLOPs and parameters beside ours",
-}
 
 # These say nothing to the user without the path that they are about.
 _ABOUT_A_PATH = (errno.EEXIST, errno.ENOENT)
@@ -85,6 +70,7 @@ def run(arguments: list[str]) -> int:
         print_line(f"gta: {_unknown(name)}", file=sys.stderr)
         return 2
     code = 2
+    _announce_loading()
     try:
         importlib.import_module(f"gta.commands.{name}").main(rest)
     except GtaError as error:
@@ -101,6 +87,22 @@ def run(arguments: list[str]) -> int:
         return 0
     print_line(f"gta {name}: {message}", file=sys.stderr)
     return code
+
+
+class _Announcer(importlib.abc.MetaPathFinder):
+    """Says on the terminal that PyTorch is being loaded, which takes seconds, when the first module asks for it."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Find nothing; only look at what is imported."""
+        if fullname == "torch":
+            sys.meta_path.remove(self)
+            print("loading PyTorch ...", file=sys.stderr, flush=True)
+
+
+def _announce_loading() -> None:
+    """Tell a user at a terminal what the first seconds are spent on; scripts and log files are not told."""
+    if "torch" not in sys.modules and sys.stderr.isatty():
+        sys.meta_path.insert(0, _Announcer())
 
 
 def show_every_name() -> None:

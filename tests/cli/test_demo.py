@@ -12,7 +12,7 @@ SMALL = ["--num-videos", "80", "--max-epochs", "1", "--num-workers", "0"]
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "demo"
-    assert run(["demo", "--folder", str(folder), *SMALL]) == 0
+    assert run(["demo", "--output", str(folder), *SMALL]) == 0
     return folder
 
 
@@ -63,14 +63,14 @@ def test_checkpoints_and_fresh_files_are_left_for_the_next_commands(demo, capsys
 def test_again_in_the_same_folder_gives_the_same_numbers(demo):
     before = (demo / "results.json").read_text()
     stamp = (demo / "videos").stat().st_mtime
-    assert run(["demo", "--folder", str(demo), *SMALL]) == 0
+    assert run(["demo", "--output", str(demo), *SMALL]) == 0
     assert (demo / "results.json").read_text() == before
     assert (demo / "videos").stat().st_mtime == stamp  # used again, not rendered again
 
 
 def test_other_settings_in_the_same_folder_leave_the_results_alone(demo, capsys):
     before = (demo / "results.json").read_text()
-    assert run(["demo", "--folder", str(demo), *SMALL, "--seed", "1"]) == 2
+    assert run(["demo", "--output", str(demo), *SMALL, "--seed", "1"]) == 2
     assert "seed" in capsys.readouterr().err
     assert (demo / "results.json").read_text() == before
     assert (demo / "tiny_gta" / "best.ckpt").exists()
@@ -80,14 +80,14 @@ def test_an_interrupted_demo_goes_on(demo):
     before = (demo / "results.json").read_text()
     (demo / "results.json").unlink()
     stamp = (demo / "tiny_gta" / "best.ckpt").stat().st_mtime
-    assert run(["demo", "--folder", str(demo), *SMALL]) == 0
+    assert run(["demo", "--output", str(demo), *SMALL]) == 0
     assert (demo / "results.json").read_text() == before
     assert (demo / "tiny_gta" / "best.ckpt").stat().st_mtime == stamp  # finished before, not trained again
 
 
 def test_a_folder_of_somebody_else_is_refused_and_kept(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("ten years of work")
-    assert run(["demo", "--folder", str(tmp_path)]) == 2
+    assert run(["demo", "--output", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").read_text() == "ten years of work"
 
@@ -101,6 +101,6 @@ def test_a_folder_of_somebody_else_is_refused_and_kept(tmp_path, capsys):
     ],
 )
 def test_wrong_options_cost_no_rendering(tmp_path, capsys, arguments, words):
-    assert run(["demo", "--folder", str(tmp_path / "demo"), *arguments]) == 2
+    assert run(["demo", "--output", str(tmp_path / "demo"), *arguments]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()

@@ -321,9 +321,8 @@ def test_show_draws_a_sheet(data, tmp_path):
         one_row = sheet.height / (1 + 2 + 3)
         assert 100 < one_row < 250
         assert len(sheet.convert("RGB").getcolors(2**24)) > 500
-    assert (
-        run(["data", "show", str(video), "--output", str(target), "--preset", "pyslowfast", "--data", "kinetics"]) == 0
-    )
+    words = ["--preset", "pyslowfast", "--dataset", "kinetics"]
+    assert run(["data", "show", str(video), "--output", str(target), *words]) == 0
     with Image.open(target) as sheet:
         assert sheet.height > 30 * 100  # 10 clips x 3 crops
 

@@ -130,7 +130,7 @@ def test_the_command_prints_times(checkpoint: Path, tmp_path: Path, capsys) -> N
     assert lines[1].split()[:4] == ["0.00", "-", "1.00", "s"]
     assert len(lines) == 1 + 6
     (tmp_path / "bad.mp4").write_bytes(b"\x00 no video")
-    words = ["predict", str(checkpoint), long, str(tmp_path / "bad.mp4"), "--window", "2", "--topk", "2", "--json"]
+    words = ["predict", str(checkpoint), long, str(tmp_path / "bad.mp4"), "--window", "2", "--top-k", "2", "--json"]
     assert run(words) == 2
     good, bad = json.loads(capsys.readouterr().out)
     assert [(part["start_seconds"], part["end_seconds"]) for part in good["windows"]] == [(0, 2), (2, 3)]

@@ -206,24 +206,86 @@ def test_videos_whose_names_are_not_utf_8(videos: Path, trained: Path, tmp_path:
     assert run(["predict", str(folder / "best.ckpt"), str(next(root.glob("val/*/*.mp4")))]) == 0
 
 
-def test_evaluate_with_more_views_says_so(trained: Path, videos: Path) -> None:
+def test_evaluate_with_more_views_says_so(trained: Path, videos: Path, capsys) -> None:
     output = trained / "views.json"
     words = ["evaluate", str(trained / "best.ckpt"), str(videos), "--test-clips=2", "--test-crops=3", "--num-workers=0"]
     assert run([*words, f"--output={output}"]) == 0
     protocol = json.loads(output.read_text())["protocol"]
     assert (protocol["test_clips"], protocol["test_crops"]) == (2, 3)
+    shown = capsys.readouterr().out
+    assert "2 x 3 views of each (clips x crops), " in shown
+    assert "top-5" not in shown  # of four classes
+    rows = [line for line in shown.splitlines() if line.startswith("  ") and "video" in line and "%" in line]
+    shares = [float(row.split()[0]) for row in rows]
+    assert len(shares) == len(CLASSES)
+    assert shares == sorted(shares)
+    assert ("most confused:" in shown) == (shares[0] < 100)
 
 
 def test_predict_names_classes_and_prints_json(trained: Path, videos: Path, capsys) -> None:
     paths = [str(path) for path in sorted(videos.glob("val/*/*.mp4"))[:2]]
-    assert run(["predict", str(trained / "best.ckpt"), *paths, "--topk=3", "--json"]) == 0
+    assert run(["predict", str(trained / "best.ckpt"), *paths, "--top-k=3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [entry["path"] for entry in found] == paths
     assert all(len(entry["predictions"]) == 3 for entry in found)
     assert {prediction["label"] for prediction in found[0]["predictions"]} <= set(CLASSES)
-    assert run(["predict", str(trained / "best.ckpt"), paths[0], "--topk=99"]) == 0
+    assert run(["predict", str(trained / "best.ckpt"), paths[0], "--top-k=99"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 4  # the file and every class
+
+
+def test_predict_takes_folders_patterns_and_lists_and_says_what_it_ignores(
+    trained: Path, videos: Path, tmp_path: Path, capsys
+) -> None:
+    good = sorted(videos.glob("val/*/*.mp4"))[:3]
+    (tmp_path / "in").mkdir()
+    for path in good:
+        (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "in" / "notes.txt").write_text("no video")
+    (tmp_path / "list.txt").write_text(f"# more\n{good[0]}\n")
+    checkpoint = str(trained / "best.ckpt")
+    for words, number in (
+        ([str(tmp_path / "in")], 3),
+        ([str(tmp_path / "**/*.mp4")], 3),
+        ([str(tmp_path / "in"), "--list", str(tmp_path / "list.txt"), "--batch-size", "2"], 4),
+    ):
+        assert run(["predict", checkpoint, *words, "--json"]) == 0
+        output = capsys.readouterr()
+        assert len(json.loads(output.out)) == number
+        assert ("notes.txt" in output.err) == (words[0] == str(tmp_path / "in"))
+
+
+def test_names_of_the_last_release_work_with_a_notice(trained: Path, videos: Path, capsys) -> None:
+    good = sorted(videos.glob("val/*/*.mp4"))[0]
+    assert run(["predict", str(trained / "best.ckpt"), str(good), "--topk", "1"]) == 0
+    output = capsys.readouterr()
+    assert output.err == "gta predict: --topk is now --top-k; the old name goes with the next release\n"
+    assert len(output.out.splitlines()) == 2
+
+
+def test_train_takes_the_names_that_the_other_commands_have(tmp_path: Path, capsys) -> None:
+    words = ["train", "finetune", str(tmp_path), "--epochs", "3", "--seed=4", "--num-frames", "4", "--output", "x"]
+    assert run([*words, "--batch-size", "5", "--print"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["root"] == str(tmp_path)
+    assert found["data"]["batch_size"] == 5
+    assert (found["run"]["max_epochs"], found["run"]["seed"], found["run"]["folder"]) == (3, 4, "x")
+    assert found["model"]["num_frames"] == found["data"]["clip"]["num_frames"] == 4
+
+
+def test_help_is_short_unless_all_is_asked_for(capsys) -> None:
+    shown = []
+    for flag in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as stop:
+            run(["train", "finetune", flag])
+        assert stop.value.code == 0
+        shown.append(capsys.readouterr().out)
+    assert "--run.max-epochs" in shown[0]
+    assert "--optim.betas" not in shown[0]
+    assert "--optim.betas" in shown[1]
+    assert shown[0].rstrip().endswith("gta train finetune --help-all")
+    assert len(shown[0].splitlines()) < len(shown[1].splitlines()) / 2
+    assert "{None}" not in shown[1]
 
 
 def test_predict_names_the_good_ones_and_reports_every_bad_one(trained: Path, videos: Path, tmp_path, capsys) -> None:
@@ -297,9 +359,10 @@ def test_resume_goes_on_and_refuses_another_configuration(trained: Path, videos:
         ("evaluate TRAINED/best.ckpt --output=TRAINED/best.ckpt/o.json", "best.ckpt: a file of this name"),
         ("evaluate TRAINED/best.ckpt --scores=/proc/free/s.npz", "/proc/free: there is no such"),
         ("probe TRAINED/best.ckpt --output=TRAINED/best.ckpt", "best.ckpt: a file of this name"),
-        ("predict TRAINED/best.ckpt ONE/train/alone", "alone: a folder of videos: give the files, e.g. "),
+        ("predict TRAINED/best.ckpt ONE/*.avi", "*.avi: no video fits this pattern"),
+        ("predict TRAINED/best.ckpt --list ONE/none.txt", "none.txt: no such file; name a text file"),
         ("predict TRAINED/best.ckpt", "no video given"),
-        ("predict TRAINED/best.ckpt x.mp4 --topk=0", "--topk is 0"),
+        ("predict TRAINED/best.ckpt x.mp4 --top-k=0", "--top-k is 0"),
         ("predict TRAINED/best.ckpt x.mp4", "x.mp4: no such file"),
     ],
 )

@@ -1,22 +1,48 @@
-"""Command-line arguments from dataclasses, with errors as one line (tyro does the parsing)."""
+"""Command-line arguments from dataclasses, with errors as one line (tyro does the parsing).
+
+One vocabulary for all commands: `CheckpointPath`, `DataPath`, ... are the positionals; `renamed` keeps an old flag
+working for one release, with a notice; `--help` shows the options that most users need, `--help-all` all of them.
+"""
 
 import contextlib
 import io
 import re
-from typing import TypeVar
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from gta.errors import OptionError
+from gta.terminal import print_line
 
 Arguments = TypeVar("Arguments")
 
+CheckpointPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CHECKPOINT")]
+DataPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
+OptionalDataPath = Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[DATA]")]
+VideoPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="VIDEO")]
+VideoPaths = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="VIDEO ...")]
+SourcePath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SOURCE")]
+DestinationPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DEST")]
+
+_OPTION = re.compile(r"^[│ ] (-\S+)")
 _BORDER = re.compile(r"^[│\s]+|[│\s]+$")
 _RULE = re.compile(r"^[─╭╰╮╯\s].*[─╭╰╮╯]")
 
 
 def parse_arguments(
-    kind: type[Arguments], arguments: list[str], *, command: str, default: Arguments | None = None
+    kind: type[Arguments],
+    arguments: list[str],
+    *,
+    command: str,
+    default: Arguments | None = None,
+    renamed: Mapping[str, str] | None = None,
+    common: Collection[str] | None = None,
 ) -> Arguments:
     """Parse `arguments` into the dataclass `kind`.
 
@@ -25,21 +51,85 @@ def parse_arguments(
         arguments: the words after the command's name.
         command: what `--help` and errors call the program, e.g. "gta train".
         default: an instance whose values are the defaults (a recipe's configuration).
+        renamed: flags of the last release -> what they are called now; they still work, with a notice.
+        common: the options that `--help` shows, all if not given; `--help-all` always shows all.
 
     Raises:
         OptionError: an option is unknown, missing or ill-typed; the text says which and what to do.
         SystemExit: with code 0, after `--help`.
     """
+    words = _with_new_names(arguments, renamed or {}, command)
+    everything = "--help-all" in words
+    words = ["--help" if word == "--help-all" else word for word in words]
+    # tyro draws its frames for the encoding of stdout; an error is taken apart below, whatever the terminal can show.
+    wanted = bool({"-h", "--help"}.intersection(words))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8" if wanted else "utf-8"
+    shown = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", write_through=True)
     captured = io.StringIO()
     try:
-        with contextlib.redirect_stderr(captured):
+        with _OPTIONAL, contextlib.redirect_stderr(captured), contextlib.redirect_stdout(shown):
             if default is None:
-                return tyro.cli(kind, args=arguments, prog=command)
-            return tyro.cli(kind, args=arguments, prog=command, default=default)
+                return tyro.cli(kind, args=words, prog=command)
+            return tyro.cli(kind, args=words, prog=command, default=default)
     except SystemExit as stop:
         if stop.code in (0, None):
+            shown.seek(0)
+            text = shown.read()
+            print(text if everything or common is None else _shorten(text, common, command), end="")
             raise
     raise OptionError(_one_line(captured.getvalue(), command))
+
+
+_OPTIONAL = ConstructorRegistry()
+
+
+@_OPTIONAL.primitive_rule
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """`X | None` as X: that an option may be left out is no value to choose, so that help does not list it."""
+    parts = get_args(info.type)
+    if get_origin(info.type) not in (Union, UnionType) or NoneType not in parts:
+        return None
+    rest: Any = Union[tuple(part for part in parts if part is not NoneType)]  # noqa: UP007
+    inner = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(cast(Any, rest), info.markers))
+    if not isinstance(inner, PrimitiveConstructorSpec):
+        return None
+    return replace(
+        inner,
+        instance_from_str=lambda words: None if words == ["None"] else inner.instance_from_str(words),
+        is_instance=lambda value: value is None or inner.is_instance(value),
+        str_from_instance=lambda value: ["None"] if value is None else inner.str_from_instance(value),
+    )
+
+
+def _with_new_names(arguments: list[str], renamed: Mapping[str, str], command: str) -> list[str]:
+    """The words with flags of the last release as they are called now; each is noted on stderr."""
+    words = []
+    for word in arguments:
+        flag, equals, value = word.partition("=")
+        now = renamed.get(flag.replace("_", "-"))
+        if now is not None:
+            print_line(f"{command}: {flag} is now {now}; the old name goes with the next release", file=sys.stderr)
+        words.append(word if now is None else f"{now}{equals}{value}")
+    return words
+
+
+def _shorten(text: str, common: Collection[str], command: str) -> str:
+    """Help without the options that few need, and how to see them."""
+    kept: list[str] = []
+    number, show = 0, True
+    for line in text.splitlines():
+        option = _OPTION.match(line)
+        if option:
+            show = option[1].split(",")[0] in common or option[1].startswith("-h")
+            number += not show
+        elif not line.startswith(("│", "   ")):
+            show = True
+            if line.startswith("╰") and kept and kept[-1].startswith("╭"):  # nothing is left in this frame
+                kept.pop()
+                continue
+        if show:
+            kept.append(line)
+    return "\n".join([*kept, f"{number} more options: {command} --help-all" if number else ""]).rstrip() + "\n"
 
 
 def name_options(text: str) -> str:

@@ -1,12 +1,9 @@
 """`gta convert`: weights of other code bases to ours."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import DestinationPath, SourcePath, parse_arguments
 from gta.config import config_to_json
 from gta.errors import CheckpointError, OptionError
 from gta.terminal import print_line
@@ -38,9 +35,9 @@ class ConvertArguments:
     The architecture is read from the weights; what they cannot tell can be given as options.
     """
 
-    source: tyro.conf.Positional[Path]
+    source: SourcePath
     """File of weights to read; nothing in it is run."""
-    dest: tyro.conf.Positional[Path]
+    dest: DestinationPath
     """File to write, .safetensors; it can then be given as `pretrained`."""
     model: str | None = None
     """Model to convert to, e.g. r2d50; recognised from the weights if not given."""

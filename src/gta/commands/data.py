@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import tyro
-
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import DataPath, DestinationPath, SourcePath, VideoPath, parse_arguments
 from gta.errors import DataError, OptionError
 from gta.terminal import print_line
 
@@ -38,7 +36,7 @@ class CheckArguments:
     It can be stopped at any time and continues where it was. Files that did not change are not read again.
     """
 
-    root: tyro.conf.Positional[Path]
+    root: DataPath
     """Folder of the data set, or a manifest file."""
     layout: Layout = "auto"
     """How the folder is organised; `auto` looks at the files."""
@@ -67,13 +65,13 @@ class CheckArguments:
 class ShowArguments:
     """Draw what a protocol does to a video: sampled frames, crops, flips and views, as a PNG picture."""
 
-    video: tyro.conf.Positional[Path]
+    video: VideoPath
     """A video file or a folder of numbered pictures."""
     preset: Literal["paper", "tsm", "pyslowfast"] = "paper"
     """Protocol."""
     sampling: Literal["tsn", "segments", "dense"] | None = None
     """Which frames make a clip; the protocol's own choice if not given."""
-    data: Literal["something", "kinetics"] = "something"
+    dataset: Literal["something", "kinetics"] = "something"
     """Kind of data set the protocol is meant for; decides flips and views."""
     num_frames: int = 8
     """Frames per clip."""
@@ -98,9 +96,9 @@ class PrepareArguments:
     It can be stopped at any time and continues where it was.
     """
 
-    source: tyro.conf.Positional[Path]
+    source: SourcePath
     """Folder of the data set."""
-    target: tyro.conf.Positional[Path]
+    target: DestinationPath
     """Folder for the copy."""
     layout: Layout = "auto"
     """How the folder is organised; `auto` looks at the files."""
@@ -135,7 +133,7 @@ def main(arguments: list[str]) -> None:
     if name == "check":
         check(parse_arguments(CheckArguments, rest, command="gta data check"))
     elif name == "show":
-        show(parse_arguments(ShowArguments, rest, command="gta data show"))
+        show(parse_arguments(ShowArguments, rest, command="gta data show", renamed={"--data": "--dataset"}))
     elif name == "prepare":
         prepare(parse_arguments(PrepareArguments, rest, command="gta data prepare"))
     else:
@@ -217,7 +215,7 @@ def show(options: ShowArguments) -> None:
         options.preset,
         num_frames=options.num_frames,
         sampling=options.sampling,
-        data=options.data,
+        data=options.dataset,
         test_clips=options.test_clips,
         test_crops=options.test_crops,
     )

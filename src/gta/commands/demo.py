@@ -36,7 +36,7 @@ FRESH_CLASSES = (
 class DemoArguments:
     """Render videos, train a 2D model and GTA on them with one budget, compare and explain them on held-out videos."""
 
-    folder: Path = Path("runs/demo")
+    output: Path = Path("runs/demo")
     """Where everything goes. An interrupted demo continues; the results of a finished one are replaced."""
     models: tuple[str, ...] = ("tiny", "tiny_gta")
     """Models to compare (see `gta models`)."""
@@ -60,7 +60,7 @@ class DemoArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta demo`."""
-    options = parse_arguments(DemoArguments, arguments, command="gta demo")
+    options = parse_arguments(DemoArguments, arguments, command="gta demo", renamed={"--folder": "--output"})
     run_demo(options)
 
 
@@ -78,8 +78,8 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
     from gta.viz.report import render_report
 
     _check_models(options, num_classes=len(CLASSES))
-    _claim(options.folder)
-    videos = options.folder / "videos"
+    _claim(options.output)
+    videos = options.output / "videos"
     _step("1/4", f"rendering {options.num_videos} videos of {len(CLASSES)} classes into {videos}")
     summary = synthesize(
         videos,
@@ -100,16 +100,16 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
         models.append(_train_and_test(name, options))
     _step("3/4", "predicting and explaining freshly rendered videos")
     predictors = {
-        name: Predictor.from_checkpoint(options.folder / name / "best.ckpt", device="cpu") for name in options.models
+        name: Predictor.from_checkpoint(options.output / name / "best.ckpt", device="cpu") for name in options.models
     }
     examples = _predict_fresh(predictors, options)
-    pictures = explain_fresh(predictors, options.folder / "fresh" / "0.mp4", options.folder)
+    pictures = explain_fresh(predictors, options.output / "fresh" / "0.mp4", options.output)
     commands = _next_commands(options, videos)
-    _step("4/4", f"writing {options.folder / REPORT}")
+    _step("4/4", f"writing {options.output / REPORT}")
     results = _results(models, ceiling, error, summary.num_test, options)
-    write_json(options.folder / RESULTS, results)
+    write_json(options.output / RESULTS, results)
     write_text(
-        options.folder / REPORT,
+        options.output / REPORT,
         render_report(
             title=f"{' and '.join(options.models)}: the same training, compared on held-out videos",
             summary=_summary(summary.num_train, summary.num_test, len(CLASSES), ceiling, error, options),
@@ -135,8 +135,8 @@ def _configuration(model: str, options: DemoArguments) -> "TrainConfig":
 
     return demo(
         model=model,
-        videos=options.folder / "videos",
-        folder=options.folder / model,
+        videos=options.output / "videos",
+        folder=options.output / model,
         max_epochs=options.max_epochs,
         seed=options.seed,
         num_workers=options.num_workers,
@@ -167,14 +167,14 @@ def _claim(folder: Path) -> None:
 
 def _clear_finished(options: DemoArguments) -> None:
     """Remove the results of a finished demo; the runs of an interrupted one stay and go on."""
-    if not (options.folder / RESULTS).exists():
+    if not (options.output / RESULTS).exists():
         return
     for model in options.models:
-        if (options.folder / model).exists():
-            shutil.rmtree(options.folder / model)
+        if (options.output / model).exists():
+            shutil.rmtree(options.output / model)
     for name in (REPORT, PAGE):
-        (options.folder / name).unlink(missing_ok=True)
-    (options.folder / RESULTS).unlink()  # last: as long as it is there, the runs are known to be finished ones
+        (options.output / name).unlink(missing_ok=True)
+    (options.output / RESULTS).unlink()  # last: as long as it is there, the runs are known to be finished ones
 
 
 def _train_and_test(name: str, options: DemoArguments) -> "ModelResult":
@@ -192,7 +192,7 @@ def _train_and_test(name: str, options: DemoArguments) -> "ModelResult":
     assert fitted is not None  # the demo is one process
     arguments = EvaluateArguments(
         checkpoint=fitted.best_checkpoint,
-        data=options.folder / "videos",
+        data=options.output / "videos",
         split="test",
         num_workers=options.num_workers,
         device="cpu",
@@ -211,7 +211,7 @@ def _train_and_test(name: str, options: DemoArguments) -> "ModelResult":
         train_seconds=_training_seconds(fitted.folder),
         confusion=np.array(measured["confusion"]["rows_true_columns_predicted"]),
         treatments=order_accuracies(
-            fitted.best_checkpoint, options.folder / "videos", seed=options.seed, num_workers=options.num_workers
+            fitted.best_checkpoint, options.output / "videos", seed=options.seed, num_workers=options.num_workers
         ),
         curves={key: [float("nan") if row[key] is None else row[key] for row in fitted.rows] for key in QUANTITIES},
     )
@@ -234,7 +234,7 @@ def _predict_fresh(predictors: "Mapping[str, Predictor]", options: DemoArguments
     for index, truth in enumerate(FRESH_CLASSES):
         # Another seed than the data set's, so these parameters were never drawn for it.
         path = write_clip(
-            options.folder / "fresh" / f"{index}.mp4", truth, seed=options.seed + 1_000_003, index=options.seed + index
+            options.output / "fresh" / f"{index}.mp4", truth, seed=options.seed + 1_000_003, index=options.seed + index
         )
         examples.append(
             Example(
@@ -297,10 +297,10 @@ def _panels() -> "dict[str, Panel]":
 
 def _next_commands(options: DemoArguments, videos: Path) -> list[str]:
     program = "gta" if shutil.which("gta") else sys.argv[0]  # the environment may not be activated
-    best = options.folder / options.models[-1] / "best.ckpt"
-    other = options.folder / "tiny_dnl"
+    best = options.output / options.models[-1] / "best.ckpt"
+    other = options.output / "tiny_dnl"
     commands = [
-        [program, "predict", best, options.folder / "fresh" / "0.mp4", "--topk", "3"],
+        [program, "predict", best, options.output / "fresh" / "0.mp4", "--top-k", "3"],
         [program, "evaluate", best, videos, "--split", "test"],
         [program, "train", "synthetic", "--data.root", videos, "--model.name", "tiny_dnl", "--run.folder", other],
     ]
@@ -339,7 +339,7 @@ def _print_results(
         f"Ceiling of any model that ignores the order of frames: {100 * ceiling:.1f} % top-1 "
         f"(measured: +- {100 * error:.1f})."
     )
-    print(f"\nReport:  {options.folder / REPORT}\nNumbers: {options.folder / RESULTS}\n\nNext, for example:")
+    print(f"\nReport:  {options.output / REPORT}\nNumbers: {options.output / RESULTS}\n\nNext, for example:")
     for command in commands:
         print(f"  {command}")
-    print(f"\nOpen in a browser, and click into the video: {options.folder / PAGE}")
+    print(f"\nOpen in a browser, and click into the video: {options.output / PAGE}")

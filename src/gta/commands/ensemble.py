@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -21,7 +21,7 @@ class EnsembleArguments:
     The paper's 8+16-frame ensemble is this, over two evaluations with 2 clips x 3 crops.
     """
 
-    results: tyro.conf.Positional[tuple[Path, ...]]
+    results: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SCORES ...")]
     """Score files (.npz) that `gta evaluate --scores` wrote, two or more."""
     weights: tuple[float, ...] | None = None
     """Weight of each result; equal ones if not given."""
@@ -85,7 +85,8 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     }
     for entry in written["ensemble"]:
         print_line(f"{entry['scores']}: top-1 {100 * entry['top1']:.2f} %, weight {entry['weight']:g}")
-    print_line(f"together: top-1 {100 * result.top1:.2f} %, top-5 {100 * result.top5:.2f} % over {len(names)} videos")
+    top5 = f", top-5 {100 * result.top5:.2f} %" if len(classes) > 5 else ""
+    print_line(f"together: top-1 {100 * result.top1:.2f} %{top5} over {len(names)} videos")
     if options.output is not None:
         write_json(options.output, written)
         print_line(f"written: {options.output}")

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
 from gta.config import ClipConfig, DataConfig, config_from_json, config_to_json
 from gta.errors import OptionError
 from gta.terminal import print_line
@@ -17,6 +15,8 @@ from gta.terminal import print_line
 Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
 
 
+_TOP = 5
+_SHOWN_CLASSES, _SHOWN_PAIRS = 20, 5
 # The folder of the checkpoint may be shared and not ours to write into.
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -25,9 +25,9 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 class EvaluateArguments:
     """Measure a checkpoint: top-1, top-5, per class, confusion, direction; by default on its own validation videos."""
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run."""
-    data: tyro.conf.Positional[Path | None] = None
+    data: OptionalDataPath = None
     """Folder of the data set; the one of the training run if not given."""
     layout: Layout | None = None
     """How the folder is organised, `auto` looks at the files; as in the training run if DATA is not given."""
@@ -232,13 +232,42 @@ def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold
 def _print(written: dict[str, Any]) -> None:
     direction = written["direction_accuracy"]
     print_line(f"{written['num_videos']} videos of {written['data']} ({written['split']})")
+    clip = written["protocol"]
+    clips, crops = clip["test_clips"], clip["test_crops"]
+    views = f"{clips} x {crops} views of each" if clips * crops > 1 else "1 view of each"
+    size = clip["test_crop_size"] or clip["crop_size"]
+    print_line(f"{views} (clips x crops), {clip['num_frames']} frames, {size} x {size} pixels")
     print_line(f"top-1                {100 * written['top1']:6.2f} %")
-    print_line(f"top-5                {100 * written['top5']:6.2f} %")
+    if len(written["per_class"]) > _TOP:  # otherwise it is 100 % whatever the model says
+        print_line(f"top-5                {100 * written['top5']:6.2f} %")
     print_line(f"mean class accuracy  {100 * written['mean_class_accuracy']:6.2f} %")
     if direction is not None:
         print_line(f"direction accuracy   {100 * direction:6.2f} %")
     if absent := written["classes_without_videos"]:
         shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
         print_line(f"{len(absent)} of the model's classes have no video here: {shown}")
+    _print_classes(written["per_class"])
+    _print_confusions(written)
     for entry in written["skipped"]:
         print_line(f"left out: {entry['path']}: {entry['reason']}")
+
+
+def _print_classes(per_class: dict[str, Any]) -> None:
+    """The classes that have videos, the worst first."""
+    present = [(row["accuracy"], name, row["num_videos"]) for name, row in per_class.items() if row["num_videos"]]
+    present.sort(key=lambda row: row[0])
+    print_line("\nclasses, worst first:")
+    for accuracy, name, count in present[:_SHOWN_CLASSES]:
+        print_line(f"  {100 * accuracy:6.2f} %  {name} ({count} {'video' if count == 1 else 'videos'})")
+    if len(present) > _SHOWN_CLASSES:
+        print_line(f"  and {len(present) - _SHOWN_CLASSES} better ones, in the JSON file and the report")
+
+
+def _print_confusions(written: dict[str, Any]) -> None:
+    """The pairs of classes that are taken for each other most often."""
+    pairs = written["worst_confusions"][:_SHOWN_PAIRS]
+    if pairs:
+        print_line("\nmost confused:")
+    for pair in pairs:
+        of = written["per_class"][pair["true"]]["num_videos"]
+        print_line(f"  {pair['count']} of {of} videos of {pair['true']} taken for {pair['predicted']}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import CheckpointPath, VideoPaths, parse_arguments
 from gta.errors import OptionError, VideoError
 from gta.terminal import print_line
 
@@ -31,9 +31,9 @@ class ExplainArguments:
     far as the model has such blocks; and the arrays, explanation.npz.
     """
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run."""
-    videos: tyro.conf.Positional[tuple[Path, ...]]
+    videos: VideoPaths
     """Video files, or folders of JPEG frames."""
     query: str | None = None
     """The point whose attention is shown: T,Y,X, frame of the clip that the model sees, row and column in pixels, all

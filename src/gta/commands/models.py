@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
@@ -13,7 +14,7 @@ from gta.errors import OptionError
 class ModelsArguments:
     """List the models; any timm CNN also works by its name, alone or with a block as suffix (resnet18_gta)."""
 
-    pattern: tyro.conf.Positional[str] = "*"
+    pattern: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[PATTERN]")] = "*"
     """Names to show; * and ? are wildcards, e.g. "*gta"."""
     count: bool = False
     """Also count parameters and multiply-adds, for a clip of 224x224 pixels (takes a few seconds)."""

@@ -1,14 +1,13 @@
-"""`gta predict`: say what happens in video files."""
+"""`gta predict`: name the classes of videos."""
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import CheckpointPath, VideoPaths, parse_arguments
 from gta.errors import OptionError, VideoError
 from gta.terminal import print_json, print_line
 
@@ -16,16 +15,20 @@ if TYPE_CHECKING:
     from gta.predictor import Predictor
     from gta.types import Prediction, WindowPrediction
 
+_NAMED = 3  # so many ignored files are named
+
 
 @dataclass(frozen=True)
 class PredictArguments:
-    """Name the classes of video files with a trained model."""
+    """Name the classes of videos with a trained model."""
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run."""
-    videos: tyro.conf.Positional[tuple[Path, ...]]
-    """Video files, or folders of JPEG frames."""
-    topk: int | None = None
+    videos: VideoPaths = ()
+    """Video files, folders of numbered frames, folders with videos at any depth, quoted patterns ("clips/**/*.mp4")."""
+    list: Path | None = None
+    """Text file with more of them, one per line; `-` reads standard input."""
+    top_k: int | None = None
     """How many classes to name; 5 for each video if not given, 1 for each window."""
     window: float | None = None
     """Classify windows of this many seconds, one after the other, instead of whole videos."""
@@ -33,12 +36,16 @@ class PredictArguments:
     """With --window: seconds from the beginning of one window to that of the next; as long as a window if not given."""
     json: bool = False
     """Print JSON instead of a table."""
+    batch_size: int = 1
+    """Videos that go through the model together."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
 
     def __post_init__(self) -> None:
-        if self.topk is not None and self.topk < 1:
-            raise OptionError(f"--topk is {self.topk}: at least one class is needed")
+        if self.top_k is not None and self.top_k < 1:
+            raise OptionError(f"--top-k is {self.top_k}: at least one class is needed")
+        if self.batch_size < 1:
+            raise OptionError(f"--batch-size is {self.batch_size}: it must be 1 or more")
         for option, seconds in (("--window", self.window), ("--hop", self.hop)):
             if seconds is not None and not 0 < seconds < math.inf:
                 raise OptionError(f"{option} is {seconds:g}: it must be above 0 seconds")
@@ -48,25 +55,17 @@ class PredictArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta predict`."""
-    options = parse_arguments(PredictArguments, arguments, command="gta predict")
-    if not options.videos:
-        raise OptionError("no video given: name one or more video files after the checkpoint")
+    options = parse_arguments(PredictArguments, arguments, command="gta predict", renamed={"--topk": "--top-k"})
+    videos = _videos(options)
     from gta.predictor import Predictor
 
     predictor = Predictor.from_checkpoint(options.checkpoint, device=options.device)
     found: list[dict[str, Any]] = []
     failures: list[VideoError] = []
-    for path in options.videos:
-        entry: dict[str, Any] = {"path": str(path)}
+    for entry in _whole(predictor, videos, options) if options.window is None else _windows(predictor, videos, options):
         found.append(entry)
-        try:
-            if options.window is None:
-                _predict(predictor, path, options, entry)
-            else:
-                _predict_windows(predictor, path, options, options.window, entry)
-        except VideoError as error:
-            failures.append(_with_advice(error))
-            entry["error"] = failures[-1].reason
+        if "error" in entry:
+            failures.append(VideoError(entry["path"], entry["error"]))
     if options.json:
         print_json(found)
     if failures:
@@ -75,26 +74,56 @@ def main(arguments: list[str]) -> None:
         raise failures[-1]
 
 
-def _predict(predictor: "Predictor", path: Path, options: PredictArguments, entry: dict[str, Any]) -> None:
-    prediction = predictor.predict(path, topk=options.topk or 5)
-    entry["predictions"] = _scores(prediction)
-    if not options.json:
-        print_line(path)
-        for label, score in zip(prediction.labels, prediction.scores, strict=True):
-            print_line(f"  {100 * score:5.1f} %  {label}")
+def _videos(options: PredictArguments) -> tuple[Path, ...]:
+    """The videos that the options name; what else lies in their folders is told on stderr."""
+    if not options.videos and options.list is None:
+        raise OptionError("no video given: name one or more videos or folders after the checkpoint, or give --list")
+    from gta.datasets.finding import find_videos, read_path_list
+
+    found = find_videos([*options.videos, *(read_path_list(options.list) if options.list else ())])
+    if found.ignored:
+        names = ", ".join(str(path) for path in found.ignored[:_NAMED])
+        more = f" and {len(found.ignored) - _NAMED} more" if len(found.ignored) > _NAMED else ""
+        print_line(f"gta predict: ignored, not videos: {names}{more}", file=sys.stderr)
+    return found.videos
 
 
-def _predict_windows(
-    predictor: "Predictor", path: Path, options: PredictArguments, window: float, entry: dict[str, Any]
-) -> None:
-    entry["windows"] = []
+def _whole(predictor: "Predictor", videos: tuple[Path, ...], options: PredictArguments) -> Iterator[dict[str, Any]]:
+    """A prediction for each video."""
+    predictions = predictor.predict_each(videos, topk=options.top_k or 5, batch_size=options.batch_size)
+    for path, prediction in zip(videos, predictions, strict=True):
+        entry: dict[str, Any] = {"path": str(path)}
+        if prediction.error is not None:
+            yield {**entry, "error": prediction.error}
+            continue
+        yield {**entry, "predictions": _scores(prediction)}
+        if not options.json:
+            print_line(path)
+            for label, score in zip(prediction.labels, prediction.scores, strict=True):
+                print_line(f"  {100 * score:5.1f} %  {label}")
+
+
+def _windows(predictor: "Predictor", videos: tuple[Path, ...], options: PredictArguments) -> Iterator[dict[str, Any]]:
+    """The predictions for the windows of each video."""
+    for path in videos:
+        entry: dict[str, Any] = {"path": str(path), "windows": []}
+        try:
+            _print_windows(predictor, path, options, entry["windows"])
+        except VideoError as error:
+            entry["error"] = error.reason
+        yield entry
+
+
+def _print_windows(predictor: "Predictor", path: Path, options: PredictArguments, windows: list[Any]) -> None:
     if not options.json:
         print_line(path)
-    found = predictor.predict_windows(path, window_seconds=window, hop_seconds=options.hop, topk=options.topk or 1)
+    found = predictor.predict_windows(
+        path, window_seconds=options.window or 0, hop_seconds=options.hop, topk=options.top_k or 1
+    )
     for part in found:
         times = {"start_seconds": round(part.start_seconds, 6), "end_seconds": round(part.end_seconds, 6)}
         if options.json:
-            entry["windows"].append({**times, "predictions": _scores(part)})
+            windows.append({**times, "predictions": _scores(part)})
             continue
         named = "   ".join(f"{100 * s:5.1f} %  {label}" for label, s in zip(part.labels, part.scores, strict=True))
         print_line(f"  {part.start_seconds:9.2f} - {part.end_seconds:9.2f} s  {named}")
@@ -102,13 +131,3 @@ def _predict_windows(
 
 def _scores(prediction: "Prediction | WindowPrediction") -> list[dict[str, Any]]:
     return [{"label": label, "score": score} for label, score in zip(prediction.labels, prediction.scores, strict=True)]
-
-
-def _with_advice(error: VideoError) -> VideoError:
-    """Say what to do where a folder of videos was named instead of the videos."""
-    from gta.datasets.layouts.common import is_video_name
-
-    suffixes = {path.suffix for path in error.path.iterdir() if is_video_name(path.name)} if error.path.is_dir() else ()
-    if not suffixes:
-        return error
-    return VideoError(error.path, f"a folder of videos: give the files, e.g. {error.path}/*{min(suffixes)}")

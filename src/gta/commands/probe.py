@@ -6,9 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
 from gta.commands.evaluate import Layout, Source, find_source
 from gta.errors import OptionError
 from gta.terminal import print_line, printable
@@ -31,9 +29,9 @@ class ProbeArguments:
     data set has other classes than the model, it measures how far the predictions move, without accuracies.
     """
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run."""
-    data: tyro.conf.Positional[Path | None] = None
+    data: OptionalDataPath = None
     """Folder of the data set; the one of the training run if not given."""
     layout: Layout | None = None
     """How the folder is organised, `auto` looks at the files; as in the training run if DATA is not given."""

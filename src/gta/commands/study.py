@@ -5,7 +5,7 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -24,7 +24,7 @@ class StudyArguments:
     options, it continues: finished cells are not run again.
     """
 
-    grid: tyro.conf.Positional[str] = ""
+    grid: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[GRID]")] = ""
     """A built-in grid (`--list` shows them), or a grid file (.json) of your own (`--print` shows the format)."""
     size: Literal["cpu", "gpu"] = "cpu"
     """Size of a built-in grid: `cpu`: tiny networks, 48-pixel clips; `gpu`: ResNet-50 networks, 112-pixel clips."""
@@ -36,7 +36,7 @@ class StudyArguments:
     """Folder of a data set with the splits train and val; the grid's synthetic videos are rendered if not given."""
     jobs: int | None = None
     """Cells at a time; on a CPU one for each core, on a GPU one, if not given."""
-    threads: int = 1
+    num_threads: int = 1
     """CPU threads of each cell."""
     epochs: int | None = None
     """Passes over the training videos; the grid's own number if not given."""
@@ -64,7 +64,7 @@ class StudyArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta study`."""
-    options = parse_arguments(StudyArguments, arguments, command="gta study")
+    options = parse_arguments(StudyArguments, arguments, command="gta study", renamed={"--threads": "--num-threads"})
     if options.list:
         for name, title in list_grids().items():
             print_line(f"{name}  {title}")
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
         seeds=tuple(range(options.seeds)),
         data=data,
         jobs=jobs,
-        num_threads=options.threads,
+        num_threads=options.num_threads,
         train=not options.report_only,
         command=shlex.join(["gta", "study", *arguments]),
     )

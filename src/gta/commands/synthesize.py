@@ -1,12 +1,9 @@
 """`gta synthesize`: render the synthetic data set as real video files with annotations."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import tyro
-
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import DestinationPath, parse_arguments
 from gta.terminal import print_line
 
 
@@ -17,7 +14,7 @@ class SynthesizeArguments:
     Interrupted and repeated with the same options, it completes what is missing.
     """
 
-    folder: tyro.conf.Positional[Path]
+    folder: DestinationPath
     """Folder to create (or to complete)."""
     layout: Literal["folder", "ssv2", "ssv1", "kinetics"] = "folder"
     """Whose files and annotations to imitate: a folder per class (.mp4), Something-Something V2 (.webm, JSON) or V1

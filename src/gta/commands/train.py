@@ -16,7 +16,7 @@ from gta.config import (
     config_to_json,
 )
 from gta.errors import GtaError, OptionError
-from gta.recipes import RECIPES, SUMMARIES
+from gta.recipes import GROUPS, RECIPES, SUMMARIES
 from gta.recipes.files import SUFFIXES, file_schema, read_config_file, write_yaml
 from gta.runs.train import train
 from gta.terminal import print_line
@@ -24,15 +24,41 @@ from gta.terminal import print_line
 if TYPE_CHECKING:
     from gta.training.fit import FitResult
 
-_USAGE = """usage: gta train RECIPE [OPTIONS]
-       gta train FILE.yaml [OPTIONS]
+_USAGE = """usage: gta train RECIPE [DATA] [OPTIONS]
+       gta train FILE.yaml [DATA] [OPTIONS]
        gta train RUN_FOLDER --resume [OPTIONS]
        gta train --list
 
-Train a model from a recipe; options override its fields. gta train RECIPE --help shows them all with their values.
-gta train --list shows the recipes, gta train RECIPE --print the resolved configuration (--print --yaml as a file to
+Train a model from a recipe on the data set in the folder DATA; options override the recipe's fields. gta train RECIPE
+--help shows the usual ones with their values, --help-all every one. gta train --list shows the recipes,
+gta train RECIPE --print the resolved configuration (--print --yaml as a file to
 edit and train from; gta train --schema prints the schema of such files). A run folder in the place of the recipe
 continues with that run's own configuration."""
+
+
+# The names that the other commands have for what configurations call by field.
+_SHORT = {
+    "--data": "--data.root",
+    "--epochs": "--run.max-epochs",
+    "--seed": "--run.seed",
+    "--output": "--run.folder",
+    "--num-workers": "--data.num-workers",
+    "--batch-size": "--data.batch-size",
+    "--layout": "--data.layout",
+    "--fold": "--data.fold",
+    "--lr": "--optim.lr",
+    "--precision": "--run.precision",
+    "--model": "--model.name",
+}
+_NUM_FRAMES = ("--model.num-frames", "--data.clip.num-frames")
+# What `--help` shows; the other fields are under `--help-all`.
+_COMMON = {
+    *(name for name in _SHORT.values() if name != "--data.fold"),
+    *_NUM_FRAMES,
+    *("--model.pretrained", "--model.freeze", "--model.at", "--data.clip.crop-size"),
+    *("--data.clip.flip", "--optim.optimizer", "--optim.weight-decay", "--optim.warmup-epochs", "--run.accelerator"),
+    *("--run.devices", "--run.patience", "--run.compile", "--resume", "--print", "--yaml", "--fast-dev-run"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,8 +101,7 @@ def _run(arguments: list[str]) -> None:
         print(json.dumps(file_schema(), indent=2))
         return
     if arguments[:1] == ["--list"]:
-        width = max(map(len, RECIPES))
-        print("\n".join(f"{name:<{width}}  {SUMMARIES[name]}" for name in RECIPES))
+        print(_recipes())
         return
     if not arguments or arguments[0].startswith("-"):
         if arguments and arguments[0] in ("-h", "--help"):
@@ -101,6 +126,31 @@ def _run(arguments: list[str]) -> None:
         _print_result(result)
 
 
+def _recipes() -> str:
+    """The recipes in groups, a line each."""
+    width = max(map(len, RECIPES))
+    groups = [
+        f"{title}:\n" + "\n".join(f"  {name:<{width}}  {SUMMARIES[name]}" for name in names)
+        for title, names in GROUPS.items()
+    ]
+    return "\n\n".join(groups)
+
+
+def _full_names(words: list[str]) -> list[str]:
+    """The words with short flags as the fields that they set; a first word that is no flag is the data set's folder."""
+    if words and not words[0].startswith("-"):
+        words = ["--data.root", *words]
+    full: list[str] = []
+    for number, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag == "--num-frames":  # a model reads as many frames as its clips have: one flag for both
+            given = value if equals else "".join(words[number + 1 : number + 2])
+            full += [f"{name}={given}" for name in _NUM_FRAMES]
+        elif words[number - 1 : number] != ["--num-frames"]:
+            full.append(f"{_SHORT.get(flag, flag)}{equals}{value}")
+    return full
+
+
 def _parse(name: str, rest: list[str]) -> TrainArguments:
     folder = Path(name)
     if name in RECIPES:
@@ -115,7 +165,9 @@ def _parse(name: str, rest: list[str]) -> TrainArguments:
         hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows them"
         raise OptionError(f"'{name}' is neither a recipe, a configuration file nor a run folder: {hint}")
     default = TrainArguments(model=config.model, data=config.data, optim=config.optim, run=config.run)
-    options = parse_arguments(TrainArguments, rest, command=f"gta train {name}", default=default)
+    options = parse_arguments(
+        TrainArguments, _full_names(rest), command=f"gta train {name}", default=default, common=_COMMON
+    )
     if folder.is_dir() and name not in RECIPES and not (options.resume or options.print):
         raise OptionError(f"{name} is a run folder: continue it with --resume, or name a recipe")
     return options
@@ -124,7 +176,9 @@ def _parse(name: str, rest: list[str]) -> TrainArguments:
 def _print_result(result: "FitResult") -> None:
     if result.best:
         best = result.best
-        line = f"best: epoch {result.best_epoch}, top-1 {100 * best['top1']:.2f} %, top-5 {100 * best['top5']:.2f} %"
+        line = f"best: epoch {result.best_epoch}, top-1 {100 * best['top1']:.2f} %"
+        if len(best["per_class"]) > 5:
+            line += f", top-5 {100 * best['top5']:.2f} %"
         if best["direction_accuracy"] is not None:
             line += f", direction {100 * best['direction_accuracy']:.2f} %"
         print_line(line)

@@ -13,8 +13,14 @@ from gta.recipes import own, paper, synthetic
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {**synthetic.RECIPES, **own.RECIPES, **paper.RECIPES}
 SUMMARIES: dict[str, str] = {**synthetic.SUMMARIES, **own.SUMMARIES, **paper.SUMMARIES}
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Synthetic videos": tuple(synthetic.RECIPES),
+    "Your own videos": tuple(own.RECIPES),
+    "The paper": tuple(paper.RECIPES),
+}
+"""Title -> names of the recipes that belong together."""
 
-__all__ = ["RECIPES", "SUMMARIES", "recipe"]
+__all__ = ["GROUPS", "RECIPES", "SUMMARIES", "recipe"]
 
 
 def recipe(name: str) -> TrainConfig:

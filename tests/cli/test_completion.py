@@ -1,0 +1,52 @@
+"""Completion: every command and option is in the scripts, and bash completes with them."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from gta.cli import run
+from gta.commands import COMMANDS
+from gta.commands.completion import command_options, script
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["gta", "ev"], "evaluate"),
+        (["gta", "evaluate", "--spl"], "--split"),
+        (["gta", "evaluate", "--split", ""], "train val test"),
+        (["gta", "evaluate", ""], ""),
+        (["gta", "train", "--optim.sched"], "--optim.schedule --optim.schedule-interval"),
+    ],
+)
+def test_bash_completes(line: list[str], expected: str) -> None:
+    words = " ".join(f"'{word}'" for word in line)
+    program = f'COMP_WORDS=({words}); COMP_CWORD={len(line) - 1}; _gta; echo "${{COMPREPLY[@]}}"'
+    shell = shutil.which("bash")
+    assert shell
+    result = subprocess.run(
+        [shell, "-c", f"{script('bash')}\n{program}"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip() == expected
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_command_is_there(shell: str) -> None:
+    text = script(shell)
+    assert all(name in text for name in COMMANDS)
+    assert "num-workers" in text
+
+
+def test_options_are_those_of_the_command() -> None:
+    options = command_options("predict")
+    assert {"--top-k", "--json", "--list", "--help"} <= set(options)
+    assert "--checkpoint" not in options
+    assert "--videos" not in options
+    assert command_options("train")["--model.name"] == ()
+
+
+def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", "tcsh"]) == 2
+    assert "name bash, zsh or fish" in capsys.readouterr().err
