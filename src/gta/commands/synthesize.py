@@ -34,8 +34,11 @@ class SynthesizeArguments:
     keyframe_interval: int = 1
     """Frames from one key frame of a video to the next; above 1 the files are smaller but the encoding may hint at
     the direction of time."""
+    difficulty: Literal["normal", "hard"] = "normal"
+    """`hard`: ten classes more, whose halves and not whose steps tell them apart; several moving things, a moving
+    camera, and things in front."""
     classes: tuple[str, ...] | None = None
-    """Names of the classes to render; all 16 if not given."""
+    """Names of the classes to render; all of the difficulty (16 or 26) if not given."""
     masks: bool = False
     """Also write where the object is in each frame: masks/<as the video>.npz. Can be added to a finished data set."""
     num_workers: int = 2
@@ -60,6 +63,7 @@ def main(arguments: list[str]) -> None:
         progress=True,
         classes=options.classes,
         masks=options.masks,
+        difficulty=options.difficulty,
     )
     splits = {"train": summary.num_train, "val": summary.num_val, "test": summary.num_test}
     sizes = ", ".join(f"{size:,} {split}" for split, size in splits.items() if size)

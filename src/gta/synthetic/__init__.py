@@ -6,13 +6,15 @@ annotations of known data sets; `build` makes a whole data set. Nothing here imp
 """
 
 from gta.synthetic.build import SynthesisSummary, synthesize
-from gta.synthetic.classes import CLASSES, REVERSALS, permutation_invariant_ceiling
+from gta.synthetic.classes import CLASSES, HARD_CLASSES, REVERSALS, SAME_FRAMES, permutation_invariant_ceiling
 from gta.synthetic.render import render_clip, render_mask
 from gta.synthetic.write import write_clip, write_mask
 
 __all__ = [
     "CLASSES",
+    "HARD_CLASSES",
     "REVERSALS",
+    "SAME_FRAMES",
     "SynthesisSummary",
     "permutation_invariant_ceiling",
     "render_clip",

@@ -21,8 +21,9 @@ from gta.errors import DataError, OptionError
 from gta.files import write_json
 from gta.processes import require_descriptors
 from gta.stored import StoredError, read_json
-from gta.synthetic.classes import CLASSES, permutation_invariant_ceiling
+from gta.synthetic.classes import CLASSES, HARD_CLASSES, permutation_invariant_ceiling
 from gta.synthetic.layouts import MANIFEST, Layout, PlannedVideo, SynthesisConfig, plan_videos, write_annotations
+from gta.synthetic.parameters import Difficulty
 from gta.synthetic.render import FRAME_SIZE
 from gta.synthetic.write import KEYFRAME_INTERVAL, write_clip, write_mask
 
@@ -62,6 +63,7 @@ def synthesize(
     progress: bool = False,
     classes: Sequence[str] | None = None,
     masks: bool = False,
+    difficulty: Difficulty = "normal",
 ) -> SynthesisSummary:
     """Render the synthetic data set into the folder `root`; what is there already from the same settings is kept.
 
@@ -76,8 +78,9 @@ def synthesize(
         keyframe_interval: frames between key frames; see `write_clip`.
         num_workers: processes that render; 0 renders in this one.
         progress: show a bar on standard error if that is a terminal.
-        classes: names from `CLASSES`; all if not given.
+        classes: names from `CLASSES`, or of the hard size `HARD_CLASSES`; all if not given.
         masks: also write where the object is in each frame (`write_mask`), into the folder `masks`.
+        difficulty: `hard` has ten classes more, several moving things, a moving camera, and things in front.
 
     Raises:
         OptionError: a setting does not fit.
@@ -91,8 +94,9 @@ def synthesize(
         test_fraction=test_fraction,
         frame_size=(frame_size[0], frame_size[1]),
         keyframe_interval=keyframe_interval,
-        classes=CLASSES if classes is None else tuple(classes),
+        classes=(HARD_CLASSES if difficulty == "hard" else CLASSES) if classes is None else tuple(classes),
         masks=masks,
+        difficulty=difficulty,
     )
     if num_workers < 0:
         raise OptionError(f"--num-workers is {num_workers}: it must be 0 or more")
@@ -182,9 +186,17 @@ def _render_batch(root: Path, config: SynthesisConfig, batch: tuple[PlannedVideo
         name, seed, index, size = video.class_name, config.seed, video.index, config.frame_size
         if not path.exists():
             interval = config.keyframe_interval
-            write_clip(path, name, seed=seed, index=index, frame_size=size, keyframe_interval=interval)
+            write_clip(
+                path,
+                name,
+                seed=seed,
+                index=index,
+                frame_size=size,
+                keyframe_interval=interval,
+                difficulty=config.difficulty,
+            )
         if config.masks and not mask.exists():
-            write_mask(mask, name, seed=seed, index=index, frame_size=size)
+            write_mask(mask, name, seed=seed, index=index, frame_size=size, difficulty=config.difficulty)
     return len(batch)
 
 

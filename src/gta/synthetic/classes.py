@@ -1,8 +1,10 @@
 """The classes of the synthetic data set, and what a model that ignores the order of frames can reach on them.
 
 Named like Something-Something templates. Seven pairs are each other's time reversal (the frames of one class, played
-backwards, are the frames of the other); the two remaining classes look the same in both directions of time. Only the
-standard library is imported here.
+backwards, are the frames of the other); the two remaining classes look the same in both directions of time. The hard
+size has five pairs more, each there and back: played backwards, such a class is still itself, and every step forth has
+its like back, so neighbouring frames tell nothing. Only which half comes first does: the two classes of a pair are made
+of the same frames, with their halves exchanged. Only the standard library is imported here.
 """
 
 import re
@@ -16,11 +18,16 @@ Motion = Literal["right", "down", "nearer", "open", "cover", "appear", "clockwis
 
 @dataclass(frozen=True)
 class ActionClass:
-    """One class: its name, the motion that is rendered, and whether the rendered frames are played backwards."""
+    """One class: its name, the motion that is rendered, and in which order its frames are played."""
 
     name: str
     motion: Motion
     backwards: bool = False
+    """Play the rendered frames backwards."""
+    returns: bool = False
+    """Do the motion and undo it, each in half of the clip."""
+    exchanged: bool = False
+    """Play the second half of the rendered frames before the first."""
 
 
 ACTIONS: tuple[ActionClass, ...] = (
@@ -42,10 +49,25 @@ ACTIONS: tuple[ActionClass, ...] = (
     ActionClass("Shaking something", "shake"),
 )
 
-CLASSES: tuple[str, ...] = tuple(action.name for action in ACTIONS)
-"""Names of the classes; they serve as folder names as they are."""
+_THERE_AND_BACK: tuple[tuple[str, str, Motion], ...] = (
+    ("Pushing something to the right and back", "Pushing something to the left and back", "right"),
+    ("Moving something towards the camera and back", "Moving something away from the camera and back", "nearer"),
+    ("Opening and closing something", "Closing and opening something", "open"),
+    ("Covering and uncovering something", "Uncovering and covering something", "cover"),
+    ("Something appearing and disappearing", "Something disappearing and appearing", "appear"),
+)
+HARD_ACTIONS: tuple[ActionClass, ...] = ACTIONS + tuple(
+    ActionClass(name, motion, returns=True, exchanged=exchanged)
+    for first, second, motion in _THERE_AND_BACK
+    for name, exchanged in ((first, False), (second, True))
+)
 
-ACTION_BY_NAME: dict[str, ActionClass] = {action.name: action for action in ACTIONS}
+CLASSES: tuple[str, ...] = tuple(action.name for action in ACTIONS)
+"""Names of the 16 classes; they serve as folder names as they are."""
+HARD_CLASSES: tuple[str, ...] = tuple(action.name for action in HARD_ACTIONS)
+"""Names of the 26 classes of the hard size: `CLASSES` and five pairs of motions there and back."""
+
+ACTION_BY_NAME: dict[str, ActionClass] = {action.name: action for action in HARD_ACTIONS}
 
 REVERSALS: dict[str, str] = {
     first.name: second.name
@@ -53,7 +75,12 @@ REVERSALS: dict[str, str] = {
     for second in ACTIONS
     if first.motion == second.motion and first.backwards != second.backwards
 }
-"""Class -> the class that its frames show when played backwards. Order-free classes have no entry."""
+"""Class -> the class that its frames show when played backwards. Classes that stay themselves have no entry."""
+
+SAME_FRAMES: dict[str, str] = REVERSALS | {
+    name: other for a, b, _ in _THERE_AND_BACK for name, other in ((a, b), (b, a))
+}
+"""Class -> the class of the same frames in another order: backwards, or with the halves exchanged."""
 
 
 def template(name: str) -> str:
@@ -64,21 +91,24 @@ def template(name: str) -> str:
 def permutation_invariant_ceiling(classes: Sequence[str] | Mapping[str, int] = CLASSES) -> float:
     """Best top-1, in [0, 1], that any model can expect whose output does not depend on the order of the frames.
 
-    The frames of a reversal pair look alike in either class, so such a model can tell the pair but has to guess the
-    direction: it does best with the more frequent one. On all classes, equally frequent: (7 pairs + 2 order-free) / 16.
+    The frames of a pair (`SAME_FRAMES`) look alike in either class, so such a model can tell the pair but has to
+    guess the order: it does best with the more frequent one. On all 16 classes, equally frequent: (7 pairs + 2
+    order-free) / 16; on all 26 of the hard size (12 + 2) / 26.
 
     Args:
-        classes: names from `CLASSES`, each as frequent as any other; or name -> number of videos.
+        classes: names from `HARD_CLASSES`, each as frequent as any other; or name -> number of videos.
 
     Raises:
-        ValueError: no classes, or a name that is not in `CLASSES`.
+        ValueError: no classes, or a name that is not in `HARD_CLASSES`.
     """
     counts: dict[str, int] = dict(classes) if isinstance(classes, Mapping) else dict.fromkeys(classes, 1)
     if not sum(counts.values()):
         raise ValueError("the ceiling of 0 classes is undefined")
     unknown = [name for name in counts if name not in ACTION_BY_NAME]
     if unknown:
-        raise ValueError(f"'{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes")
-    missed = sum(min(count, counts.get(REVERSALS.get(name, ""), 0)) for name, count in counts.items())
+        raise ValueError(
+            f"'{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes or the hard size's {len(HARD_CLASSES)}"
+        )
+    missed = sum(min(count, counts.get(SAME_FRAMES.get(name, ""), 0)) for name, count in counts.items())
     total = sum(counts.values())
     return (2 * total - missed) / (2 * total)  # each pair was met twice

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 
 from gta.errors import OptionError
 from gta.files import write_json, write_text
-from gta.synthetic.classes import CLASSES, template
-from gta.synthetic.parameters import Color, Look, draw_parameters
+from gta.synthetic.classes import CLASSES, HARD_CLASSES, template
+from gta.synthetic.parameters import DIFFICULTIES, Color, Difficulty, Look, draw_parameters
 from gta.synthetic.render import FRAME_SIZE, MIN_SIDE
 from gta.synthetic.write import KEYFRAME_INTERVAL
 
@@ -57,12 +57,15 @@ class SynthesisConfig:
     frame_size: tuple[int, int] = FRAME_SIZE
     keyframe_interval: int = KEYFRAME_INTERVAL
     classes: tuple[str, ...] = CLASSES
+    difficulty: Difficulty = "normal"
     masks: bool = False
     """Also write where the object is; in no manifest, since masks can be added to any data set later."""
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(Layout):
             raise OptionError(f"--layout is {self.layout}: it must be one of {', '.join(get_args(Layout))}")
+        if self.difficulty not in DIFFICULTIES:
+            raise OptionError(f"--difficulty is {self.difficulty}: it must be one of {', '.join(DIFFICULTIES)}")
         if self.seed < 0:
             raise OptionError(f"--seed is {self.seed}: it must be 0 or more")
         for option, share in (("--val-fraction", self.val_fraction), ("--test-fraction", self.test_fraction)):
@@ -80,9 +83,11 @@ class SynthesisConfig:
         self._check_classes()
 
     def _check_classes(self) -> None:
-        unknown = [name for name in self.classes if name not in CLASSES]
+        known = HARD_CLASSES if self.difficulty == "hard" else CLASSES
+        unknown = [name for name in self.classes if name not in known]
         if unknown:
-            raise OptionError(f"--classes: '{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes")
+            hint = " (it needs --difficulty hard)" if unknown[0] in HARD_CLASSES else ""
+            raise OptionError(f"--classes: '{unknown[0]}' is not one of the {len(known)} synthetic classes{hint}")
         if not self.classes or len(set(self.classes)) < len(self.classes):
             raise OptionError("--classes must name at least one class, and none twice")
         splits = 1 + (self.val_fraction > 0) + (self.test_fraction > 0)
@@ -95,6 +100,8 @@ class SynthesisConfig:
     def manifest(self) -> dict[str, Any]:
         """Give the settings as JSON values, to be compared with those of a folder that exists."""
         settings = {key: value for key, value in asdict(self).items() if key != "masks"}
+        if self.difficulty == "normal":  # folders of earlier versions do not say so
+            del settings["difficulty"]
         return {"format": _FORMAT, **settings, "frame_size": list(self.frame_size), "classes": list(self.classes)}
 
     def split_sizes(self) -> dict[Split, int]:

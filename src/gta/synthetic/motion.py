@@ -31,17 +31,22 @@ class Poses:
     """Distance of the cover from the object; None where there is no cover."""
 
 
-def progress(parameters: ClipParameters, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much of the action has happened at `times` (N,) in [0, 1]: from 0 to 1, never going back."""
+def progress(parameters: ClipParameters, times: NDArray[np.float64], *, returns: bool = False) -> NDArray[np.float64]:
+    """How much of the action has happened at `times` (N,) in [0, 1]: from 0 to 1, never going back.
+
+    With `returns` it is undone again in the second half, in the same way; one frame later it would begin anew.
+    """
+    if returns:
+        times = 1 - np.abs(2 * times * (1 - 1 / parameters.num_frames) - 1)
     active = 1 - parameters.lead_in - parameters.lead_out
     done = np.clip((times - parameters.lead_in) / active, 0, 1)
     wave = np.sin(2 * math.pi * done) / (2 * math.pi)
     return done + parameters.ease * wave + parameters.bend * done * (1 - done)
 
 
-def poses(motion: Motion, parameters: ClipParameters, times: NDArray[np.float64]) -> Poses:
+def poses(motion: Motion, parameters: ClipParameters, times: NDArray[np.float64], *, returns: bool = False) -> Poses:
     """Describe the object at `times` (N,), 0 for the middle of the first frame's exposure and 1 for the last one's."""
-    done = progress(parameters, times)
+    done = progress(parameters, times, returns=returns)
     middle = done - 0.5  # every path passes through the same place half-way, whatever the motion
     x = np.full_like(done, parameters.center[0])
     y = np.full_like(done, parameters.center[1])
@@ -79,6 +84,12 @@ def poses(motion: Motion, parameters: ClipParameters, times: NDArray[np.float64]
         opacity=opacity.astype(np.float32),
         cover=None if cover is None else cover.astype(np.float32),
     )
+
+
+def around(radii: tuple[float, float], rounds: int, phase: float, times: NDArray[np.float64]) -> tuple[Array, Array]:
+    """Where on an ellipse around the origin a thing is at `times` (N,) that goes round it `rounds` times."""
+    turned = 2 * math.pi * rounds * times + phase
+    return (radii[0] * np.cos(turned)).astype(np.float32), (radii[1] * np.sin(turned)).astype(np.float32)
 
 
 def largest_step(path: Poses) -> float:

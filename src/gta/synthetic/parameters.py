@@ -7,7 +7,7 @@ progress is as likely as its mirror image), so speed and hesitation tell nothing
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,9 @@ Texture = Literal["plain", "striped", "checked"]
 
 SHAPES: tuple[Shape, ...] = ("disc", "square", "triangle", "hexagon", "cross", "dome")
 TEXTURES: tuple[Texture, ...] = ("plain", "striped", "checked")
+Difficulty = Literal["normal", "hard"]
+"""`hard`: more classes, several moving things, a moving camera, and things in front."""
+DIFFICULTIES: tuple[Difficulty, ...] = ("normal", "hard")
 FRAME_RATES = (12, 15, 20, 24, 25, 30)
 MIN_FRAMES, MAX_FRAMES = 16, 40
 
@@ -60,6 +63,42 @@ class Distractor:
     center: tuple[float, float]
     drift: tuple[float, float]
     tilt: float
+
+
+@dataclass(frozen=True)
+class Orbiter:
+    """A further thing that goes once or twice around an ellipse; where the clip ends it is where it began."""
+
+    look: Look
+    size: float
+    center: tuple[float, float]
+    radii: tuple[float, float]
+    rounds: int
+    """Negative: counter-clockwise."""
+    phase: float
+    tilt: float
+    in_front: bool
+    """Before the object, which it may hide, or behind it."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The camera sways: the whole picture moves along an ellipse, ending where it began."""
+
+    radii: tuple[float, float]
+    rounds: int
+    phase: float
+
+
+@dataclass(frozen=True)
+class Post:
+    """A bar through the whole picture that stands still before everything else."""
+
+    look: Look
+    angle: float
+    offset: float
+    width: float
+    """Half its width."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +155,12 @@ class ClipParameters:
     """Standard deviation of the sensor noise, in levels of 255."""
     noise_seed: int
     """Seed of the sensor noise."""
+    orbiters: tuple[Orbiter, ...] = ()
+    """Further things that move; in the hard size only, as the following."""
+    camera: Camera | None = None
+    """Motion of the camera."""
+    post: Post | None = None
+    """What stands before the scene."""
 
 
 def _distance(first: Color, second: Color) -> float:
@@ -172,13 +217,53 @@ def _draw_distractor(rng: np.random.Generator, background: Background) -> Distra
     )
 
 
-def draw_parameters(seed: int, index: int) -> ClipParameters:
-    """Draw clip `index` of the data set with this `seed`; the same two numbers always give the same clip.
+def _draw_orbiter(rng: np.random.Generator, background: Background) -> Orbiter:
+    side, reach = rng.uniform(0, 2 * math.pi), rng.uniform(0.1, 0.4)
+    rounds = int(rng.integers(1, 3))
+    return Orbiter(
+        look=_draw_look(rng, [background.color, background.second_color]),
+        size=float(rng.uniform(0.07, 0.14)),
+        center=(float(reach * math.cos(side)), float(reach * math.sin(side))),
+        radii=(float(rng.uniform(0.05, 0.3)), float(rng.uniform(0.05, 0.3))),
+        rounds=rounds if rng.random() < 0.5 else -rounds,
+        phase=float(rng.uniform(0, 2 * math.pi)),
+        tilt=float(rng.uniform(0, 2 * math.pi)),
+        in_front=bool(rng.random() < 0.3),
+    )
+
+
+def _make_hard(easy: ClipParameters, rng: np.random.Generator) -> ClipParameters:
+    """Add moving things, motion of the camera and a post. Nothing of it tells where in its round the clip began."""
+    background = easy.background
+    camera = Camera(
+        radii=(float(rng.uniform(0, 0.1)), float(rng.uniform(0, 0.1))),
+        rounds=int(rng.choice([-1, 1])),
+        phase=float(rng.uniform(0, 2 * math.pi)),
+    )
+    post = Post(
+        look=_draw_look(rng, [background.color, background.second_color]),
+        angle=float(rng.uniform(0, math.pi)),
+        offset=float(rng.uniform(-0.3, 0.3)),
+        width=float(rng.uniform(0.03, 0.08)),
+    )
+    orbiters = tuple(_draw_orbiter(rng, background) for _ in range(int(rng.integers(1, 4))))
+    # The one slow thing that drifts would jump where halves are exchanged.
+    return replace(easy, distractor=None, orbiters=orbiters, camera=camera, post=post if rng.random() < 0.5 else None)
+
+
+def draw_parameters(seed: int, index: int, difficulty: Difficulty = "normal") -> ClipParameters:
+    """Draw clip `index` of the data set with this `seed`; the same arguments always give the same clip.
 
     Args:
         seed: seed of the data set, >= 0.
         index: number of the clip in it, >= 0.
+        difficulty: `hard` adds to the same clip's parameters what makes it hard.
     """
+    normal = _draw_normal(seed, index)
+    return _make_hard(normal, np.random.default_rng((seed, index, 1))) if difficulty == "hard" else normal
+
+
+def _draw_normal(seed: int, index: int) -> ClipParameters:
     rng = np.random.default_rng((seed, index))
     background = _draw_background(rng)
     behind = [background.color, background.second_color]

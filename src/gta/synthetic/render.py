@@ -10,9 +10,20 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gta.synthetic.classes import ACTION_BY_NAME, CLASSES, ActionClass, Motion
-from gta.synthetic.motion import COVER_SIZE, Poses, largest_step, poses
-from gta.synthetic.parameters import Background, ClipParameters, Color, Look, Shape, Texture, draw_parameters
+from gta.synthetic.classes import ACTION_BY_NAME, CLASSES, HARD_CLASSES, ActionClass
+from gta.synthetic.motion import COVER_SIZE, Poses, around, largest_step, poses
+from gta.synthetic.parameters import (
+    Background,
+    ClipParameters,
+    Color,
+    Difficulty,
+    Look,
+    Orbiter,
+    Post,
+    Shape,
+    Texture,
+    draw_parameters,
+)
 
 Array = NDArray[np.floating]  # float32 in fact: halves the time of float64
 
@@ -21,24 +32,31 @@ FRAME_SIZE = (72, 96)
 MIN_SIDE = 32
 _MAX_SUBFRAMES = 4
 _WHITE: Color = (1.0, 1.0, 1.0)
+_BLACK: Color = (0.0, 0.0, 0.0)
 _CHUNK_PIXELS = 60_000  # drawing so many pixels at a time keeps the intermediate arrays in the processor's cache
 
 
 def render_clip(
-    class_name: str, *, seed: int = 0, index: int = 0, frame_size: tuple[int, int] = FRAME_SIZE
+    class_name: str,
+    *,
+    seed: int = 0,
+    index: int = 0,
+    frame_size: tuple[int, int] = FRAME_SIZE,
+    difficulty: Difficulty = "normal",
 ) -> NDArray[np.uint8]:
     """Render clip `index` of the data set with this `seed` as if it belonged to `class_name`.
 
     Args:
-        class_name: one of `CLASSES`.
+        class_name: one of `HARD_CLASSES`.
         seed: seed of the data set, >= 0.
         index: number of the clip, >= 0; it decides on everything but the class.
         frame_size: height and width in pixels, each even and at least 32.
+        difficulty: `hard` for a clip of the hard size.
 
     Returns:
         uint8 (T, H, W, 3), red, green, blue. T varies from clip to clip.
     """
-    return render(class_name, draw_parameters(seed, index), frame_size=frame_size)
+    return render(class_name, draw_parameters(seed, index, difficulty), frame_size=frame_size)
 
 
 def render(
@@ -50,14 +68,14 @@ def render(
         ValueError: the class is unknown or the frame size odd or too small.
     """
     action = _action(class_name, frame_size)
-    frames = _expose(action.motion, parameters, _draw_background(parameters.background, *frame_size))
+    frames = _expose(action, parameters, parameters.background, frame_size)
     noise = np.random.default_rng(parameters.noise_seed).standard_normal(frames.shape[1:], dtype=np.float32)
     frames *= 255
     frames += noise * np.float32(parameters.noise)
     np.rint(frames, out=frames)
     np.clip(frames, 0, 255, out=frames)
     pictures = np.ascontiguousarray(frames.astype(np.uint8).transpose(1, 2, 3, 0))
-    return np.ascontiguousarray(pictures[::-1]) if action.backwards else pictures
+    return _in_order(action, pictures)
 
 
 def render_mask(
@@ -79,11 +97,26 @@ def render_mask(
         inside_color=_WHITE,
         cover=_in_white(parameters.cover),
         distractor=None,
+        orbiters=tuple(replace(orbiter, look=_in_black(orbiter.look)) for orbiter in parameters.orbiters),
+        post=parameters.post and replace(parameters.post, look=_in_black(parameters.post.look)),
     )
     # Everything of interest in white on black: what is drawn then is the share that it has in each pixel.
-    shares = _expose(action.motion, white, np.zeros((3, 1, *frame_size), dtype=np.float32))[0]
+    shares = _expose(action, white, None, frame_size)[0]
     mask = np.rint(255 * np.clip(shares, 0, 1)).astype(np.uint8)
-    return np.ascontiguousarray(mask[::-1]) if action.backwards else mask
+    return _in_order(action, mask)
+
+
+def _in_order(action: ActionClass, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The rendered frames (T, ...) in the order that the class has them."""
+    if action.backwards:
+        frames = frames[::-1]
+    if action.exchanged:
+        frames = np.roll(frames, -(len(frames) // 2), axis=0)
+    return np.ascontiguousarray(frames)
+
+
+def _in_black(look: Look) -> Look:
+    return replace(look, color=_BLACK, second_color=_BLACK)
 
 
 def _in_white(look: Look) -> Look:
@@ -93,26 +126,32 @@ def _in_white(look: Look) -> Look:
 def _action(class_name: str, frame_size: tuple[int, int]) -> ActionClass:
     action = ACTION_BY_NAME.get(class_name)
     if action is None:
-        raise ValueError(f"'{class_name}' is not one of the {len(CLASSES)} synthetic classes")
+        raise ValueError(
+            f"'{class_name}' is not one of the {len(CLASSES)} synthetic classes or the hard size's {len(HARD_CLASSES)}"
+        )
     height, width = frame_size
     if height < MIN_SIDE or width < MIN_SIDE or height % 2 or width % 2:
         raise ValueError(f"frame size {height}x{width}: both sides must be even and at least {MIN_SIDE} pixels")
     return action
 
 
-def _expose(motion: Motion, parameters: ClipParameters, backdrop: Array) -> Array:
+def _expose(
+    action: ActionClass, parameters: ClipParameters, background: Background | None, frame_size: tuple[int, int]
+) -> Array:
     """Draw (3, T, H, W): each frame is the mean of as many moments of its exposure as its fastest motion needs."""
-    count, (height, width) = parameters.num_frames, backdrop.shape[2:]
+    count, (height, width) = parameters.num_frames, frame_size
+    backdrop = None if parameters.camera else _draw_background(background, *_grid(height, width))
     middles = np.arange(count) / (count - 1)
     open_for = parameters.exposure / (count - 1)
-    step = largest_step(poses(motion, parameters, np.linspace(0, 1, 4 * count))) * 4 * min(height, width)
+    path = poses(action.motion, parameters, np.linspace(0, 1, 4 * count), returns=action.returns)
+    step = largest_step(path) * 4 * min(height, width)
     moments = min(_MAX_SUBFRAMES, max(1, math.ceil(step * parameters.exposure)))
     offsets = open_for * ((np.arange(moments) + 0.5) / moments - 0.5)
     frames = np.empty((3, count, height, width), dtype=np.float32)
     chunk = max(1, _CHUNK_PIXELS // (height * width * moments))
     for first in range(0, count, chunk):
         times = (middles[first : first + chunk, None] + offsets).ravel()
-        drawn = _draw(motion, parameters, times, backdrop)
+        drawn = _draw(action, parameters, times, background if backdrop is None else backdrop, frame_size)
         frames[:, first : first + chunk] = drawn.reshape(3, -1, moments, height, width).mean(axis=2)
     return frames
 
@@ -135,9 +174,10 @@ def _pattern(texture: Texture, x: Array, y: Array, frequency: float, phase: floa
     return np.clip(0.5 + 2 * wave, 0, 1)
 
 
-def _draw_background(background: Background, height: int, width: int) -> Array:
-    """Draw the still part of the picture, (3, 1, H, W) in [0, 1]."""
-    x, y = _grid(height, width)
+def _draw_background(background: Background | None, x: Array, y: Array) -> Array:
+    """Draw the still part of the picture at some coordinates, (3, 1 or N, H, W) in [0, 1]; black if there is none."""
+    if background is None:
+        return np.zeros((3, *np.broadcast_shapes(x.shape, y.shape)), dtype=np.float32)
     along = x * np.float32(math.cos(background.angle)) + y * np.float32(math.sin(background.angle))
     across = y * np.float32(math.cos(background.angle)) - x * np.float32(math.sin(background.angle))
     share = np.clip(along + 0.5, 0, 1)
@@ -191,18 +231,57 @@ def _cut(outside: Array, size: Array, short: int) -> Array:
     return np.clip(0.5 - outside * (size * short)[:, None, None], 0, 1)
 
 
-def _draw(motion: Motion, parameters: ClipParameters, times: NDArray[np.float64], backdrop: Array) -> Array:
-    """Draw the picture at each of N moments, (3, N, H, W) in [0, 1], from back to front."""
-    height, width = backdrop.shape[-2:]
-    x, y = _grid(height, width)
-    short = min(height, width)
-    path = poses(motion, parameters, times)
-    picture = np.repeat(backdrop, len(times), axis=1)
+def _draw(
+    action: ActionClass,
+    parameters: ClipParameters,
+    times: NDArray[np.float64],
+    backdrop: Array | Background | None,
+    frame_size: tuple[int, int],
+) -> Array:
+    """Draw the picture at each of N moments, (3, N, H, W) in [0, 1], from back to front.
+
+    `backdrop` is the still part, drawn already; or what to draw it from, where the camera moves.
+    """
+    x, y = fixed = _grid(*frame_size)
+    short = min(frame_size)
+    # In rounds: whatever goes round begins anew one frame after the last, so nothing jumps where halves are exchanged.
+    rounds = times * (1 - 1 / parameters.num_frames)
+    if parameters.camera is not None:
+        camera = parameters.camera
+        shift_x, shift_y = around(camera.radii, camera.rounds, camera.phase, rounds)
+        x, y = x + shift_x[:, None, None], y + shift_y[:, None, None]
+    path = poses(action.motion, parameters, times, returns=action.returns)
+    if isinstance(backdrop, np.ndarray):
+        picture = np.repeat(backdrop, len(times), axis=1)
+    else:
+        picture = _draw_background(backdrop, x, y)
     _draw_distractor(picture, parameters, times, x, y, short)
+    _draw_orbiters(picture, [thing for thing in parameters.orbiters if not thing.in_front], rounds, x, y, short)
     _draw_object(picture, parameters, path, x, y, short)
     if path.cover is not None:
         _draw_cover(picture, parameters, path, path.cover, x, y, short)
+    _draw_orbiters(picture, [thing for thing in parameters.orbiters if thing.in_front], rounds, x, y, short)
+    if parameters.post is not None:
+        _draw_post(picture, parameters.post, *fixed, short)
     return picture
+
+
+def _draw_orbiters(
+    picture: Array, orbiters: list[Orbiter], rounds: NDArray[np.float64], x: Array, y: Array, short: int
+) -> None:
+    for thing in orbiters:
+        path_x, path_y = around(thing.radii, thing.rounds, thing.phase, rounds)
+        size, tilt = np.full_like(path_x, thing.size), np.full_like(path_x, thing.tilt)
+        local = _local(x, y, path_x + np.float32(thing.center[0]), path_y + np.float32(thing.center[1]), size, tilt)
+        _draw_thing(picture, thing.look, *local, _cut(_outside(thing.look.shape, *local), size, short))
+
+
+def _draw_post(picture: Array, post: Post, x: Array, y: Array, short: int) -> None:
+    along = x * np.float32(math.cos(post.angle)) + y * np.float32(math.sin(post.angle))
+    across = y * np.float32(math.cos(post.angle)) - x * np.float32(math.sin(post.angle)) - np.float32(post.offset)
+    width = np.full(1, post.width, dtype=np.float32)
+    mask = _cut(np.abs(across / post.width) - 1, width, short)
+    _draw_thing(picture, post.look, along / np.float32(post.width), across / np.float32(post.width), mask)
 
 
 def _draw_distractor(

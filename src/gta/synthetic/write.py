@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gta.files import atomic_path
-from gta.synthetic.parameters import draw_parameters
+from gta.synthetic.parameters import Difficulty, draw_parameters
 from gta.synthetic.render import FRAME_SIZE, render, render_mask
 
 KEYFRAME_INTERVAL = 1
@@ -33,16 +33,18 @@ def write_clip(
     index: int,
     frame_size: tuple[int, int] = FRAME_SIZE,
     keyframe_interval: int = KEYFRAME_INTERVAL,
+    difficulty: Difficulty = "normal",
 ) -> Path:
     """Render clip `index` of the data set with this `seed` as `class_name` and write it, whole or not at all.
 
     Args:
         path: the file to write. `.mp4` gives H.264, `.webm` VP9, and a name without suffix a folder of JPEGs.
-        class_name: one of `CLASSES`.
+        class_name: one of `HARD_CLASSES`.
         seed: seed of the data set, >= 0.
         index: number of the clip, >= 0.
         frame_size: height and width in pixels, each even and at least 32.
         keyframe_interval: frames from one key frame to the next, >= 1; above 1 the encoding may hint at the direction.
+        difficulty: `hard` for a clip of the hard size.
 
     Returns:
         `path`.
@@ -51,7 +53,7 @@ def write_clip(
         ValueError: the class, the frame size or the suffix is none of these.
     """
     path = Path(path)
-    parameters = draw_parameters(seed, index)
+    parameters = draw_parameters(seed, index, difficulty)
     frames = render(class_name, parameters, frame_size=frame_size)
     if path.suffix == "":
         write_jpegs(path, frames)
@@ -61,16 +63,23 @@ def write_clip(
 
 
 def write_mask(
-    path: str | Path, class_name: str, *, seed: int, index: int, frame_size: tuple[int, int] = FRAME_SIZE
+    path: str | Path,
+    class_name: str,
+    *,
+    seed: int,
+    index: int,
+    frame_size: tuple[int, int] = FRAME_SIZE,
+    difficulty: Difficulty = "normal",
 ) -> Path:
     """Write where the action is in the frames of a clip, whole or not at all.
 
     Args:
         path: the .npz file to write; its array `mask` is that of `render_mask`, uint8 (T, H, W).
-        class_name: one of `CLASSES`.
+        class_name: one of `HARD_CLASSES`.
         seed: seed of the data set, >= 0.
         index: number of the clip, >= 0.
         frame_size: height and width in pixels, as of the clip.
+        difficulty: as of the clip.
 
     Returns:
         `path`.
@@ -79,7 +88,7 @@ def write_mask(
         ValueError: the class or the frame size is none of these.
     """
     path = Path(path)
-    mask = render_mask(class_name, draw_parameters(seed, index), frame_size=frame_size)
+    mask = render_mask(class_name, draw_parameters(seed, index, difficulty), frame_size=frame_size)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, mask=mask)
     return path
