@@ -1,7 +1,7 @@
 """The paper's attention modules, (B, C, T, H, W) to the same shape (floor 2)."""
 
 from gta.blocks.attention import NonLocal, SpatialAttention, TemporalAttention
-from gta.blocks.factory import Composition, create_block, list_blocks
+from gta.blocks.factory import Composition, create_block, list_blocks, list_motion_blocks
 from gta.blocks.gta import GlobalTemporalAttention
 from gta.blocks.initialise import initialise_weights
 
@@ -14,4 +14,5 @@ __all__ = [
     "create_block",
     "initialise_weights",
     "list_blocks",
+    "list_motion_blocks",
 ]

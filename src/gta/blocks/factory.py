@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from gta.blocks.attention import Instantiation, NonLocal, Pool, SpatialAttention, TemporalAttention
 from gta.blocks.gta import GlobalTemporalAttention, Regions
+from gta.blocks.motion import MOTION_BLOCKS, create_motion_block
 from gta.blocks.projection import Norm, is_watched
 
 # What each name stands for: one after another, the modules that `_create_part` builds.
@@ -53,6 +54,11 @@ def list_blocks() -> list[str]:
     return list(COMPOSITIONS)
 
 
+def list_motion_blocks() -> list[str]:
+    """The temporal modules of other papers (TEA, STM, bLVNet's TAM, CorrNet); they can be joined likewise."""
+    return list(MOTION_BLOCKS)
+
+
 def create_block(
     name: str,
     *,
@@ -73,7 +79,7 @@ def create_block(
     """Build an attention block `(B, C, T, H, W) -> (B, C, T, H, W)`.
 
     Args:
-        name: one of `list_blocks()` or several joined with "+", applied in that order.
+        name: one of `list_blocks()` or `list_motion_blocks()`, or several joined with "+", applied in that order.
         channels: C.
         num_frames: T.
         num_groups: G of global temporal attention.
@@ -92,10 +98,11 @@ def create_block(
     Raises:
         ValueError: the name is unknown, the channels do not divide into the groups, or an option is another block's.
     """
-    unknown = [word for word in name.split("+") if word not in COMPOSITIONS]
+    known = COMPOSITIONS | {name: (name,) for name in MOTION_BLOCKS}
+    unknown = [word for word in name.split("+") if word not in known]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is not a block: choose from {', '.join(COMPOSITIONS)}, joined with '+'")
-    names = [part for word in name.split("+") for part in COMPOSITIONS[word]]
+        raise ValueError(f"{unknown[0]!r} is not a block: choose from {', '.join(known)}, joined with '+'")
+    names = [part for word in name.split("+") for part in known[word]]
     if instantiation != "softmax" and "nl" not in names:
         raise ValueError(
             f"instantiation is {instantiation!r}, an option of the block 'nl': {name!r} has no such option"
@@ -110,6 +117,8 @@ def create_block(
         elif part in ("ta", "tape"):
             encoding = part == "tape"
             block = TemporalAttention(channels, num_frames=num_frames, encoding=encoding, scaled=scaled, **common)
+        elif part in MOTION_BLOCKS:
+            block = create_motion_block(part, channels, **common)
         else:
             block = GlobalTemporalAttention(
                 channels,

@@ -10,12 +10,12 @@ from gta.backbones.resnet3d import C2DBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.backbones.tsm import insert_shift
 from gta.blocks.attention import Pool
-from gta.blocks.factory import list_blocks
+from gta.blocks.factory import list_blocks, list_motion_blocks
 from gta.models.classifier import HeadAverage
 
 # Suffix of a model name -> name for `create_block`. The composed ones are those of the paper's Table 3.
 BLOCK_SUFFIXES: dict[str, str] = {
-    **{name: name for name in list_blocks()},
+    **{name: name for name in (*list_blocks(), *list_motion_blocks())},
     "sa_ta": "sa+ta",
     "sa_tape": "sa+tape",
     "sa_pixel_gta": "sa+pixel_gta",
