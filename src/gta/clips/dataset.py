@@ -17,7 +17,7 @@ from gta.datasets.layouts.common import UNKNOWN_LABEL
 from gta.datasets.listing import VideoList
 from gta.errors import DataError, VideoError
 from gta.types import VideoRecord
-from gta.video.reading import open_video
+from gta.video.reading import VideoSource, open_video
 
 # So many videos in a row may be unreadable before a training sample gives up: then the data set is broken, not a file.
 _MAX_REPLACEMENTS = 20
@@ -166,11 +166,15 @@ def clip_views(path: Any, clip: ClipConfig) -> torch.Tensor:
     Raises:
         VideoError: the video cannot be read.
     """
-    views = EvaluationViews(clip)
     with open_video(path) as video:
-        clips = evaluation_indices(clip, video.num_frames)
-        frames = video.read([i for indices in clips for i in indices], fit=views.fit)
-    return views.finish(frames)
+        return opened_views(video, clip)
+
+
+def opened_views(video: VideoSource, clip: ClipConfig) -> torch.Tensor:
+    """Read all evaluation views of an open video, as `clip_views` does."""
+    views = EvaluationViews(clip)
+    clips = evaluation_indices(clip, video.num_frames)
+    return views.finish(video.read([i for indices in clips for i in indices], fit=views.fit))
 
 
 def window_views(

@@ -40,6 +40,18 @@ class PredictArguments:
     """Videos that go through the model together."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    manifest: str | None = None
+    """Predict many videos: a list (.csv, .jsonl, .txt), a folder or a glob pattern; needs --output."""
+    output: Path | None = None
+    """With --manifest: the table to write, .parquet, .csv or .jsonl. A killed command goes on when it is repeated."""
+    num_workers: int | None = None
+    """With --manifest: worker processes; one for each core if not given."""
+    shard_size: int = 256
+    """With --manifest: videos whose rows are written together."""
+    time_limit: float = 180.0
+    """With --manifest: seconds that one video may take before it is given up."""
+    overwrite: bool = False
+    """With --manifest: begin anew, whatever --output holds."""
 
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:
@@ -51,11 +63,18 @@ class PredictArguments:
                 raise OptionError(f"{option} is {seconds:g}: it must be above 0 seconds")
         if self.hop is not None and self.window is None:
             raise OptionError("--hop goes with --window: say how long the windows are")
+        if (self.manifest is None) != (self.output is None):
+            raise OptionError("--manifest and --output go together: the videos, and the table to write")
+        if self.manifest is not None and (self.videos or self.list or self.window is not None or self.json):
+            raise OptionError("--manifest takes the place of videos, --list, --window and --json: leave them out")
 
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta predict`."""
     options = parse_arguments(PredictArguments, arguments, command="gta predict", renamed={"--topk": "--top-k"})
+    if options.manifest is not None:
+        _predict_many(options)
+        return
     videos = _videos(options)
     from gta.predictor import Predictor
 
@@ -72,6 +91,20 @@ def main(arguments: list[str]) -> None:
         for failure in failures[:-1]:
             print_line(f"gta predict: {failure}", file=sys.stderr)
         raise failures[-1]
+
+
+def _predict_many(options: PredictArguments) -> None:
+    from gta.bulk.run import BulkOptions, predict_many
+
+    how = BulkOptions(
+        topk=options.top_k or 5,
+        device=options.device,
+        num_workers=options.num_workers,
+        shard_size=options.shard_size,
+        time_limit_seconds=options.time_limit,
+        overwrite=options.overwrite,
+    )
+    print_line(predict_many(options.checkpoint, str(options.manifest), str(options.output), how))
 
 
 def _videos(options: PredictArguments) -> tuple[Path, ...]:

@@ -139,17 +139,23 @@ class VideoFile:
             )
         return first, stop
 
+    @property
+    def duration_seconds(self) -> float:
+        """From the first frame to the end of the last; 0 where the file does not tell. Decodes nothing."""
+        shown = self.index.frame_timestamps
+        if self.index.is_one_to_one and len(shown) > 1:
+            step = (int(shown[-1]) - int(shown[0])) / (len(shown) - 1)
+            return float((int(shown[-1]) - int(shown[0]) + step) * self.time_base)
+        return self.num_frames / self.fps if self.fps else 0.0
+
     def info(self) -> VideoInfo:
         """Describe the video; decodes its first frame to learn the rotation."""
         first = self.read([0])
         opened = self._reader.opened
+        duration = self.duration_seconds
         fps = self.fps
-        duration = self.num_frames / fps if fps else 0.0
-        shown = self.index.frame_timestamps
-        if self.index.is_one_to_one and len(shown) > 1:
-            step = (int(shown[-1]) - int(shown[0])) / (len(shown) - 1)
-            duration = float((int(shown[-1]) - int(shown[0]) + step) * self.time_base)
-            fps = fps or len(shown) / duration
+        if not fps and duration:
+            fps = self.num_frames / duration
         return VideoInfo(
             path=self.path,
             num_frames=self.num_frames,

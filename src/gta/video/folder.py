@@ -61,6 +61,11 @@ class FrameFolder:
         """Number of pictures."""
         return len(self.names)
 
+    @property
+    def duration_seconds(self) -> float:
+        """How long the pictures last at 12 per second."""
+        return self.num_frames / PICTURES_PER_SECOND
+
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
         """Numbers (first, stop) of the pictures between two moments, at 12 pictures per second.
 
@@ -82,7 +87,7 @@ class FrameFolder:
             path=self.path,
             num_frames=self.num_frames,
             fps=PICTURES_PER_SECOND,
-            duration_seconds=self.num_frames / PICTURES_PER_SECOND,
+            duration_seconds=self.duration_seconds,
             width=first.shape[3],
             height=first.shape[2],
             codec=PICTURE_CODECS[Path(self.names[0]).suffix.lower()],

@@ -1,0 +1,83 @@
+"""Which videos a bulk prediction is about: from a list, a folder or a pattern."""
+
+import os
+from pathlib import Path
+
+from gta.csv_files import read_rows
+from gta.datasets.finding import find_videos, read_path_list
+from gta.errors import DataError
+from gta.stored import StoredError, parse_json
+
+PATH_COLUMNS = ("path", "video", "video_path", "file", "filename", "filepath")
+"""Names of the column of a list that holds the videos; a list without any of them has them in its first column."""
+
+_LISTS = (".csv", ".txt", ".jsonl")
+
+
+def read_manifest(source: str) -> list[tuple[str, str]]:
+    """The videos of a manifest, each once, in their order.
+
+    Args:
+        source: a list (`.csv` with a column `path`, `.jsonl` with a field `path`, `.txt` with one path per line), a
+            folder with videos at any depth, or a glob pattern. Relative paths in a list are relative to its folder.
+
+    Returns:
+        For each video its name, as the manifest has it, and the path to open.
+
+    Raises:
+        DataError: there is no such list, folder or file, it is damaged, or it names no video.
+    """
+    place = Path(source)
+    if place.suffix.lower() not in _LISTS or place.is_dir():
+        return [(str(path), str(path)) for path in find_videos([source]).videos]
+    if not place.is_file():
+        raise DataError(f"{source}: no such list of videos")
+    try:
+        names = _READERS[place.suffix.lower()](place)
+    except UnicodeDecodeError:
+        raise DataError(f"{source}: not a text file in UTF-8") from None
+    if not names:
+        raise DataError(f"{source}: it names no video")
+    return [(name, _located(name, place.parent)) for name in dict.fromkeys(names)]
+
+
+def _located(name: str, folder: Path) -> str:
+    return name if "://" in name else os.path.join(folder, name)
+
+
+def _read_csv(place: Path) -> list[str]:
+    rows = [row for row in read_rows(place) if row and any(row)]
+    if not rows:
+        return []
+    header = [cell.strip().lower().removeprefix("\ufeff") for cell in rows[0]]
+    column = next((header.index(name) for name in PATH_COLUMNS if name in header), None)
+    if column is not None:
+        rows = rows[1:]
+    column = column or 0
+    for number, row in enumerate(rows, start=1):
+        if len(row) <= column or not row[column]:
+            raise DataError(f"{place}: row {number} names no video")
+    return [row[column] for row in rows]
+
+
+def _read_lines(place: Path) -> list[str]:
+    return read_path_list(place)
+
+
+def _read_jsonl(place: Path) -> list[str]:
+    names: list[str] = []
+    for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = parse_json(line)
+        except StoredError as error:
+            raise DataError(f"{place}: line {number}: {error}") from None
+        name = found.get("path") if isinstance(found, dict) else None
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{place}: line {number} has no field path with the path of a video")
+        names.append(name)
+    return names
+
+
+_READERS = {".csv": _read_csv, ".txt": _read_lines, ".jsonl": _read_jsonl}

@@ -1,0 +1,86 @@
+"""The row of one video: what a model gives it, or why it could not be read."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gta.clips.dataset import opened_views
+from gta.errors import VideoError
+from gta.predictor import Predictor, choose_device
+from gta.video.limits import describe
+from gta.video.reading import open_video
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one video in the end.
+
+    Args:
+        labels: names of the classes, best first; empty if the video could not be read.
+        scores: their softmax probabilities in [0, 1].
+        duration: seconds; None if the video could not be opened.
+        error: why it could not be read, in a few words; None if it could.
+    """
+
+    labels: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    duration: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class PredictRows:
+    """Makes the function from (number, path) to a row in the process that calls it; only this crosses to workers.
+
+    Args:
+        checkpoint: file of the model.
+        device: as `--device`; of several GPUs, worker number k takes number k modulo their number.
+        topk: how many classes to name.
+    """
+
+    checkpoint: Path
+    device: str = "cpu"
+    topk: int = 5
+
+    def __call__(self, worker: int) -> "RowMaker":
+        """Load the model.
+
+        Raises:
+            GtaError: the checkpoint is missing or damaged, or there is no such device.
+        """
+        device = self.device
+        if device in ("auto", "cuda") and torch.cuda.is_available():
+            device = f"cuda:{worker % torch.cuda.device_count()}"
+        choose_device(device)
+        return RowMaker(Predictor.from_checkpoint(self.checkpoint, device=device), self.topk)
+
+
+class RowMaker:
+    """From the number and path of a video to its row.
+
+    Args:
+        predictor: the model.
+        topk: how many classes to name.
+    """
+
+    def __init__(self, predictor: Predictor, topk: int) -> None:
+        self._predictor, self._topk = predictor, topk
+
+    def __call__(self, item: tuple[int, str]) -> Row:
+        """Read and classify one video; what goes wrong in reading is in the row, an error of the model is raised."""
+        _, path = item
+        duration: float | None = None
+        try:
+            with open_video(path) as video:
+                duration = video.duration_seconds
+                views = opened_views(video, self._predictor.clip)
+        except VideoError as error:
+            return Row(duration=duration, error=error.reason)
+        except Exception as error:  # of this file, whatever it is: no file may end the run
+            return Row(duration=duration, error=f"reading it fails ({describe(error)})")
+        labels, scores = self._predictor.best(views, self._topk)
+        if not all(map(math.isfinite, scores)):
+            return Row(duration=duration, error="the model gives no finite scores for it")
+        return Row(labels, scores, duration)

@@ -1,0 +1,210 @@
+"""`gta predict --manifest`: one row per video whatever happens, and nothing lost or done twice by a killed run."""
+
+import csv
+import json
+import multiprocessing
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from bulk_files import CLASSES, write_folder, write_model, write_video
+
+import gta
+from gta.bulk import run as bulk_run
+from gta.bulk.manifest import read_manifest
+from gta.bulk.progress import describe_progress
+from gta.bulk.rows import Row
+from gta.bulk.run import BulkOptions, predict_many
+from gta.cli import run
+from gta.errors import DataError, OptionError
+
+parquet = pytest.importorskip("pyarrow.parquet", reason="bulk prediction's extra is not installed")
+
+NUM_VIDEOS, NUM_BROKEN = 120, 10
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "model.ckpt")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("bulk") / "videos", NUM_VIDEOS, NUM_BROKEN)
+
+
+def _rows(output: Path) -> list[dict]:
+    return parquet.read_table(output).to_pylist()
+
+
+def _in_child(model: Path, videos: Path, output: Path) -> None:
+    torch.set_num_threads(1)
+    predict_many(model, str(videos), output, BulkOptions(num_workers=2, shard_size=8))
+
+
+def test_killed_at_random_moments_and_repeated_every_video_has_its_one_row(model, videos, tmp_path):
+    output, moments = tmp_path / "scores.parquet", random.Random(0)
+    parts = tmp_path / "scores.parquet.parts"
+    context = multiprocessing.get_context("fork")
+    kept: list[int] = []
+    for _ in range(5):
+        process = context.Process(target=_in_child, args=(model, videos, output))
+        process.start()
+        wanted = len(kept and list(parts.glob("0*.jsonl"))) + moments.randint(1, 2)
+        while process.is_alive() and len(list(parts.glob("0*.jsonl"))) < wanted:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.02))
+        process.kill()
+        process.join()
+        kept.append(len(list(parts.glob("0*.jsonl"))))
+    assert not output.exists()
+    assert kept == sorted(kept)
+    assert 0 < kept[0] < kept[-1] < NUM_VIDEOS / 8
+
+    stamps = {path.name: path.stat().st_mtime_ns for path in parts.glob("0*.jsonl")}
+    monkey = {}
+    original = bulk_run.ShardedOutput.finish
+
+    def finish(shards) -> None:
+        monkey.update({path.name: path.stat().st_mtime_ns for path in parts.glob("0*.jsonl")})
+        original(shards)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk_run.ShardedOutput, "finish", finish)
+        predict_many(model, str(videos), output, BulkOptions(num_workers=2, shard_size=8))
+    assert stamps.items() <= monkey.items()  # what was done is not done again
+    rows = _rows(output)
+    assert [row["path"] for row in rows] == sorted(str(path) for path in videos.iterdir())
+    assert sum(row["error"] is not None for row in rows) == NUM_BROKEN
+    assert not parts.exists()
+
+
+def test_rows_say_what_the_predictor_says(model, videos, tmp_path):
+    output = tmp_path / "scores.jsonl"
+    chosen = sorted(videos.iterdir())[:14]
+    listed = tmp_path / "videos.csv"
+    listed.write_text("id,path\n" + "".join(f"{n},{path}\n" for n, path in enumerate(chosen)))
+    predict_many(model, str(listed), output, BulkOptions(num_workers=2, shard_size=4, topk=2))
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    predictor = gta.Predictor.from_checkpoint(model, device="cpu")
+    assert [row["path"] for row in rows] == [str(path) for path in chosen]
+    for row in rows:
+        if row["error"] is None:
+            expected = predictor.predict(row["path"], topk=2)
+            assert row["labels"] == list(expected.labels)
+            assert row["scores"] == pytest.approx(expected.scores, abs=1e-5)
+            assert row["duration"] == pytest.approx(0.4)
+        else:
+            with pytest.raises(gta.errors.VideoError) as found:
+                predictor.predict(row["path"])
+            assert (row["error"], row["labels"], row["scores"]) == (found.value.reason, [], [])
+    assert any(row["error"] for row in rows)
+
+
+class _DangerousRows:
+    """Crashes, hangs, kills its process once, or answers, as the name of the file says."""
+
+    def __call__(self, worker: int):
+        return self.row
+
+    @staticmethod
+    def row(item: tuple[int, str]) -> Row:
+        path = Path(item[1])
+        if "crash" in path.name:
+            os.abort()
+        if "hang" in path.name:
+            time.sleep(60)
+        if "once" in path.name and not path.with_suffix(".tried").exists():
+            path.with_suffix(".tried").touch()
+            os._exit(9)
+        return Row(("left",), (1.0,), 1.0)
+
+
+def test_a_crash_and_a_hang_cost_their_own_rows_only(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(bulk_run, "PredictRows", lambda *_: _DangerousRows())
+    names = [*(f"{n:02d}.mp4" for n in range(20)), "crash.mp4", "hang.mp4", "once.mp4", "crash2.mp4"]
+    random.Random(1).shuffle(names)
+    (tmp_path / "list.txt").write_text("".join(f"{tmp_path}/{name}\n" for name in names))
+    output = tmp_path / "scores.csv"
+    options = BulkOptions(num_workers=2, shard_size=5, time_limit_seconds=2.0)
+    predict_many(model, str(tmp_path / "list.txt"), output, options)
+    with output.open(newline="") as file:
+        rows = {Path(row["path"]).name: row for row in csv.DictReader(file)}
+    assert list(rows) == names
+    errors = {name: row["error"] for name, row in rows.items() if row["error"]}
+    assert errors == {
+        "crash.mp4": "reading it crashes the decoder (SIGABRT)",
+        "crash2.mp4": "reading it crashes the decoder (SIGABRT)",
+        "hang.mp4": "it took longer than the time limit of 2 s",
+    }
+    assert json.loads(rows["once.mp4"]["labels"]) == ["left"]
+
+
+def test_the_command_refuses_to_mix_two_predictions(model, videos, tmp_path, capsys):
+    other = write_model(tmp_path / "other.ckpt", seed=1)
+    write_video(tmp_path / "a.mp4")
+    output = tmp_path / "scores.parquet"
+    words = ["predict", str(model), "--manifest", str(tmp_path / "*.mp4"), "--output", str(output)]
+    small = ["--num-workers", "1", "--device", "cpu"]
+    assert run([*words, *small]) == 0
+    assert "1 of 1 videos" in capsys.readouterr().out
+    assert set(_rows(output)[0]["labels"]) == set(CLASSES)
+    assert run([*words, *small]) == 0
+    assert "complete already" in capsys.readouterr().out
+    assert run(["predict", str(other), *words[2:], *small]) == 2
+    assert "another checkpoint" in capsys.readouterr().err
+    assert run(["predict", str(other), *words[2:], *small, "--overwrite"]) == 0
+
+
+def test_two_commands_do_not_write_the_same_table(model, videos, tmp_path):
+    output = tmp_path / "scores.jsonl"
+    plan = bulk_run.Plan("a", 1, "b", 5, 4)
+    held = bulk_run.ShardedOutput(output, plan)
+    with pytest.raises(OptionError, match="another process"):
+        bulk_run.ShardedOutput(output, plan)
+    held._lock.release()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--manifest", "x"], "--manifest and --output go together"),
+        (["--manifest", "nowhere.csv", "--output", "a.jsonl"], "nowhere.csv: no such list"),
+        (["--manifest", "*.none", "--output", "a.jsonl"], "no video fits"),
+        (["--manifest", "x", "--output", "a.txt"], "must end in .parquet"),
+        (["--manifest", "x", "--output", "a.csv", "--num-workers", "0"], "--num-workers is 0"),
+        (["--manifest", "x", "--output", "a.csv", "--time-limit", "nan"], "--time-limit is nan"),
+        (["v.mp4", "--manifest", "x", "--output", "a.csv"], "takes the place of videos"),
+    ],
+)
+def test_mistakes_are_one_line(model, words, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["predict", str(model), *words]) == 2
+    found = capsys.readouterr().err
+    assert text in found
+    assert found.count("\n") == 1
+
+
+def test_manifests_of_every_kind_name_the_same_videos(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "l.csv").write_text("label,video\n1,a.mp4\n2,b.mp4\n1,a.mp4\n")
+    (tmp_path / "n.csv").write_text("a.mp4,1\nb.mp4,2\n")
+    (tmp_path / "l.jsonl").write_text('{"path": "a.mp4"}\n\n{"path": "b.mp4"}\n')
+    (tmp_path / "l.txt").write_text("# ours\na.mp4\nb.mp4\n")
+    expected = [str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")]
+    for source in ("l.csv", "n.csv", "l.jsonl", "l.txt", "", "*.mp4"):
+        assert [path for _, path in read_manifest(os.path.join(tmp_path, source).rstrip("/"))] == expected
+    (tmp_path / "bad.jsonl").write_text('{"file": 3}\n')
+    with pytest.raises(DataError, match="line 1"):
+        read_manifest(str(tmp_path / "bad.jsonl"))
+
+
+def test_progress_tells_rate_and_time_left():
+    assert (
+        describe_progress(1200, 4800, 3, 200, 100.0) == "1,200 of 4,800 videos, 3 unreadable, 2.0 videos/s, 30 min left"
+    )
+    assert describe_progress(5, 5, 0, 5, 2.0) == "5 of 5 videos, 2.5 videos/s"
