@@ -11,12 +11,15 @@ from gta._version import __version__
 if TYPE_CHECKING:
     from gta import blocks, ops
     from gta.backbones.insertion import insert_attention, remove_attention
+    from gta.clips.loader import build_loader
     from gta.clips.transforms import prepare
     from gta.explain.run import explain
     from gta.models.flops import count_flops
     from gta.models.registry import create_model, list_models
     from gta.predictor import Predictor
     from gta.recipes import recipe
+    from gta.runs.api import open_dataset, train
+    from gta.runs.evaluate import evaluate, probe
     from gta.streaming.stream import Stream
     from gta.types import Prediction, VideoInfo, WindowPrediction
     from gta.video.reading import probe_video, read_video
@@ -30,6 +33,11 @@ _ATTRIBUTES = {
     "prepare": "gta.clips.transforms",
     "probe_video": "gta.video.reading",
     "read_video": "gta.video.reading",
+    "open_dataset": "gta.runs.api",
+    "train": "gta.runs.api",
+    "evaluate": "gta.runs.evaluate",
+    "probe": "gta.runs.evaluate",
+    "build_loader": "gta.clips.loader",
     "recipe": "gta.recipes",
     "Predictor": "gta.predictor",
     "Stream": "gta.streaming.stream",
@@ -47,17 +55,22 @@ __all__ = [
     "WindowPrediction",
     "__version__",
     "blocks",
+    "build_loader",
     "count_flops",
     "create_model",
+    "evaluate",
     "explain",
     "insert_attention",
     "list_models",
+    "open_dataset",
     "ops",
     "prepare",
+    "probe",
     "probe_video",
     "read_video",
     "recipe",
     "remove_attention",
+    "train",
 ]
 
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from gta.cli import run, show_every_name
-from gta.commands.evaluate import Source, find_source
 from gta.commands.fast_dev_run import shrink
 from gta.config import DataConfig, TrainConfig, config_to_json
 from gta.errors import OptionError
 from gta.files import write_json
 from gta.recipes import RECIPES
+from gta.runs.sources import Source, find_source
 from gta.synthetic import CLASSES, synthesize
 from gta.training.loop import Loop
 
@@ -204,6 +204,22 @@ def test_videos_whose_names_are_not_utf_8(videos: Path, trained: Path, tmp_path:
     with np.load(scores) as stored:
         assert good in [Path(path).name for path in stored["paths"].tolist()]
     assert run(["predict", str(folder / "best.ckpt"), str(next(root.glob("val/*/*.mp4")))]) == 0
+
+
+def test_python_measures_as_the_command_line_does(trained: Path, videos: Path, tmp_path: Path) -> None:
+    import gta
+
+    best = trained / "best.ckpt"
+    target = tmp_path / "evaluation.json"
+    assert run(["evaluate", str(best), str(videos), "--num-workers=0", f"--output={target}"]) == 0
+    result = gta.evaluate(best, videos, num_workers=0, device="cpu")
+    assert result.top1 == json.loads(target.read_text())["top1"]
+    probed = gta.probe(best, videos, num_workers=0, num_permutations=1, device="cpu")
+    assert probed.top1("in order") == result.top1
+    with pytest.raises(TypeError, match="loader"):
+        gta.probe(torch.nn.Linear(1, 1), videos)
+    with pytest.raises(TypeError, match="classes: only for a module"):
+        gta.probe(best, videos, classes=["x"])
 
 
 def test_evaluate_with_more_views_says_so(trained: Path, videos: Path, capsys) -> None:

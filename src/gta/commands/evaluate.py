@@ -3,12 +3,11 @@
 import errno
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.config import ClipConfig, DataConfig, config_from_json, config_to_json
 from gta.errors import OptionError
 from gta.terminal import print_line
 
@@ -85,57 +84,33 @@ def evaluate_checkpoint(
     """
     from rich.progress import Progress
 
-    from gta.checkpoint import read_checkpoint
-    from gta.clips.dataset import VideoDataset
-    from gta.clips.loader import build_loader
-    from gta.clips.transforms import Normalize
-    from gta.datasets.listing import open_videos
-    from gta.evaluation.scores import evaluate
     from gta.files import check_writable, write_json
-    from gta.predictor import build_model, choose_device, clip_protocol
+    from gta.runs.evaluate import measure_checkpoint
     from gta.runs.report import write_evaluation_report
 
-    checkpoint = read_checkpoint(options.checkpoint)
-    clip = _protocol(clip_protocol(checkpoint), options)
     target = _checked_output(options)
     if options.scores:
         check_writable(options.scores)
-    source = find_source(options.checkpoint, options.data, options.layout, options.fold)
-    videos = open_videos(source.root, options.split, layout=source.layout, classes=checkpoint.classes, fold=source.fold)
-    device = choose_device(options.device)
-    model = build_model(checkpoint).to(device)
-    loader = build_loader(
-        VideoDataset(videos, clip, training=False),
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        shuffle=False,
-        pin_memory=device.type == "cuda",
-    )
     with Progress(transient=True, console=_console()) as progress:
-        task = progress.add_task("evaluating", total=len(videos))
-        result = evaluate(
-            model,
-            loader,
-            prepare=Normalize(clip.mean, clip.std).to(device),
-            classes=checkpoint.classes,
-            averaging=clip.averaging,
-            reversals=checkpoint.reversals,
+
+        def start(total: int) -> Callable[[int], None]:
+            task = progress.add_task("evaluating", total=total)
+            return lambda count: progress.advance(task, count)
+
+        measured = measure_checkpoint(
+            options.checkpoint,
+            options.data,
+            layout=options.layout,
+            fold=options.fold,
+            split=options.split,
+            views={name: getattr(options, name) for name in ("test_clips", "test_crops", "averaging")},
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
             precision=options.precision,
-            device=device,
-            on_batch=lambda count: progress.advance(task, count),
+            device=options.device,
+            progress=start,
         )
-    present = {record.label for record in videos.records}
-    written = {
-        "checkpoint": str(options.checkpoint),
-        "data": str(source.root),
-        "layout": videos.layout,
-        "fold": source.fold,
-        "split": options.split,
-        "protocol": config_to_json(clip),
-        "precision": options.precision,
-        "classes_without_videos": [name for number, name in enumerate(checkpoint.classes) if number not in present],
-        **result.to_json(),
-    }
+    result, videos, written = measured.result, measured.videos, measured.to_json()
     if show:
         show(written)
     if target is not None:
@@ -192,41 +167,6 @@ def _console() -> Any:
     from rich.console import Console
 
     return Console(stderr=True, quiet=not Console(stderr=True).is_terminal)
-
-
-def _protocol(clip: ClipConfig, options: EvaluateArguments) -> ClipConfig:
-    changes: dict[str, Any] = {
-        name: value
-        for name in ("test_clips", "test_crops", "averaging")
-        if (value := getattr(options, name)) is not None
-    }
-    return replace(clip, **changes)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where videos to measure come from: folder, layout, and which of the official splits."""
-
-    root: Path
-    layout: Layout
-    fold: int
-
-
-def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold: int | None) -> Source:
-    """The data set as the options have it; without `root`, that of the run that wrote the checkpoint.
-
-    Raises:
-        OptionError: `root` is None, and no config.json beside the checkpoint tells it.
-    """
-    if root is not None:
-        return Source(root, layout or "auto", fold or 1)
-    from gta.training.folder import CONFIG, read_config
-
-    stored = read_config(checkpoint.parent) if (checkpoint.parent / CONFIG).exists() else {}
-    data = config_from_json(DataConfig, stored.get("data", {}))
-    if data.root is None:
-        raise OptionError(f"{checkpoint}: no {CONFIG} beside it that names the data: give the data set's folder")
-    return Source(data.root, layout or data.layout, fold or data.fold)
 
 
 def _print(written: dict[str, Any]) -> None:

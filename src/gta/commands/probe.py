@@ -1,18 +1,19 @@
 """`gta probe`: what a trained model makes of the order of frames."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.commands.evaluate import Layout, Source, find_source
+from gta.commands.evaluate import Layout
 from gta.errors import OptionError
 from gta.terminal import print_line, printable
 
 if TYPE_CHECKING:
     from gta.evaluation.probe import ProbeResult
+    from gta.runs.sources import Source
 
 RESULTS = "probe.json"
 REPORT = "report.html"
@@ -81,67 +82,48 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     from rich.console import Console
     from rich.progress import Progress
 
-    from gta.checkpoint import read_checkpoint
-    from gta.clips.dataset import VideoDataset
-    from gta.clips.loader import build_loader
-    from gta.clips.transforms import Normalize
-    from gta.datasets.listing import open_videos
-    from gta.evaluation.opposites import find_chiral_pairs, known_opposites, read_opposites, reversals_of
-    from gta.evaluation.probe import probe
+    from gta.evaluation.opposites import known_opposites, read_opposites
     from gta.files import check_writable
-    from gta.predictor import build_model, choose_device, clip_protocol
+    from gta.runs.evaluate import probe_checkpoint as probe_source
 
-    checkpoint = read_checkpoint(options.checkpoint)
-    clip = clip_protocol(checkpoint)
     opposites = known_opposites()
     if options.opposites is not None:
         opposites = opposites + read_opposites(options.opposites)
     check_writable(_folder(options) / RESULTS)
-    source = find_source(options.checkpoint, options.data, options.layout, options.fold)
-    opened = partial(open_videos, source.root, options.split, layout=source.layout, fold=source.fold)
-    videos = opened()
-    strange = sorted(set(videos.classes) - set(checkpoint.classes))
-    foreign = videos.classes if strange else None
-    if strange:
-        print_line(
-            f"{source.root}: '{strange[0]}' is not among the model's {len(checkpoint.classes)} classes: "
-            "movements are measured, accuracies are not",
-            file=sys.stderr,
-        )
-    else:
-        videos = opened(classes=checkpoint.classes)
-    pairs = find_chiral_pairs(checkpoint.classes, opposites)
-    device = choose_device(options.device)
-    model = build_model(checkpoint).to(device)
-    loader = build_loader(
-        VideoDataset(videos, clip, training=False),
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        shuffle=False,
-        pin_memory=device.type == "cuda",
-    )
     console = Console(stderr=True)
     with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("probing", total=len(videos))
-        result = probe(
-            model,
-            loader,
-            prepare=Normalize(clip.mean, clip.std).to(device),
-            classes=checkpoint.classes,
-            reversals={**reversals_of(pairs), **checkpoint.reversals},
-            pairs=pairs,
-            foreign=foreign,
-            averaging=clip.averaging,
+
+        def start(total: int) -> Callable[[int], None]:
+            task = progress.add_task("probing", total=total)
+            return lambda count: progress.advance(task, count)
+
+        return probe_source(
+            options.checkpoint,
+            options.data,
+            layout=options.layout,
+            fold=options.fold,
+            split=options.split,
+            opposites=opposites,
             num_permutations=options.permutations,
             seed=options.seed,
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
             precision=options.precision,
-            device=device,
-            on_batch=lambda count: progress.advance(task, count),
+            device=options.device,
+            progress=start,
+            on_strange=_tell_strange,
         )
-    return result, source
 
 
-def _write(result: "ProbeResult", source: Source, options: ProbeArguments) -> None:
+def _tell_strange(source: "Source", label: str, num_classes: int) -> None:
+    print_line(
+        f"{source.root}: '{label}' is not among the model's {num_classes} classes: "
+        "movements are measured, accuracies are not",
+        file=sys.stderr,
+    )
+
+
+def _write(result: "ProbeResult", source: "Source", options: ProbeArguments) -> None:
     """Write probe.json, the report and two plots."""
     import numpy as np
 

@@ -16,7 +16,7 @@ from gta.config import (
     config_to_json,
 )
 from gta.errors import GtaError, OptionError
-from gta.recipes import GROUPS, RECIPES, SUMMARIES
+from gta.recipes import GROUPS, RECIPES, SHORT_NAMES, SUMMARIES
 from gta.recipes.files import SUFFIXES, file_schema, read_config_file, write_yaml
 from gta.runs.train import train
 from gta.terminal import print_line
@@ -37,19 +37,7 @@ continues with that run's own configuration."""
 
 
 # The names that the other commands have for what configurations call by field.
-_SHORT = {
-    "--data": "--data.root",
-    "--epochs": "--run.max-epochs",
-    "--seed": "--run.seed",
-    "--output": "--run.folder",
-    "--num-workers": "--data.num-workers",
-    "--batch-size": "--data.batch-size",
-    "--layout": "--data.layout",
-    "--fold": "--data.fold",
-    "--lr": "--optim.lr",
-    "--precision": "--run.precision",
-    "--model": "--model.name",
-}
+_SHORT = {f"--{name}".replace("_", "-"): f"--{field}".replace("_", "-") for name, field in SHORT_NAMES.items()}
 _NUM_FRAMES = ("--model.num-frames", "--data.clip.num-frames")
 # What `--help` shows; the other fields are under `--help-all`.
 _COMMON = {

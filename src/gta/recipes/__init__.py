@@ -19,8 +19,22 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "The paper": tuple(paper.RECIPES),
 }
 """Title -> names of the recipes that belong together."""
+SHORT_NAMES: dict[str, str] = {
+    "data": "data.root",
+    "epochs": "run.max_epochs",
+    "seed": "run.seed",
+    "output": "run.folder",
+    "num_workers": "data.num_workers",
+    "batch_size": "data.batch_size",
+    "layout": "data.layout",
+    "fold": "data.fold",
+    "lr": "optim.lr",
+    "precision": "run.precision",
+    "model": "model.name",
+}
+"""The names that other commands have for what a configuration calls by section and field."""
 
-__all__ = ["GROUPS", "RECIPES", "SUMMARIES", "recipe"]
+__all__ = ["GROUPS", "RECIPES", "SHORT_NAMES", "SUMMARIES", "recipe"]
 
 
 def recipe(name: str) -> TrainConfig:

@@ -1,0 +1,75 @@
+"""A data set for PyTorch's own `DataLoader`: batches by itself, and augments anew every time without being told."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import Dataset, get_worker_info
+
+from gta.clips.dataset import Sample, VideoDataset
+from gta.errors import DataError, VideoError
+
+
+class ClipDataset(Dataset[dict[str, Any]]):
+    """The clips of a `VideoDataset` as dictionaries, for an ordinary `torch.utils.data.DataLoader`.
+
+    An item is `{"clip": uint8 (3, T, H, W) in training and (V, 3, T, H, W) in evaluation, "label": int, "index":
+    int}`. In training each reading of a video draws another clip; what is drawn depends on the seed, the loader's own
+    seed (`torch.manual_seed` before the loop, or its `generator`) and on how often the video was read, so that a
+    script repeats exactly. A video that cannot be read is replaced by another one in training, and left out of the
+    batch in evaluation; both with a warning.
+
+    Args:
+        clips: the clips.
+    """
+
+    def __init__(self, clips: VideoDataset) -> None:
+        self.clips = clips
+        self.classes = clips.videos.classes
+        self.clip = clips.clip
+        self._readings: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Read one clip.
+
+        Raises:
+            IndexError: there is no such video.
+            VideoError: in evaluation, it cannot be read.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"video {index} is out of range: there are {len(self)}")
+        sample = self._read(index % len(self))
+        if sample.clip is None:
+            raise VideoError(*sample.skipped[0])
+        return _item(sample)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Read the clips of a batch, as `DataLoader` asks for them; those that cannot be read are left out.
+
+        Raises:
+            DataError: none of them can be read.
+        """
+        samples = [self._read(index) for index in indices]
+        items = [_item(sample) for sample in samples if sample.clip is not None]
+        if not items:
+            path, reason = samples[0].skipped[0]
+            raise DataError(f"none of a batch of {len(samples)} videos can be read; the first is {path}: {reason}")
+        return items
+
+    def _read(self, index: int) -> Sample:
+        worker = get_worker_info()
+        # A loader gives new workers a new seed in every epoch; workers that stay, and this process, count.
+        draw = (0 if worker is None else worker.seed) * 1_000_003 + self._readings[index]
+        self._readings[index] += 1
+        sample = self.clips[draw, index]
+        for path, reason in sample.skipped:
+            warnings.warn(f"{path}: left out: {reason}", RuntimeWarning, stacklevel=3)
+        return sample
+
+
+def _item(sample: Sample) -> dict[str, Any]:
+    return {"clip": sample.clip, "label": sample.label, "index": sample.index}

@@ -1,0 +1,284 @@
+"""`evaluate` and `probe`: a checkpoint measured on a data set, for the command line and for Python alike."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from gta.checkpoint import read_checkpoint
+from gta.clips.dataset import VideoDataset
+from gta.clips.loader import build_loader
+from gta.clips.transforms import Normalize
+from gta.config import ClipConfig, config_to_json
+from gta.datasets.listing import Split, VideoList, open_videos
+from gta.evaluation.any_model import probe_model
+from gta.evaluation.opposites import Opposites, find_chiral_pairs, known_opposites, reversals_of
+from gta.evaluation.probe import ProbeResult
+from gta.evaluation.probe import probe as probe_loader
+from gta.evaluation.scores import EvaluationResult, Precision
+from gta.evaluation.scores import evaluate as evaluate_loader
+from gta.predictor import build_model, choose_device, clip_protocol
+from gta.runs.sources import Layout, Source, find_source
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a checkpoint does on a data set, and how it was measured."""
+
+    result: EvaluationResult
+    checkpoint: Path
+    source: Source
+    videos: VideoList
+    clip: ClipConfig
+    precision: Precision
+
+    def to_json(self) -> dict[str, Any]:
+        """Measures and circumstances as plain JSON values."""
+        present = {record.label for record in self.videos.records}
+        names = self.result.classes
+        return {
+            "checkpoint": str(self.checkpoint),
+            "data": str(self.source.root),
+            "layout": self.videos.layout,
+            "fold": self.source.fold,
+            "split": self.videos.split,
+            "protocol": config_to_json(self.clip),
+            "precision": self.precision,
+            "classes_without_videos": [name for number, name in enumerate(names) if number not in present],
+            **self.result.to_json(),
+        }
+
+
+def evaluate(
+    checkpoint: str | Path,
+    data: str | Path | None = None,
+    *,
+    layout: Layout | None = None,
+    fold: int | None = None,
+    split: Split = "val",
+    test_clips: int | None = None,
+    test_crops: Literal[1, 3] | None = None,
+    averaging: Literal["softmax", "logits"] | None = None,
+    batch_size: int = 16,
+    num_workers: int = 2,
+    precision: Precision = "32",
+    device: str = "auto",
+) -> EvaluationResult:
+    """Measure a checkpoint on a data set, as `gta evaluate` does; nothing is written.
+
+    Args:
+        checkpoint: a .ckpt file of a training run.
+        data: folder of the data set; the one of the training run if not given.
+        layout: how the folder is organised; `auto` looks at the files.
+        fold: which official split of UCF-101 or HMDB-51, 1 to 3.
+        split: which part of the data set.
+        test_clips: temporal clips per video; as the checkpoint says if not given.
+        test_crops: spatial crops per clip, 1 or 3; as the checkpoint says if not given.
+        averaging: what is averaged over the views of a video; as the checkpoint says if not given.
+        batch_size: videos per step.
+        num_workers: processes that decode videos; 0 decodes in this process.
+        precision: arithmetic.
+        device: `auto` (a GPU if there is one), or PyTorch's name of a device.
+
+    Returns:
+        Accuracies as shares in [0, 1], per class, the confusion matrix and the scores of every video.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+        DataError: the data set is missing, or none of its videos can be read.
+        OptionError: no data is named, neither here nor beside the checkpoint.
+    """
+    views = {"test_clips": test_clips, "test_crops": test_crops, "averaging": averaging}
+    return measure_checkpoint(
+        Path(checkpoint),
+        None if data is None else Path(data),
+        layout=layout,
+        fold=fold,
+        split=split,
+        views=views,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        precision=precision,
+        device=device,
+    ).result
+
+
+def measure_checkpoint(
+    path: Path,
+    root: Path | None,
+    *,
+    layout: Layout | None,
+    fold: int | None,
+    split: Split,
+    views: dict[str, Any],
+    batch_size: int,
+    num_workers: int,
+    precision: Precision,
+    device: str,
+    progress: Callable[[int], Callable[[int], None]] | None = None,
+) -> Evaluation:
+    """Evaluate; arguments as of `evaluate`.
+
+    Args:
+        views: fields of the clip configuration to be replaced; those that are None stay.
+        progress: called with the number of videos, gives what is called with the number of each batch.
+    """
+    checkpoint = read_checkpoint(path)
+    clip = replace(clip_protocol(checkpoint), **{name: value for name, value in views.items() if value is not None})
+    source = find_source(path, root, layout, fold)
+    videos = open_videos(source.root, split, layout=source.layout, classes=checkpoint.classes, fold=source.fold)
+    place = choose_device(device)
+    model = build_model(checkpoint).to(place)
+    result = evaluate_loader(
+        model,
+        _loader(videos, clip, batch_size, num_workers, place),
+        prepare=Normalize(clip.mean, clip.std).to(place),
+        classes=checkpoint.classes,
+        averaging=clip.averaging,
+        reversals=checkpoint.reversals,
+        precision=precision,
+        device=place,
+        on_batch=progress(len(videos)) if progress else None,
+    )
+    return Evaluation(result, path, source, videos, clip, precision)
+
+
+def probe(
+    model: str | Path | nn.Module,
+    data: str | Path | Iterable[Any] | None = None,
+    *,
+    layout: str | None = None,
+    fold: int | None = None,
+    split: Split = "val",
+    opposites: Opposites | None = None,
+    num_permutations: int = 5,
+    seed: int = 0,
+    batch_size: int = 16,
+    num_workers: int = 2,
+    precision: Precision = "32",
+    device: str | None = None,
+    **of_any_model: Any,
+) -> ProbeResult:
+    """Measure what a model makes of the order of frames: in order, reversed, shuffled, one frame only.
+
+    Args:
+        model: a checkpoint of a training run; or any `nn.Module` that maps clips to logits, such as a video model of
+            Hugging Face or torchvision.
+        data: with a checkpoint the folder of the data set (the one of the training run if not given); with a module a
+            loader of (clips, labels).
+        layout: with a checkpoint how the folder is organised, `auto` looks at the files; with a module the order of
+            the axes of its clips, `BCTHW`, `BTCHW` or `BTHWC`.
+        fold, split, batch_size, num_workers: with a checkpoint, as of `gta.evaluate`.
+        opposites: what turns a class into its time reversal, by name.
+        num_permutations: shuffles of each video, 1 or more.
+        seed: seed of the shuffles.
+        precision: arithmetic.
+        device: PyTorch's name of a device; with a checkpoint `auto`, with a module its own if not given.
+        of_any_model: with a module, further arguments of `gta.evaluation.any_model.probe_model`: `classes`,
+            `prepare`, `reversals`, `averaging`.
+
+    Raises:
+        TypeError: a module without a loader.
+        GtaError: as `gta.evaluate` and `probe_model` say.
+    """
+    if isinstance(model, nn.Module):
+        if data is None or isinstance(data, str | Path):
+            raise TypeError("a module is probed on a loader of (clips, labels): gta.probe(model, loader)")
+        return probe_model(
+            model,
+            data,
+            layout=layout or "BCTHW",  # pyright: ignore[reportArgumentType]
+            opposites=opposites,
+            num_permutations=num_permutations,
+            seed=seed,
+            precision=precision,
+            device=device,
+            **of_any_model,
+        )
+    if of_any_model:
+        raise TypeError(f"{', '.join(of_any_model)}: only for a module, a checkpoint says it itself")
+    if not (data is None or isinstance(data, str | Path)):
+        raise TypeError("a checkpoint is probed on the folder of a data set: gta.probe(checkpoint, folder)")
+    result, _ = probe_checkpoint(
+        Path(model),
+        None if data is None else Path(data),
+        layout=layout,
+        fold=fold,
+        split=split,
+        opposites=opposites or known_opposites(),
+        num_permutations=num_permutations,
+        seed=seed,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        precision=precision,
+        device=device or "auto",
+    )
+    return result
+
+
+def probe_checkpoint(
+    path: Path,
+    root: Path | None,
+    *,
+    layout: Any,
+    fold: int | None,
+    split: Split,
+    opposites: Opposites,
+    num_permutations: int,
+    seed: int,
+    batch_size: int,
+    num_workers: int,
+    precision: Precision,
+    device: str,
+    progress: Callable[[int], Callable[[int], None]] | None = None,
+    on_strange: Callable[[Source, str, int], None] | None = None,
+) -> tuple[ProbeResult, Source]:
+    """Probe a checkpoint; arguments as of `probe` and `measure_checkpoint`.
+
+    Args:
+        on_strange: called with the source, a label that is none of the model's classes and the number of these: then
+            there are movements, but no accuracies.
+    """
+    checkpoint = read_checkpoint(path)
+    clip = clip_protocol(checkpoint)
+    source = find_source(path, root, layout, fold)
+    opened = partial(open_videos, source.root, split, layout=source.layout, fold=source.fold)
+    videos = opened()
+    strange = sorted(set(videos.classes) - set(checkpoint.classes))
+    foreign = videos.classes if strange else None
+    if not strange:
+        videos = opened(classes=checkpoint.classes)
+    elif on_strange:
+        on_strange(source, strange[0], len(checkpoint.classes))
+    pairs = find_chiral_pairs(checkpoint.classes, opposites)
+    place = choose_device(device)
+    result = probe_loader(
+        build_model(checkpoint).to(place),
+        _loader(videos, clip, batch_size, num_workers, place),
+        prepare=Normalize(clip.mean, clip.std).to(place),
+        classes=checkpoint.classes,
+        reversals={**reversals_of(pairs), **checkpoint.reversals},
+        pairs=pairs,
+        foreign=foreign,
+        averaging=clip.averaging,
+        num_permutations=num_permutations,
+        seed=seed,
+        precision=precision,
+        device=place,
+        on_batch=progress(len(videos)) if progress else None,
+    )
+    return result, source
+
+
+def _loader(videos: VideoList, clip: ClipConfig, batch_size: int, num_workers: int, device: torch.device) -> Any:
+    return build_loader(
+        VideoDataset(videos, clip, training=False),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        shuffle=False,
+        pin_memory=device.type == "cuda",
+    )

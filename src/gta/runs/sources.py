@@ -1,0 +1,37 @@
+"""Where the videos come from that a checkpoint is measured on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gta.config import DataConfig, config_from_json
+from gta.datasets.listing import Layout as KnownLayout
+from gta.errors import OptionError
+
+Layout = KnownLayout | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where videos to measure come from: folder, layout, and which of the official splits."""
+
+    root: Path
+    layout: Layout
+    fold: int
+
+
+def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold: int | None) -> Source:
+    """The data set as the options have it; without `root`, that of the run that wrote the checkpoint.
+
+    Raises:
+        OptionError: `root` is None, and no config.json beside the checkpoint tells it.
+    """
+    if root is not None:
+        return Source(root, layout or "auto", fold or 1)
+    from gta.training.folder import CONFIG, read_config
+
+    stored = read_config(checkpoint.parent) if (checkpoint.parent / CONFIG).exists() else {}
+    data = config_from_json(DataConfig, stored.get("data", {}))
+    if data.root is None:
+        raise OptionError(f"{checkpoint}: no {CONFIG} beside it that names the data: give the data set's folder")
+    return Source(data.root, layout or data.layout, fold or data.fold)
