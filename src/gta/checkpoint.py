@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from gta.errors import CheckpointError
 from gta.files import DISK_ERRORS, atomic_path, clear_failures
+from gta.hub import fetch_weights
 from gta.model_card import ModelCard
 from gta.stored import StoredError, entry, mapping, parse_json, text, whole
 
@@ -72,13 +73,16 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a network that this package stored: a `.ckpt` of a training run, or a `.safetensors` of `gta convert`.
 
+    Args:
+        path: the file, or `hf://owner/name[@revision]` for one that `gta push` has put on a hub.
+
     Returns:
         The card and the weights; the averaged weights where the run kept some.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, or says something that cannot be.
     """
-    path = Path(path)
+    path = fetch_weights(path)
     _require_file(path)
     if path.suffix == ".safetensors":
         tensors, metadata = read_safetensors(path)

@@ -5,9 +5,13 @@ and says what to do. The command line prints that line and exits with code 2; a 
 Shapes and arguments that do not fit raise the built-in `ValueError`, as PyTorch users expect.
 """
 
+import re
 from pathlib import Path
 
 from gta.terminal import printable
+
+# pathlib makes one slash of the two in an address (`s3://bucket/clip.mp4`)
+_ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]+):/(?!/)")
 
 
 class GtaError(Exception):
@@ -47,7 +51,8 @@ class VideoError(GtaError):
     """
 
     def __init__(self, path: str | Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        shown = _ADDRESS.sub(r"\1://", str(path))
+        super().__init__(f"{shown}: {reason}")
         self.path = Path(path)
         self.reason = reason
 

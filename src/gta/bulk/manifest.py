@@ -1,12 +1,15 @@
 """Which videos a bulk prediction is about: from a list, a folder or a pattern."""
 
+import glob
 import os
 from pathlib import Path
 
 from gta.csv_files import read_rows
 from gta.datasets.finding import find_videos, read_path_list
+from gta.datasets.layouts.common import is_video_name
 from gta.errors import DataError
 from gta.stored import StoredError, parse_json
+from gta.video.remote import clear_storage_errors, open_filesystem, remote_address
 
 PATH_COLUMNS = ("path", "video", "video_path", "file", "filename", "filepath")
 """Names of the column of a list that holds the videos; a list without any of them has them in its first column."""
@@ -28,6 +31,8 @@ def read_manifest(source: str) -> list[tuple[str, str]]:
         DataError: there is no such list, folder or file, it is damaged, or it names no video.
     """
     place = Path(source)
+    if remote_address(source) is not None:
+        return [(name, name) for name in _at_address(source)]
     if place.suffix.lower() not in _LISTS or place.is_dir():
         return [(str(path), str(path)) for path in find_videos([source]).videos]
     if not place.is_file():
@@ -41,8 +46,20 @@ def read_manifest(source: str) -> list[tuple[str, str]]:
     return [(name, _located(name, place.parent)) for name in dict.fromkeys(names)]
 
 
+def _at_address(source: str) -> list[str]:
+    """The videos that an address names: one file, all below a folder, or those that fit a pattern; sorted."""
+    address = remote_address(source) or source
+    with clear_storage_errors(address):
+        system, path = open_filesystem(address)
+        found = system.glob(path) if glob.has_magic(path) else system.find(path)
+        names = [system.unstrip_protocol(name) for name in found if is_video_name(name.rpartition("/")[2])]
+    if not names:
+        raise DataError(f"{address}: there is no video at this address")
+    return sorted(names)
+
+
 def _located(name: str, folder: Path) -> str:
-    return name if "://" in name else os.path.join(folder, name)
+    return name if remote_address(name) is not None else os.path.join(folder, name)
 
 
 def _read_csv(place: Path) -> list[str]:

@@ -37,18 +37,25 @@ def describe_duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
+def describe_traffic(requests: int, num_bytes: int) -> str:
+    """What was fetched from addresses: `1,234 requests, 56.7 MB`."""
+    return f"{requests:,} requests, {num_bytes / 1e6:,.1f} MB"
+
+
 class ProgressLine:
     """Shows the line on stderr: rewritten in place on a terminal, every 30 s elsewhere."""
 
     def __init__(self, total: int, done: int) -> None:
         self._total, self._before = total, done
-        self._new = self._unreadable = 0
+        self._new = self._unreadable = self._requests = self._bytes = 0
         self._start = self._shown = time.monotonic()
         self._on_terminal = sys.stderr.isatty()
         self._interval = 0.5 if self._on_terminal else 30.0
 
-    def add(self, *, unreadable: bool) -> None:
-        """Count one video."""
+    def add(self, *, unreadable: bool, requests: int = 0, num_bytes: int = 0) -> None:
+        """Count one video, and what was fetched for it."""
+        self._requests += requests
+        self._bytes += num_bytes
         self._new += 1
         self._unreadable += unreadable
         if time.monotonic() - self._shown >= self._interval:
@@ -59,7 +66,8 @@ class ProgressLine:
     def text(self) -> str:
         """The line as it is now."""
         seconds = time.monotonic() - self._start
-        return describe_progress(self._before + self._new, self._total, self._unreadable, self._new, seconds)
+        line = describe_progress(self._before + self._new, self._total, self._unreadable, self._new, seconds)
+        return f"{line}, {describe_traffic(self._requests, self._bytes)}" if self._requests else line
 
     def close(self) -> None:
         """Leave a terminal's line free again."""

@@ -1,16 +1,18 @@
 """The row of one video: what a model gives it, or why it could not be read."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from gta.clips.dataset import opened_views
+from gta.datasets.workers import Failure
 from gta.errors import VideoError
 from gta.predictor import Predictor, choose_device
 from gta.video.limits import describe
 from gta.video.reading import open_video
+from gta.video.remote import TRAFFIC
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,16 @@ class Row:
         scores: their softmax probabilities in [0, 1].
         duration: seconds; None if the video could not be opened.
         error: why it could not be read, in a few words; None if it could.
+        requests: ranges that were fetched for it, if it lies at an address.
+        bytes: what came with them.
     """
 
     labels: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
     duration: float | None = None
     error: str | None = None
+    requests: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ class PredictRows:
         return RowMaker(Predictor.from_checkpoint(self.checkpoint, device=device), self.topk)
 
 
+def as_row(result: Row | Failure) -> Row:
+    """The row of what a worker gave."""
+    return Row(error=result.reason) if isinstance(result, Failure) else result
+
+
 class RowMaker:
     """From the number and path of a video to its row.
 
@@ -70,6 +81,11 @@ class RowMaker:
 
     def __call__(self, item: tuple[int, str]) -> Row:
         """Read and classify one video; what goes wrong in reading is in the row, an error of the model is raised."""
+        before = replace(TRAFFIC)
+        row = self._row(item)
+        return replace(row, requests=TRAFFIC.requests - before.requests, bytes=TRAFFIC.bytes - before.bytes)
+
+    def _row(self, item: tuple[int, str]) -> Row:
         _, path = item
         duration: float | None = None
         try:

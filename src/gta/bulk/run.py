@@ -10,12 +10,11 @@ import torch
 
 from gta.bulk.manifest import read_manifest
 from gta.bulk.progress import ProgressLine
-from gta.bulk.rows import PredictRows, Row
+from gta.bulk.rows import PredictRows, Row, as_row
 from gta.bulk.shards import Plan, ShardedOutput
 from gta.bulk.tables import check_output
 from gta.bulk.workers import supervised
 from gta.checkpoint import read_checkpoint
-from gta.datasets.workers import Failure
 from gta.errors import OptionError
 
 TIME_LIMIT_SECONDS = 180.0
@@ -67,10 +66,10 @@ def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, opti
         GtaError: the manifest, the checkpoint or an option does not fit, or a worker cannot start.
     """
     options = options or BulkOptions()
-    checkpoint, output = Path(checkpoint), Path(output)
+    output = Path(output)
     check_output(output)
     videos = read_manifest(manifest)
-    read_checkpoint(checkpoint)  # a damaged file is found before any process starts
+    checkpoint = read_checkpoint(checkpoint).path  # a damaged file is found before any process starts
     plan = Plan(
         _digest_of(name for name, _ in videos), len(videos), _digest(checkpoint), options.topk, options.shard_size
     )
@@ -78,10 +77,10 @@ def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, opti
     if shards.is_complete:
         return f"{output} is complete already: {len(videos):,} videos"
     progress = ProgressLine(len(videos), shards.num_done)
-    make = PredictRows(checkpoint, options.device, options.topk)
+    make = PredictRows(checkpoint.absolute(), options.device, options.topk)
     for number, row in _rows(make, videos, shards.waiting(), options):
         shards.add(number, videos[number][0], row)
-        progress.add(unreadable=row.error is not None)
+        progress.add(unreadable=row.error is not None, requests=row.requests, num_bytes=row.bytes)
     progress.close()
     shards.finish()
     return f"{output}: {progress.text()}"
@@ -102,7 +101,7 @@ def _rows(
         method="spawn" if uses_gpu else None,
     )
     for (number, _), row in results:
-        yield number, Row(error=row.reason) if isinstance(row, Failure) else row
+        yield number, as_row(row)
 
 
 def _digest_of(names: Iterable[str]) -> str:

@@ -62,7 +62,9 @@ def write_table(output: Path, rows: Iterable[Mapping[str, Any]], plan: Mapping[s
                     file.write(table_text(COLUMNS, map(_cells, part)).split("\n", 1)[1])
             else:
                 for part in parts:
-                    file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in part)
+                    file.writelines(
+                        json.dumps({name: row[name] for name in COLUMNS}, allow_nan=False) + "\n" for row in part
+                    )
 
 
 def read_plan(output: Path) -> Any:

@@ -72,15 +72,15 @@ def supervised(
     Raises:
         GtaError: what `make` or the function raises of ours, or a process cannot start.
     """
-    pool = _Pool(make, num_workers, time_limit_seconds, method)
+    pool = SupervisedPool(make, num_workers, time_limit_seconds, method)
     try:
         yield from pool.work(iter(items))
     finally:
         pool.close()
 
 
-class _Pool(Generic[Item, Result]):
-    """The processes of `supervised`."""
+class SupervisedPool(Generic[Item, Result]):
+    """The processes of `supervised`; `work` may be called again and again."""
 
     def __init__(
         self, make: Callable[[int], Callable[[Item], Result]], num_workers: int, limit: float, method: str | None

@@ -77,6 +77,7 @@ def main(arguments: list[str]) -> None:
         return
     videos = _videos(options)
     from gta.predictor import Predictor
+    from gta.video.remote import TRAFFIC
 
     predictor = Predictor.from_checkpoint(options.checkpoint, device=options.device)
     found: list[dict[str, Any]] = []
@@ -85,6 +86,8 @@ def main(arguments: list[str]) -> None:
         found.append(entry)
         if "error" in entry:
             failures.append(VideoError(entry["path"], entry["error"]))
+    if TRAFFIC.requests:
+        print_line(f"gta predict: fetched {TRAFFIC.requests:,} ranges, {TRAFFIC.bytes / 1e6:,.1f} MB", file=sys.stderr)
     if options.json:
         print_json(found)
     if failures:

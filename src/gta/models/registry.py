@@ -3,6 +3,7 @@
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from gta.models.catalog import (
     framewise_spec,
 )
 from gta.models.classifier import HeadAverage, VideoClassifier
-from gta.models.pretrained import image_weights, load_pretrained
+from gta.models.pretrained import image_weights, is_file_name, load_pretrained
+from gta.models.weight_files import read_weights
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -45,7 +47,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 def create_model(
-    name: str,
+    name: str | None = None,
     *,
     num_classes: int = 174,
     num_frames: int | None = None,
@@ -76,12 +78,13 @@ def create_model(
     """Build a model by name.
 
     Args:
-        name: `<backbone>` or `<backbone>_<block>`; see `list_models()`. The backbone may be any timm CNN.
+        name: `<backbone>` or `<backbone>_<block>`; see `list_models()`. The backbone may be any timm CNN. If not given,
+            the network is the one that the file `pretrained` describes, with the arguments that are given changed.
         num_classes: K.
         num_frames: T; the backbone's own if not given (8; SlowFast: 64 or 32).
         pretrained: starting weights: the path of a checkpoint of this package (with another number of frames or
-            classes, if need be) or of a file that `gta convert` reads; `imagenet` or a timm tag for a frame-wise
-            backbone. What was loaded, resized and left out is in the model's `loaded` attribute.
+            classes, if need be), `hf://owner/name` on a hub, or a file that `gta convert` reads; `imagenet` or a timm
+            tag for a frame-wise backbone. What was loaded, resized and left out is in the model's `loaded` attribute.
         dropout: probability of dropping a feature before the head, in [0, 1).
         at: attention blocks per stage, or their indices in it; the paper's places if not given.
         num_groups, num_heads, num_regions, inner_channels, scaled: as of `gta.blocks.create_block`.
@@ -105,6 +108,8 @@ def create_model(
         ValueError: the name is unknown or the arguments do not fit it.
         gta.errors.CheckpointError: the weights are missing, damaged or do not fit.
     """
+    if name is None:
+        return create_model(**_described(pretrained, locals()))
     backbone_name, block = split_name(name)
     spec = BACKBONES.get(backbone_name) or framewise_spec(backbone_name)
     frames = spec.num_frames if num_frames is None else num_frames
@@ -171,6 +176,23 @@ def create_model(
     )
     model.loaded = load_pretrained(model, pretrained)
     return model
+
+
+def _described(pretrained: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the network that a file of ours describes, with those that are not the defaults in their place.
+
+    Raises:
+        ValueError: no file, or one that does not say what it holds.
+    """
+    if pretrained is None or not is_file_name(pretrained):
+        raise ValueError("create_model needs the name of a model, or a checkpoint of this package as pretrained")
+    card = read_weights(pretrained).card
+    if card is None:
+        raise ValueError(f"{pretrained} does not say what network it holds: give the name of the model, too")
+    defaults = {name: parameter.default for name, parameter in signature(create_model).parameters.items()}
+    changed = {name: value for name, value in given.items() if name in defaults and value != defaults[name]}
+    stored = {name: tuple(value) if name == "region_size" and value else value for name, value in card.model.items()}
+    return {**stored, "num_classes": card.num_classes or defaults["num_classes"], **changed}
 
 
 def _options(name: str, spec: BackboneSpec, asked: BackboneOptions) -> BackboneOptions:

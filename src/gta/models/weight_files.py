@@ -23,6 +23,7 @@ from gta.checkpoint import (
     refused_name,
 )
 from gta.errors import CheckpointError
+from gta.hub import fetch_weights
 from gta.model_card import ModelCard
 from gta.stored import StoredError
 
@@ -47,10 +48,13 @@ class WeightFile:
 def read_weights(path: str | Path) -> WeightFile:
     """Read a file of weights: `.safetensors`, a PyTorch file (`.pth`, `.pyth`, `.pt`, `.ckpt`) or a Caffe2 `.pkl`.
 
+    Args:
+        path: the file, or `hf://owner/name[@revision]` for one that `gta push` has put on a hub.
+
     Raises:
         CheckpointError: the file is missing, damaged, or holds anything but arrays in plain containers.
     """
-    path = Path(path)
+    path = fetch_weights(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file; give the path of a file of weights")
     if path.suffix == ".safetensors":

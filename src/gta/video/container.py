@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from gta.errors import VideoError
 from gta.video.formats import check_file, container_options, explain_refusal, forced_format, location
 from gta.video.limits import MAX_PIXELS, MemoryBudget, boundary, check_size
+from gta.video.remote import RemoteFile, remote_address
 
 # Pictures that a decoder holds at a time: references and output, and for a codec that reorders frames those that wait.
 _PICTURES_IN_DECODER = 3
@@ -94,17 +95,21 @@ def open_container(path: Path, seconds: float) -> OpenedVideo:
     """
     what = "it cannot be opened as a video"
     with boundary(path, what, seconds):
-        check_file(path)
+        address = remote_address(path)
+        if address is None:
+            check_file(path)
+        source: str | RemoteFile = location(path) if address is None else RemoteFile(address)
         try:
             container = av.open(
-                location(path),
+                source,
+                mode="r",
                 format=forced_format(path),
                 container_options=container_options(),
                 metadata_errors="replace",
                 timeout=seconds,
             )
         except FFmpegError as error:
-            reason = explain_refusal(path)
+            reason = explain_refusal(path) if address is None else None
             if reason is None and isinstance(error, ArgumentError):  # so FFmpeg calls a format that is not on the list
                 reason = "its format is not that of a video"
             if reason is None or isinstance(error, ExitError):

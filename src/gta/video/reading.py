@@ -10,6 +10,7 @@ from gta.types import VideoInfo
 from gta.video.file import VideoFile
 from gta.video.folder import FrameFolder
 from gta.video.packets import PacketIndex
+from gta.video.remote import remote_address
 
 VideoSource = VideoFile | FrameFolder
 
@@ -20,7 +21,7 @@ def open_video(
     """Open a video file or a folder of pictures for reading; use it in a `with` block.
 
     Args:
-        path: the file or folder.
+        path: the file or folder, or an address that fsspec knows (`s3://bucket/clip.mp4`), which is read in ranges.
         index: packets of the file, from an earlier reading (`VideoFile.index`).
         names: names of the pictures in the folder, from an earlier reading (`FrameFolder.names`).
 
@@ -28,7 +29,11 @@ def open_video(
         VideoError: it is missing or damaged.
     """
     path = Path(path)
-    return FrameFolder(path, names=names) if path.is_dir() else VideoFile(path, index=index)
+    return (
+        FrameFolder(path, names=names)
+        if remote_address(path) is None and path.is_dir()
+        else VideoFile(path, index=index)
+    )
 
 
 def probe_video(path: str | Path) -> VideoInfo:

@@ -13,6 +13,7 @@ from gta.errors import DataError
 from gta.stored import StoredError, parse_json
 from gta.types import VideoRecord
 from gta.video.pictures import PICTURE_CODECS, is_picture_name
+from gta.video.remote import remote_address
 
 # What files of the containers that the reader opens are called; FFmpeg itself lists only some of these names.
 VIDEO_SUFFIXES = frozenset(
@@ -161,7 +162,7 @@ def split_existing(videos: Iterable[NamedVideo]) -> tuple[list[NamedVideo], list
     folders = _Folders()
     present, missing = [], []
     for video in videos:
-        found = folders.find(video.path)
+        found = video.path if remote_address(video.path) is not None else folders.find(video.path)
         if found is None:
             missing.append(video.path)
         else:

@@ -22,6 +22,7 @@ from gta.datasets.layouts.common import (
 )
 from gta.errors import DataError
 from gta.stored import StoredError, parse_json
+from gta.video.remote import joined
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".txt")
 # mmaction2's lists are called `kinetics400_train_list_videos.txt` and the like.
@@ -135,7 +136,7 @@ def _rows(source: Path) -> Iterator[_Row]:
         if start is not None and end is not None and end <= start:
             raise DataError(f"{source}: line {number} ends at {end:g} s, not after its start at {start:g} s")
         name = one_form(str(label).strip()) if label is not None and str(label).strip() else None
-        video = NamedVideo(source.parent / path.strip(), name, start, end)
+        video = NamedVideo(joined(source.parent, path.strip()), name, start, end)
         yield _Row(video, _split(row.get("split"), number, source), number)
 
 
@@ -175,7 +176,7 @@ def _headerless(source: Path) -> list[_Row] | None:
         if names is not None and label >= len(names):
             raise DataError(f"{source}: line {number} has class {label}, but {named} names only {len(names)}")
         name = str(label) if names is None else names[label]
-        rows.append(_Row(NamedVideo(base / path, name), None, number, names is None, names))
+        rows.append(_Row(NamedVideo(joined(base, path), name), None, number, names is None, names))
     return rows
 
 

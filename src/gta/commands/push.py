@@ -1,0 +1,34 @@
+"""`gta push`: a model with its page to a hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from gta.commands.arguments import CheckpointPath, parse_arguments
+from gta.terminal import print_line
+
+
+@dataclass(frozen=True)
+class PushArguments:
+    """Put a model on a Hugging Face hub: weights, card, and a page about how it was trained and measured.
+
+    The token is taken from HF_TOKEN or `hf auth login`, the hub from HF_ENDPOINT.
+    """
+
+    checkpoint: CheckpointPath
+    """Checkpoint (.ckpt) of a training run; what lies beside it goes into the page."""
+    dest: tyro.conf.Positional[str]
+    """Repository, owner/name; made if it is missing."""
+    private: bool = False
+    """Make a new repository private."""
+    folder: Path | None = None
+    """Write the repository into this folder and upload nothing."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta push`."""
+    options = parse_arguments(PushArguments, arguments, command="gta push")
+    from gta.runs.hub import push
+
+    print_line(push(options.checkpoint, options.dest, folder=options.folder, private=options.private))

@@ -1,0 +1,188 @@
+"""The page of a model on a hub, as Markdown: what it is, how it was trained and measured, how to use it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gta.config import ClipConfig
+from gta.model_card import ModelCard
+
+CITATION = """@inproceedings{he2021gta,
+  title     = {{GTA}: Global Temporal Attention for Video Action Understanding},
+  author    = {He, Bo and Yang, Xitong and Wu, Zuxuan and Chen, Hao and Lim, Ser-Nam and Shrivastava, Abhinav},
+  booktitle = {British Machine Vision Conference (BMVC)},
+  year      = {2021}
+}"""
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#$~])")
+_SHOWN_CLASSES = 50
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the folder of a training run tells beside the checkpoint; empty mappings where a file is not there.
+
+    Args:
+        config: `config.json`.
+        results: `results.json`.
+        probe: `probe/probe.json`, what `gta probe` found.
+        evaluations: metrics of `gta evaluate` by the name of their file.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def beside(cls, checkpoint: Path) -> "RunFacts":
+        """Read them from the checkpoint's folder; a file that is damaged counts as missing."""
+        folder = checkpoint.parent
+        known = ("config.json", "results.json", "versions.json")
+        others = {path.stem: _read(path) for path in sorted(folder.glob("*.json")) if path.name not in known}
+        return cls(
+            _read(folder / "config.json"),
+            _read(folder / "results.json"),
+            _read(folder / "probe" / "probe.json"),
+            {name: found for name, found in others.items() if isinstance(found.get("top1"), int | float)},
+        )
+
+
+def hub_page(name: str, card: ModelCard, facts: RunFacts, *, parameters: int, latency_ms: float) -> str:
+    """The page.
+
+    Args:
+        name: `owner/name`.
+        card: what the model is.
+        facts: how it was trained and measured, as far as known.
+        parameters: number of weights.
+        latency_ms: of one clip, on one core.
+    """
+    parts = [
+        _front_matter(card),
+        f"# {_text(name.partition('/')[2])}",
+        f"`{card.model['name']}`: {len(card.classes)} classes, {parameters / 1e6:.2f} million parameters; "
+        f"{latency_ms:.1f} ms for one clip on one core of the machine that made this page.",
+        _section("Use", _usage(name)),
+        _section("Input", _protocol(card.clip)),
+        _section("Training", _training(facts)),
+        _section("Results", _results(card.clip, facts)),
+        _section("Order of frames", _order(facts.probe)),
+        _section("Classes", _classes(card.classes)),
+        _section("Citation", f"```bibtex\n{CITATION}\n```"),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(card: ModelCard) -> str:
+    values = {
+        "library_name": "gta-video",
+        "pipeline_tag": "video-classification",
+        "tags": ["video-classification", "action-recognition", "global-temporal-attention", str(card.model["name"])],
+    }
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---"
+
+
+def _usage(name: str) -> str:
+    return (
+        f"```sh\npip install gta-video\ngta predict hf://{name} clip.mp4\n```\n\n"
+        "```python\nimport gta\n\n"
+        f'predictor = gta.Predictor.from_checkpoint("hf://{name}")\n'
+        'print(predictor.predict("clip.mp4"))\n'
+        f'model = gta.create_model(pretrained="hf://{name}")  # the network, to train further\n```'
+    )
+
+
+def _protocol(clip: ClipConfig | None) -> str:
+    if clip is None:
+        return "The model's file does not say how a video becomes a clip."
+    side = clip.test_crop_size or clip.crop_size
+    return (
+        f"{clip.num_frames} frames of {side}x{side} pixels ({clip.sampling}, stride {clip.frame_stride}), red, green, "
+        f"blue; mean {list(clip.mean)}, standard deviation {list(clip.std)}. {_views(clip)}"
+    )
+
+
+def _views(clip: ClipConfig) -> str:
+    return f"Views of a video: {clip.test_clips} clip(s) x {clip.test_crops} crop(s), averaged ({clip.averaging})."
+
+
+def _training(facts: RunFacts) -> str:
+    if not facts.config:
+        return "How it was trained is not known: there was no configuration beside the checkpoint."
+    data, optim, run = (_part(facts.config, name) for name in ("data", "optim", "run"))
+    rows = [
+        ("data set", Path(str(data.get("root", ""))).name),  # the name alone: no path of the machine
+        ("layout", data.get("layout")),
+        ("preset", _part(data, "clip").get("preset")),
+        ("epochs", facts.results.get("epochs", run.get("max_epochs"))),
+        ("optimizer", f"{optim.get('optimizer')}, learning rate {optim.get('lr')}, {optim.get('schedule')}"),
+        ("batch size", data.get("batch_size")),
+        ("seed", run.get("seed")),
+        ("precision", run.get("precision")),
+    ]
+    return _table(("", "value"), rows)
+
+
+def _results(clip: ClipConfig | None, facts: RunFacts) -> str:
+    best = _part(facts.results, "best")
+    found = {**({"best epoch of the training": best} if best else {}), **facts.evaluations}
+    rows = [
+        (name, values.get("num_videos"), _percent(values.get("top1")), _percent(values.get("top5")))
+        for name, values in found.items()
+    ]
+    if not rows:
+        return "No measurement was found beside the checkpoint."
+    note = "" if clip is None else f"\n\n{_views(clip)}"
+    return _table(("measured", "videos", "top-1", "top-5"), rows) + note
+
+
+def _order(probe: Mapping[str, Any]) -> str:
+    found = _part(probe, "treatments")
+    rows = [(name, _percent(_part(found, name).get("top1"))) for name in found]
+    if not rows:
+        return "Not probed: `gta probe` measures what a model makes of the order of frames."
+    verdict = probe.get("verdict")
+    return _table(("frames", "top-1"), rows) + (f"\n\n{_text(verdict)}" if isinstance(verdict, str) else "")
+
+
+def _classes(classes: Sequence[str]) -> str:
+    more = len(classes) - _SHOWN_CLASSES
+    lines = [f"- {_text(name)}" for name in classes[:_SHOWN_CLASSES]]
+    return "\n".join([*lines, f"- and {more} more"] if more > 0 else lines)
+
+
+def _section(title: str, body: str) -> str:
+    return f"## {title}\n\n{body}" if body else ""
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join("-" if c is None else _text(c) for c in row) + " |" for row in rows)])
+
+
+def _text(value: object) -> str:
+    """Names come from anywhere: no markup of theirs counts."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def _percent(value: object) -> str:
+    return f"{100 * value:.1f} %" if isinstance(value, int | float) else "-"
+
+
+def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

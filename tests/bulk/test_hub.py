@@ -1,0 +1,179 @@
+"""Models on a hub: pushed, described, fetched, used; a local folder and an endpoint of our own stand in for one."""
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from bulk_files import CLASSES, write_model, write_video
+
+import gta
+from gta.checkpoint import read_checkpoint
+from gta.cli import run
+from gta.errors import CheckpointError
+from gta.hub import hub_name
+from gta.runs.hub import push
+
+TOKEN = "hf_notARealTokenButShapedLikeOne"
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """The hub's API as far as pushing and fetching use it, with repositories in memory."""
+
+    files: dict[str, dict[str, bytes]]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self, status: int, body: object = b"", **headers: str) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self._answer(401, {"error": f"Invalid token {TOKEN}"})
+        elif self.path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked.get('organization', 'me')}/{asked['name']}"
+            self.files.setdefault(name, {})
+            self._answer(200, {"url": f"http://{self.headers['Host']}/{name}", "name": name})
+        elif self.path == "/api/validate-yaml":
+            self._answer(200, {"errors": [], "warnings": []})
+        elif "/preupload/" in self.path:
+            named = [entry["path"] for entry in json.loads(body)["files"]]
+            self._answer(200, {"files": [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in named]})
+        elif "/commit/" in self.path:
+            name = self.path.removeprefix("/api/models/").partition("/commit/")[0]
+            for line in body.decode().splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    self.files[name][entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+            self._answer(
+                200,
+                {
+                    "commitUrl": f"http://{self.headers['Host']}/{name}/commit/{'a' * 40}",
+                    "commitOid": "a" * 40,
+                    "success": True,
+                },
+            )
+        else:
+            self._answer(404)
+
+    def do_GET(self) -> None:
+        name, _, rest = self.path.lstrip("/").partition("/resolve/")
+        file = rest.partition("/")[2]
+        if name not in self.files:
+            self._answer(404, {"error": "Repository not found"}, X_Error_Code="RepoNotFound")
+        elif file not in self.files[name]:
+            self._answer(404, X_Error_Code="EntryNotFound")
+        else:
+            content = self.files[name][file]
+            tag = hashlib.sha1(content).hexdigest()
+            self._answer(200, content, ETag=f'"{tag}"', X_Repo_Commit="a" * 40)
+
+    do_HEAD = do_GET  # noqa: N815
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path) -> Iterator[dict[str, dict[str, bytes]]]:
+    from huggingface_hub import constants
+
+    files: dict[str, dict[str, bytes]] = {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"files": files}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", address)
+    yield files
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    config = {"data": {"root": "/home/somebody/secret place/my videos", "layout": "folder"}, "run": {"seed": 3}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "results.json").write_text(json.dumps({"best": {"num_videos": 40, "top1": 0.625, "top5": 1.0}}))
+    return write_model(folder / "best.ckpt")
+
+
+def test_pushed_fetched_and_used(hub, model, tmp_path, capsys):
+    assert run(["push", str(model), "somebody/nice-model"]) == 0
+    assert "hf://somebody/nice-model" in capsys.readouterr().out
+    assert set(hub["somebody/nice-model"]) >= {"model.safetensors", "config.json", "README.md"}
+    video = write_video(tmp_path / "clip.mp4")
+    assert run(["predict", "hf://somebody/nice-model", str(video), "--json", "--device", "cpu"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    expected = gta.Predictor.from_checkpoint(model, device="cpu").predict(video)
+    assert [entry["label"] for entry in answer["predictions"]] == list(expected.labels)
+    built = gta.create_model(pretrained="hf://somebody/nice-model")
+    assert built.num_classes == len(CLASSES)
+    stored = read_checkpoint(model).state_dict
+    assert all(torch.equal(value, stored[name]) for name, value in built.state_dict().items())
+    assert gta.create_model(pretrained="hf://somebody/nice-model", num_classes=7).num_classes == 7
+
+
+def test_the_page_says_what_is_known_and_no_path_of_the_machine(model, tmp_path):
+    push(model, "somebody/nice-model", folder=tmp_path / "repository")
+    page = (tmp_path / "repository" / "README.md").read_text()
+    front = yaml.safe_load(page.split("---")[1])
+    assert front["pipeline_tag"] == "video-classification"
+    for text in (
+        "my videos",
+        "62.5 %",
+        "100.0 %",
+        "4 frames of 32x32",
+        "gta predict hf://somebody/nice-model",
+        "he2021gta",
+    ):
+        assert text in page
+    assert "Views of a video: 1 clip(s) x 1 crop(s)" in page
+    assert "secret place" not in page
+    assert str(model.parent) not in page
+    assert read_checkpoint(tmp_path / "repository" / "model.safetensors").classes == CLASSES
+
+
+def test_mistakes_are_one_line_without_the_token(hub, model, monkeypatch, capsys):
+    hub["somebody/empty"] = {}
+    assert run(["predict", "hf://somebody/missing", "a.mp4"]) == 2
+    assert "no such repository" in capsys.readouterr().err
+    assert run(["predict", "hf://somebody/empty", "a.mp4"]) == 2
+    assert "holds no model.safetensors" in capsys.readouterr().err
+    assert run(["predict", "hf://one-part", "a.mp4"]) == 2
+    assert "hf://owner/name" in capsys.readouterr().err
+    monkeypatch.setenv("HF_TOKEN", TOKEN + "x")
+    assert run(["push", str(model), "somebody/refused"]) == 2
+    said = capsys.readouterr()
+    assert "HF_TOKEN" in said.err
+    assert TOKEN not in said.err + said.out
+    assert said.err.count("\n") == 1
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:9")
+    assert run(["push", str(model), "one-part"]) == 2
+    assert "owner/name" in capsys.readouterr().err
+
+
+def test_addresses():
+    assert hub_name("hf://a/b") == hub_name(Path("hf://a/b")) == ("a/b", None)
+    assert hub_name("hf://a/b@v1.0") == ("a/b", "v1.0")
+    assert hub_name("a/b") is hub_name("hf://a") is hub_name("s3://a/b") is None
+    with pytest.raises(CheckpointError, match="written hf://owner/name"):
+        read_checkpoint("hf://a/b/c/d")
+    with pytest.raises(ValueError, match="name"):
+        gta.create_model()
