@@ -94,3 +94,22 @@ def test_rows_are_compared_under_their_own_heading():
     assert compared["slowfast"] == "slowfast-gta"
     grid = create_grid("table3")
     assert {grid.reference(row).key for row in grid.rows} == {"gta"}
+
+
+def test_methods_has_the_modules_of_other_papers_beside_the_papers_own():
+    grid = create_grid("methods")
+    models = [row.model for row in grid.rows]
+    assert {"tiny", "tiny_tsm", "tiny_nl", "tiny_tea", "tiny_stm", "tiny_tam", "tiny_corr", "tiny_gta"} <= set(models)
+    assert {grid.reference(row).key for row in grid.rows} == {"gta"}
+
+
+def test_hard_videos_are_asked_for_on_the_command_line(monkeypatch, tmp_path):
+    from gta.commands.study import StudyArguments, choose_grid
+    from gta.studies import study
+
+    assert choose_grid(StudyArguments("table3")).budget.difficulty == "normal"
+    grid = choose_grid(StudyArguments("table3", difficulty="hard"))
+    asked = {}
+    monkeypatch.setattr(study, "synthesize", lambda root, **options: asked.update(options))
+    study.prepare_videos(grid.budget, tmp_path, num_workers=0)
+    assert asked["difficulty"] == "hard"

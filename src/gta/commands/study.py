@@ -20,8 +20,8 @@ from gta.terminal import print_line
 class StudyArguments:
     """Train a grid of models with several seeds each, all under one budget, and report mean, deviation and plots.
 
-    The built-in grids are the paper's tables 1 to 4 on the synthetic data set. Interrupted and repeated with the same
-    options, it continues: finished cells are not run again.
+    The built-in grids are the paper's tables 1 to 4 and the methods it compares with, on the synthetic data set.
+    Interrupted and repeated with the same options, it continues: finished cells are not run again.
     """
 
     grid: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[GRID]")] = ""
@@ -44,6 +44,8 @@ class StudyArguments:
     """Synthetic training videos; the grid's own number if not given."""
     num_val: int | None = None
     """Synthetic held-out videos; the grid's own number if not given."""
+    difficulty: Literal["normal", "hard"] | None = None
+    """Of the synthetic videos (see `gta synthesize`); the grid's own if not given."""
     rows: tuple[str, ...] | None = None
     """Only these rows (their keys, as `--print` shows them) and those that they are compared with."""
     list: bool = False
@@ -54,7 +56,7 @@ class StudyArguments:
     """Only write the report, from the finished cells in the study's folder; train nothing."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "jobs", "threads", "epochs", "num_train", "num_val"):
+        for name in ("seeds", "jobs", "num_threads", "epochs", "num_train", "num_val"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"--{name.replace('_', '-')} is {value}: it must be 1 or more")
@@ -116,7 +118,9 @@ def choose_grid(options: StudyArguments) -> Grid:
     else:
         grid = create_grid(options.grid, options.size)
     changes = {
-        name: value for name in ("epochs", "num_train", "num_val") if (value := getattr(options, name)) is not None
+        name: value
+        for name in ("epochs", "num_train", "num_val", "difficulty")
+        if (value := getattr(options, name)) is not None
     }
     grid = replace(grid, budget=replace(grid.budget, **changes))
     if options.rows is None:

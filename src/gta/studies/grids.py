@@ -55,6 +55,8 @@ class Budget:
     """Seed of the synthetic videos."""
     frame_size: tuple[int, int] = (72, 96)
     """Height and width of the synthetic videos, in pixels."""
+    difficulty: Literal["normal", "hard"] = "normal"
+    """Of the synthetic videos; see `gta synthesize`."""
     epochs: int = 20
     """Passes over the training videos."""
     batch_size: int = 32
@@ -211,6 +213,27 @@ def _table4(size: Size) -> tuple[Row, ...]:
     )
 
 
+def _methods(size: Size) -> tuple[Row, ...]:
+    flat = _FLAT[size]
+    shifted = "tiny_tsm" if size == "cpu" else "tsm50"
+    blocks = {
+        "nl": "NL (2018)",
+        "dnl": "DNL",
+        "tape": "TAPE",
+        "stm": "STM (2019), as a block",
+        "tam": "bLVNet-TAM (2019), as a block",
+        "tea": "TEA (2020), as a block",
+        "corr": "CorrNet (2020), as a block",
+        "gta": "GTA (2021)",
+    }
+    return (
+        Row("2d", "backbone alone", flat),
+        Row("tsm", "TSM (2019)", shifted),
+        *(Row(block, label, f"{flat}_{block}") for block, label in blocks.items()),
+        Row("tsm-gta", "TSM + GTA", f"{shifted}_gta"),
+    )
+
+
 _TABLES = {
     "table1": (
         _table1,
@@ -236,6 +259,12 @@ _TABLES = {
         "Do several groups with their own T x T matrices do better than one?",
         ("g8",),
     ),
+    "methods": (
+        _methods,
+        "Methods: temporal modules that the paper compares with",
+        "Which temporal module, at the same places of the same network and under one budget, at which cost?",
+        ("gta",),
+    ),
 }
 
 
@@ -245,7 +274,7 @@ def list_grids() -> dict[str, str]:
 
 
 def create_grid(name: str, size: Size = "cpu") -> Grid:
-    """One of the paper's tables for the synthetic data set.
+    """One of the paper's tables, or the methods it compares with, for the synthetic data set.
 
     Args:
         name: one of `list_grids()`.

@@ -145,6 +145,7 @@ def prepare_videos(budget: Budget, root: Path, *, num_workers: int) -> None:
         frame_size=budget.frame_size,
         num_workers=num_workers,
         progress=True,
+        difficulty=budget.difficulty,
     )
 
 
