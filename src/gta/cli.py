@@ -1,7 +1,7 @@
 """The `gta` command: finds the subcommand, imports only that one, and turns errors into one line and an exit code.
 
 Exit codes: 0 success, 1 a defect of ours (with a traceback), 2 a user's mistake (one line on stderr), 130 interrupted,
-128 + the signal's number for a training run that a signal stopped.
+128 + the signal's number for a training run or a watch that a signal stopped.
 Nothing here may import PyTorch: `gta --help` and a mistyped command must answer at once.
 """
 

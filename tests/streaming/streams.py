@@ -44,3 +44,16 @@ def frames_of(path: Path) -> tuple[Fraction, Iterator[tuple[torch.Tensor, float]
                 yield to_rgb(frame, compact=True), float(frame.pts * base)
 
     return base, frames()
+
+
+def store_checkpoint(path: Path, clip: ClipConfig) -> Path:
+    """A checkpoint of tiny_gta as a training run writes it."""
+    from gta.checkpoint import write_checkpoint
+    from gta.config import config_to_json
+    from gta.model_card import describe
+
+    model = predictor_of("tiny_gta", clip).model
+    card = describe(model=model.arguments, classes=CLASSES, clip=config_to_json(clip))
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    write_checkpoint(path, {"gta": card, "state_dict": weights})
+    return path

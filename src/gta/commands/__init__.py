@@ -7,6 +7,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "measure a checkpoint on a data set",
     "predict": "say what happens in video files",
     "push": "put a model with its page on a Hugging Face hub",
+    "watch": "say what happens in a video as it comes in: a camera, a network stream, a pipe",
     "explain": "show where a model looks in a video, which frames matter and how it mixes them",
     "study": "train a grid of models with several seeds under one budget, and report",
     "probe": "measure what a model makes of the order of frames",

@@ -41,7 +41,7 @@ class StreamCounts:
 
 @dataclass
 class _Frame:
-    tick: int
+    time: Fraction
     crops: Tensor  # uint8 (crops, 3, side, side)
     features: list[Tensor] | None = field(default=None)
 
@@ -72,6 +72,7 @@ class Stream:
         share: share work between windows where that is possible.
 
     Attributes:
+        time_unit: as given; may be changed at any time.
         counts: what was done so far, a `StreamCounts`.
         shared: the name of the module before which work is shared ("head" if all layers see single frames), or None.
         not_shared: why nothing is shared, or None.
@@ -101,16 +102,17 @@ class Stream:
         self.predictor = predictor
         self.hop, self.window, self.topk = float(hop), float(window), topk
         self.counts = StreamCounts()
-        self._fps, self._unit, self._path = fps, Fraction(time_unit), Path(name)
+        self.time_unit = Fraction(time_unit)
+        self._fps, self._path = fps, Path(name)
         self._views = EvaluationViews(predictor.clip)
         self._frames: deque[_Frame] = deque()
-        self._zero: int | None = None  # tick of the very first frame: times are reported from there
-        self._origin = 0  # tick at which window 0 begins
+        self._zero: Fraction | None = None  # time of the very first frame: times are reported from there
+        self._origin = Fraction(0)  # when window 0 begins
         self._next = 0  # number of the next window
         self._since_origin = 0  # frames since then
         self._layers, self.shared, self.not_shared = self._share() if share else (None, None, "it was not asked for")
 
-    def push(self, frame: Any, time: float | int | None = None) -> WindowPrediction | None:
+    def push(self, frame: Any, time: float | int | Fraction | None = None) -> WindowPrediction | None:
         """Take the next frame; classify the window that it completes, if it does.
 
         Args:
@@ -125,27 +127,27 @@ class Stream:
             ValueError: the frame has another shape or dtype, or its time is not after the last one's.
         """
         picture = _picture(frame)
-        tick = self._tick(time)
-        if self._frames and tick <= self._frames[-1].tick:
-            before = float(self._frames[-1].tick * self._unit)
-            raise ValueError(f"time is {float(tick * self._unit):g} s: it must be after the last frame's, {before:g} s")
+        now = self._now(time)
+        if self._frames and now <= self._frames[-1].time:
+            before = float(self._frames[-1].time)
+            raise ValueError(f"time is {float(now):g} s: it must be after the last frame's, {before:g} s")
         if self._zero is None:
-            self._zero = tick
+            self._zero = now
         if not self._frames:
-            self._origin, self._next, self._since_origin = tick, 0, 0
+            self._origin, self._next, self._since_origin = now, 0, 0
         self.counts.frames += 1
         self._since_origin += 1
-        due = self._due(tick)
+        due = self._due(now)
         found = None
         if due is not None:
             self.counts.skipped_windows += due - self._next
-            found = self._classify(due, *self._limits(due))
+            found = self._classify(*self._limits(due))
             self._next = due + 1
             self._forget()
         fitted = self._views.fit(picture)
         side = self._side
         crops = [crop_and_resize(fitted, box, side) for box in self._views.boxes(*fitted.shape[-2:])]
-        self._frames.append(_Frame(tick, torch.stack(crops)))
+        self._frames.append(_Frame(now, torch.stack(crops)))
         return found
 
     def finish(self) -> list[WindowPrediction]:
@@ -161,7 +163,7 @@ class Stream:
                 self._next * self.hop < duration and duration - self._next * self.hop >= self.window / 2
             ):
                 start, end = self._limits(self._next)
-                found.append(self._classify(self._next, start, min(end, duration)))
+                found.append(self._classify(start, min(end, duration)))
                 self._next += 1
         self.reset()
         return found
@@ -183,51 +185,50 @@ class Stream:
             return None, None, str(error)
         return layers, layers.place or "head", None
 
-    def _tick(self, time: float | None) -> int:
+    def _now(self, time: float | int | Fraction | None) -> Fraction:
         if time is None:
             time = clock.monotonic() if self._fps is None else self.counts.frames / self._fps
         if not math.isfinite(time):
             raise ValueError(f"time is {time}: it must be a finite number of seconds")
-        return round(Fraction(time) / self._unit)
+        return Fraction(time)
+
+    def _units(self, seconds: Fraction | float) -> int:
+        """A time since the origin in whole units, as offline: both a frame's time and the limits of a window."""
+        return round(Fraction(seconds) / self.time_unit)
 
     def _limits(self, number: int) -> tuple[float, float]:
         start = number * self.hop
         return start, start + self.window
 
-    def _ticks(self, seconds: float) -> int:
-        return self._origin + round(Fraction(seconds) / self._unit)
-
-    def _due(self, tick: int) -> int | None:
+    def _due(self, now: Fraction) -> int | None:
         """Number of the last window that has ended when a frame comes at this time."""
-        if not self._frames or self._ticks(self._limits(self._next)[1]) > tick:
+        passed = self._units(now - self._origin)
+        if not self._frames or self._units(self._limits(self._next)[1]) > passed:
             return None
-        passed = (tick - self._origin) * self._unit - Fraction(self.window)
-        number = max(int(passed / Fraction(self.hop)) - 1, self._next)
-        while self._ticks(self._limits(number + 1)[1]) <= tick:
+        number = max(int((now - self._origin - Fraction(self.window)) / Fraction(self.hop)) - 1, self._next)
+        while self._units(self._limits(number + 1)[1]) <= passed:
             number += 1
         return number
 
     def _duration(self) -> float:
         """Seconds from the first frame to the end of the last, which stays as long as frames do on average."""
-        shown = self._frames[-1].tick - self._origin
+        shown = self._frames[-1].time - self._origin
         if self._since_origin > 1:
-            return float((shown + Fraction(shown, self._since_origin - 1)) * self._unit)
+            return float(shown + shown / (self._since_origin - 1))
         return 1 / self._fps if self._fps else self.hop
 
-    def _classify(self, number: int, start: float, end: float) -> WindowPrediction:
-        low, high = self._ticks(start), self._ticks(end)
-        frames = [frame for frame in self._frames if frame.tick < high]
+    def _classify(self, start: float, end: float) -> WindowPrediction:
+        low, high = self._units(start), self._units(end)
+        frames = [frame for frame in self._frames if self._units(frame.time - self._origin) < high]
         # A frame that came before the window and is still on screen belongs to it, as offline.
-        first = max((place for place, frame in enumerate(frames) if frame.tick <= low), default=0)
-        frames = frames[first:]
+        before = [place for place, frame in enumerate(frames) if self._units(frame.time - self._origin) <= low]
+        frames = frames[max(before, default=0) :]
         clips = [[frames[i] for i in clip] for clip in evaluation_indices(self.predictor.clip, len(frames))]
-        scores = self._scores(clips)
-        best = torch.topk(scores, min(self.topk, len(self.predictor.classes)))
+        labels, scores = self.predictor.name_best(self._scores(clips), self.topk)
         self.counts.predictions += 1
         assert self._zero is not None
-        offset = float((self._origin - self._zero) * self._unit)
-        labels = tuple(self.predictor.classes[index] for index in best.indices.tolist())
-        return WindowPrediction(self._path, offset + start, offset + end, labels, tuple(best.values.tolist()))
+        offset = float(self._origin - self._zero)
+        return WindowPrediction(self._path, offset + start, offset + end, labels, scores)
 
     def _scores(self, clips: list[list[_Frame]]) -> Tensor:
         num_crops = len(clips[0][0].crops)
@@ -262,8 +263,8 @@ class Stream:
 
     def _forget(self) -> None:
         """Drop the frames before the next window, but for the one on screen when it begins."""
-        start = self._ticks(self._limits(self._next)[0])
-        while len(self._frames) > 1 and self._frames[1].tick <= start:
+        start = self._units(self._limits(self._next)[0])
+        while len(self._frames) > 1 and self._units(self._frames[1].time - self._origin) <= start:
             self._frames.popleft()
 
 

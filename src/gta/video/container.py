@@ -116,13 +116,22 @@ def open_container(path: Path, seconds: float) -> OpenedVideo:
                 raise
             raise VideoError(path, f"{what} ({reason})") from error
         try:
-            return _prepared(path, container)
+            return prepared(path, container)
         except BaseException:
             container.close()
             raise
 
 
-def _prepared(path: Path, container: InputContainer) -> OpenedVideo:
+def prepared(path: Path | str, container: InputContainer) -> OpenedVideo:
+    """The best video stream of an open container, its decoder set to one thread.
+
+    Args:
+        path: what errors call the source.
+        container: the source.
+
+    Raises:
+        VideoError: there is no video stream, or it claims an absurd size.
+    """
     videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not videos:
         if container.streams.video:

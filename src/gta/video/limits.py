@@ -94,7 +94,7 @@ def guarded(items: Iterator[Item], path: Path, what: str, seconds: float = TIME_
         yield item
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(path: Path | str, width: int, height: int) -> None:
     """Refuse a picture size that only a damaged header can claim.
 
     Raises:

@@ -1,0 +1,112 @@
+"""`gta watch`: say what happens in a video while it comes in."""
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from gta.commands.arguments import CheckpointPath, parse_arguments
+from gta.errors import OptionError
+from gta.terminal import print_line
+
+if TYPE_CHECKING:
+    from gta.types import WindowPrediction
+
+
+@dataclass(frozen=True)
+class WatchArguments:
+    """Name the classes of a video window by window while it comes in, one line of JSON for each window.
+
+    A camera and a network stream do not wait: frames that come faster than they can be classified are dropped, and the
+    last line says how many. If such a source is lost, it is opened again.
+    """
+
+    checkpoint: CheckpointPath
+    """Checkpoint (.ckpt) of a training run."""
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
+    """A video file, `-` for standard input, a camera (its number or device, e.g. 0 or /dev/video0), or an rtsp:// or
+    http:// address."""
+    hop: float | None = None
+    """Seconds from the beginning of one window to that of the next; if not given, the distance of a window's frames."""
+    window: float = 2.0
+    """Length of a window in seconds."""
+    top_k: int = 5
+    """How many classes to name."""
+    output: Path | None = None
+    """File to append the lines to, instead of printing them."""
+    realtime: bool = False
+    """Play a file (or standard input) at the speed at which it was filmed, as if it were a camera."""
+    max_retries: int = 10
+    """Attempts in a row to open a lost camera or address again, with growing delays of up to 30 s."""
+    device: str = "auto"
+    """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise OptionError(f"--top-k is {self.top_k}: at least one class is needed")
+        if self.max_retries < 0:
+            raise OptionError(f"--max-retries is {self.max_retries}: it must be 0 or more")
+        for option, seconds in (("--window", self.window), ("--hop", self.hop)):
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise OptionError(f"{option} is {seconds:g}: it must be above 0 seconds")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta watch`."""
+    options = parse_arguments(WatchArguments, arguments, command="gta watch")
+    from gta.predictor import Predictor
+    from gta.streaming.reader import FrameReader
+    from gta.streaming.stream import Stream
+    from gta.streaming.watching import watch
+    from gta.video.live import LiveVideo, kind_of, shown_name
+
+    kind = kind_of(options.source)
+    predictor = Predictor.from_checkpoint(options.checkpoint, device=options.device)
+    stream = Stream(
+        predictor, hop=options.hop, window=options.window, topk=options.top_k, name=shown_name(options.source)
+    )
+    reader = FrameReader(
+        lambda: LiveVideo(options.source),
+        live=kind in ("camera", "address"),
+        # A server may send faster than the video was filmed: that is no reason to drop frames.
+        paced=kind == "address" or (options.realtime and kind != "camera"),
+        backlog=stream.hop,
+        max_retries=options.max_retries,
+        notify=_notify,
+    )
+    with _lines(options.output) as out:
+        summary = watch(stream, reader, lambda found: _write(out, found), _notify)
+    _notify(str(summary))
+
+
+def _notify(text: str) -> None:
+    print_line(f"gta watch: {text}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _lines(output: Path | None) -> Iterator[Any]:
+    if output is None:
+        yield sys.stdout
+        return
+    # Not written aside and renamed: others read along.
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("a", encoding="utf-8") as file:
+        yield file
+
+
+def _write(out: Any, found: "WindowPrediction") -> None:
+    line = {
+        "time": round(found.end_seconds, 6),
+        "start_seconds": round(found.start_seconds, 6),
+        "end_seconds": round(found.end_seconds, 6),
+        "labels": list(found.labels),
+        "scores": [round(score, 6) for score in found.scores],
+    }
+    out.write(json.dumps(line) + "\n")  # ASCII: names of classes steer no terminal
+    out.flush()  # whoever reads along sees each window at once
