@@ -9,6 +9,7 @@ COMMANDS: dict[str, str] = {
     "push": "put a model with its page on a Hugging Face hub",
     "watch": "say what happens in a video as it comes in: a camera, a network stream, a pipe",
     "explain": "show where a model looks in a video, which frames matter and how it mixes them",
+    "serve": "try models in a browser and over HTTP",
     "study": "train a grid of models with several seeds under one budget, and report",
     "probe": "measure what a model makes of the order of frames",
     "synthesize": "render the synthetic data set as real video files",

@@ -1,0 +1,20 @@
+# gta serve from the wheel:   python -m build --wheel && docker build -t gta-serve .
+#   docker run --rm -p 127.0.0.1:7860:7860 -v "$PWD/runs/mine:/model:ro" --read-only --tmpfs /tmp gta-serve /model/best.ckpt
+FROM python:3.12-slim
+
+COPY dist/gta_video-*.whl /wheels/
+# hadolint ignore=DL3013
+RUN wheel="$(ls /wheels/gta_video-*.whl)" \
+    && pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu "${wheel}[web]" \
+    && rm -r /wheels \
+    && useradd --create-home --uid 1000 gta
+
+USER 1000
+ENV HOME=/tmp MPLCONFIGDIR=/tmp OMP_NUM_THREADS=1
+WORKDIR /tmp
+EXPOSE 7860
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/v1/health', timeout=4)"]
+ENTRYPOINT ["gta", "serve", "--host", "0.0.0.0", "--port", "7860"]
+CMD ["/model/best.ckpt"]

@@ -1,0 +1,103 @@
+"""Requests that come at the same time go through the model together."""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gta.evaluation.scores import video_scores
+from gta.predictor import Predictor
+from gta.serving.limits import draining
+
+
+@dataclass
+class _Job:
+    views: Tensor
+    future: "Future[Tensor]" = field(default_factory=Future)
+
+
+class Batcher:
+    """One thread that runs one model on what has been handed in; nobody waits for a batch to fill.
+
+    Args:
+        predictor: the model and how it wants its clips.
+        batch_size: videos that go through it together at most.
+        observe: called with the number of videos and the seconds of each batch.
+    """
+
+    def __init__(
+        self, predictor: Predictor, batch_size: int, observe: Callable[[int, float], object] = lambda *_: None
+    ) -> None:
+        self._predictor, self._batch_size, self._observe = predictor, batch_size, observe
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._running = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="gta-serve-model", daemon=True)
+        self._thread.start()
+
+    def submit(self, views: Tensor) -> "Future[Tensor]":
+        """Class probabilities (K,) of one video's views, uint8 (V, 3, T, H, W), as soon as they are there.
+
+        Raises:
+            RefusedError: the model has been closed.
+        """
+        if self._closed:
+            raise draining()
+        job = _Job(views)
+        self._jobs.put(job)
+        return job.future
+
+    def paused(self) -> "contextlib.AbstractContextManager[bool]":
+        """Inside, nothing runs: what is handed in waits."""
+        return self._running
+
+    def close(self) -> None:
+        """Answer what has been handed in, then end the thread."""
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch, stop = [job], False
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < self._batch_size and not stop:
+                    further = self._jobs.get_nowait()
+                    if further is None:
+                        stop = True
+                    else:
+                        batch.append(further)
+            with self._running:
+                self._answer([one for one in batch if one.future.set_running_or_notify_cancel()])
+            if stop:
+                return
+
+    def _answer(self, batch: list[_Job]) -> None:
+        """Run the jobs, those of one shape together. An error is the answer of those that it concerns."""
+        shapes: dict[torch.Size, list[_Job]] = {}
+        for job in batch:
+            shapes.setdefault(job.views.shape, []).append(job)
+        for jobs in shapes.values():
+            begin = time.perf_counter()
+            try:
+                scores = self._scores(torch.stack([job.views for job in jobs]))
+            except Exception as error:
+                for job in jobs:
+                    job.future.set_exception(error)
+                continue
+            self._observe(len(jobs), time.perf_counter() - begin)
+            for job, row in zip(jobs, scores, strict=True):
+                job.future.set_result(row)
+
+    def _scores(self, clips: Tensor) -> Tensor:
+        predictor = self._predictor
+        with torch.inference_mode():
+            clips = clips.to(predictor.device)
+            found = video_scores(predictor.model, clips, prepare=predictor.prepare, averaging=predictor.clip.averaging)
+            return found.cpu()

@@ -1,0 +1,81 @@
+"""What one server grants, and the words for what it refuses."""
+
+from dataclasses import dataclass
+
+from gta.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What requests may cost. Every number must be above 0.
+
+    `max_mb` and `max_seconds` bound a video (MiB as it arrives, seconds as it plays), `request_seconds` the answer,
+    `body_seconds` the arrival of a request. At most `queue_size` requests are worked on or wait; `batch_size` of them
+    go through the model together. Files of visitors are removed after `keep_seconds`.
+    """
+
+    max_mb: float = 50.0
+    max_seconds: float = 60.0
+    request_seconds: float = 30.0
+    body_seconds: float = 30.0
+    queue_size: int = 64
+    batch_size: int = 8
+    num_workers: int = 2
+    keep_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 < value < float("inf"):
+                raise OptionError(f"--{name.replace('_', '-')} is {value:g}: it must be above 0")
+
+    @property
+    def max_bytes(self) -> int:
+        """Size of a video at most."""
+        return int(self.max_mb * (1 << 20))
+
+
+class RefusedError(Exception):
+    """A request that is not answered as asked: an HTTP status, a short code for programs, a sentence for people."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.retry_after = status, code, message, retry_after
+
+
+def too_large(limits: Limits) -> RefusedError:
+    """The file, or the request that holds it, is larger than allowed."""
+    return RefusedError(413, "too_large", f"The file is too large: at most {limits.max_mb:g} MB are accepted.")
+
+
+def too_long(seconds: float, limits: Limits) -> RefusedError:
+    """The video plays for longer than allowed."""
+    return RefusedError(
+        422, "too_long", f"The video is too long: {seconds:.0f} s; at most {limits.max_seconds:g} s are accepted."
+    )
+
+
+def unreadable(reason: str) -> RefusedError:
+    """The file is no video, or damaged; the reason is a reader's own, without the file's place."""
+    return RefusedError(422, "unreadable", f"The file cannot be read as a video: {reason}.")
+
+
+def too_slow(limits: Limits) -> RefusedError:
+    """The answer took longer than a request may."""
+    return RefusedError(
+        504, "too_slow", f"The answer took longer than {limits.request_seconds:g} s; try a shorter or smaller video."
+    )
+
+
+def busy() -> RefusedError:
+    """As many requests as allowed are being worked on."""
+    return RefusedError(503, "busy", "The server is busy; try again in a moment.", retry_after=1)
+
+
+def draining() -> RefusedError:
+    """The server has been told to stop."""
+    return RefusedError(503, "stopping", "The server is about to stop.", retry_after=10)
+
+
+def mistake() -> RefusedError:
+    """A defect of ours."""
+    return RefusedError(500, "defect", "The server has made a mistake; its log says more.")

@@ -1,0 +1,233 @@
+"""What the routes and the page ask for: predictions, changed orders of frames, explanations."""
+
+import contextlib
+import copy
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gta.config import ClipConfig, config_to_json
+from gta.explain import Explanation, explain
+from gta.predictor import Predictor
+from gta.serving.batching import Batcher
+from gta.serving.changes import Change, changed
+from gta.serving.isolation import Reader, ReadVideo
+from gta.serving.limits import Limits, RefusedError, busy, draining, too_slow
+from gta.serving.metrics import Metrics
+from gta.serving.uploads import TemporaryFolder
+from gta.viz.explain_page import TABLE_SIDE, explain_page
+
+_REMEMBERED = 32
+"""Videos whose frames stay in memory, so that a slider moves without reading the file again."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model and the name that visitors know it by."""
+
+    name: str
+    predictor: Predictor
+
+    def card(self) -> dict[str, Any]:
+        """What the model is, for `/v1/model`: nothing of the machine."""
+        arguments = getattr(self.predictor.model, "arguments", {})
+        return {
+            "name": self.name,
+            "model": dict(arguments),
+            "classes": list(self.predictor.classes),
+            "clip": config_to_json(self.predictor.clip),
+        }
+
+
+class Service:
+    """Models that answer; all methods may be called from many threads.
+
+    Args:
+        models: one or more, with different names.
+        limits: what requests may cost.
+    """
+
+    def __init__(self, models: Sequence[ServedModel], limits: Limits) -> None:
+        self.models = tuple(models)
+        self.limits = limits
+        self.metrics = Metrics(lambda: self._in_flight)
+        self.folder = TemporaryFolder(limits.keep_seconds)
+        self.reader = Reader(limits)
+        self._batchers = [Batcher(model.predictor, limits.batch_size, self.metrics.batch) for model in self.models]
+        self._protocols = tuple(dict.fromkeys(model.predictor.clip for model in self.models))
+        self._lock = threading.Lock()
+        self._in_flight = 0
+        self._explaining = threading.Lock()
+        self._explainers: dict[int, Predictor] = {}
+        self._videos: OrderedDict[Path, ReadVideo] = OrderedDict()
+        self.is_draining = False
+
+    def require_room(self) -> None:
+        """Refuse a request at once, before its video arrives, if it would be refused afterwards.
+
+        Raises:
+            RefusedError: all places are taken, or the server is stopping.
+        """
+        if self.is_draining:
+            raise draining()
+        if self._in_flight >= self.limits.queue_size:
+            raise busy()
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """A place in the queue for one request.
+
+        Raises:
+            RefusedError: all are taken, or the server is stopping.
+        """
+        if self.is_draining:
+            raise draining()
+        with self._lock:
+            if self._in_flight >= self.limits.queue_size:
+                raise busy()
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+
+    def model(self, name: str | None) -> int:
+        """Number of the model of this name; the first one if none is asked for.
+
+        Raises:
+            RefusedError: there is none of this name.
+        """
+        for number, model in enumerate(self.models):
+            if name in (None, "", model.name):
+                return number
+        raise RefusedError(404, "no_model", f"There is no such model; there are: {', '.join(self.names)}.")
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models."""
+        return [model.name for model in self.models]
+
+    def read(self, path: Path, *, remember: bool = False) -> ReadVideo:
+        """Read a file as every model wants it, in a process of its own.
+
+        Args:
+            path: the file.
+            remember: keep the frames for the next question about the same file.
+
+        Raises:
+            RefusedError: it cannot be read, or takes too long.
+        """
+        with self._lock:
+            known = self._videos.get(path)
+        if known is not None and path.exists():  # files of visitors are never written twice
+            return known
+        video = self.reader.read(path, self._protocols)
+        if remember:
+            with self._lock:
+                self._videos[path] = video
+                while len(self._videos) > _REMEMBERED:
+                    self._videos.popitem(last=False)
+        return video
+
+    def views(self, video: ReadVideo, number: int) -> Tensor:
+        """A video's views as a model reads them."""
+        return video.views[self._protocols.index(self.models[number].predictor.clip)]
+
+    def predict(
+        self, video: ReadVideo, number: int = 0, *, topk: int = 5, change: Change = "none", amount: float = 1.0
+    ) -> list[dict[str, Any]]:
+        """The most probable classes, best first, as {"label", "score"}; frames changed first if asked for.
+
+        Raises:
+            RefusedError: it takes too long.
+        """
+        scores = self._wait(self.submit(video, number, change=change, amount=amount))
+        return self.top(scores, number, topk)
+
+    def predict_views(self, views: Tensor, number: int, *, topk: int = 5) -> list[dict[str, Any]]:
+        """As `predict`, of views that are in memory, uint8 (V, 3, T, H, W)."""
+        return self.top(self._wait(self._batchers[number].submit(views)), number, topk)
+
+    def submit(
+        self, video: ReadVideo, number: int, *, change: Change = "none", amount: float = 1.0
+    ) -> "Future[Tensor]":
+        """The scores (K,) of a video, as soon as they are there."""
+        return self._batchers[number].submit(changed(self.views(video, number), change, amount))
+
+    def top(self, scores: Tensor, number: int, topk: int) -> list[dict[str, Any]]:
+        """Names and scores of the most probable classes, best first."""
+        classes = self.models[number].predictor.classes
+        best = torch.topk(scores, min(topk, len(classes)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [{"label": classes[index], "score": score} for index, score in pairs]
+
+    def _wait(self, future: "Future[Tensor]") -> Tensor:
+        try:
+            return future.result(self.limits.request_seconds)
+        except FutureTimeoutError:
+            future.cancel()
+            raise too_slow(self.limits) from None
+
+    def explain(self, video: ReadVideo, numbers: Sequence[int], *, name: str = "") -> list[Explanation]:
+        """What one or two models see in a video, for every point of it, with their middle views.
+
+        One at a time: an explanation takes gradients and memory.
+
+        Raises:
+            RefusedError: another one takes too long.
+        """
+        if not self._explaining.acquire(timeout=self.limits.request_seconds):
+            raise busy()
+        try:
+            records = []
+            for number in numbers:
+                predictor = self._explainer(number)
+                middle = middle_view(self.views(video, number), predictor.clip).transpose(0, 1).contiguous()
+                records.append(explain(predictor, middle, table_side=TABLE_SIDE))
+            return records
+        finally:
+            self._explaining.release()
+
+    def _explainer(self, number: int) -> Predictor:
+        """A copy of a model: an explanation listens in its layers, where predictions must not pass at the same time."""
+        if number not in self._explainers:
+            known = self.models[number].predictor
+            self._explainers[number] = Predictor(
+                copy.deepcopy(known.model), classes=known.classes, clip=known.clip, device=known.device
+            )
+        return self._explainers[number]
+
+    def explain_page(self, video: ReadVideo, numbers: Sequence[int]) -> str:
+        """`explain.html` of a video and one or two models."""
+        return explain_page(self.explain(video, numbers))
+
+    def drain(self, seconds: float) -> bool:
+        """Refuse new requests and wait for those that are worked on; whether all were answered in time."""
+        self.is_draining = True
+        end = time.monotonic() + seconds
+        while self._in_flight and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self._in_flight
+
+    def close(self) -> None:
+        """End threads and processes, and remove every file."""
+        self.is_draining = True
+        for batcher in self._batchers:
+            batcher.close()
+        self.reader.close()
+        self.folder.close()
+
+
+def middle_view(views: Tensor, clip: ClipConfig) -> Tensor:
+    """The middle crop of the middle clip, uint8 (3, T, H, W), of a video's views (V, 3, T, H, W)."""
+    return views[clip.test_clips // 2 * clip.test_crops + clip.test_crops // 2]

@@ -1,0 +1,108 @@
+"""The one folder that a server writes to, and files of visitors that do not stay in it."""
+
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from gta.serving.limits import RefusedError
+
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,5}$")
+_TOKEN = re.compile(r"^[0-9a-f]{32}$")
+
+
+class TemporaryFolder:
+    """A private folder whose files are removed when they are old, and with the folder at the end.
+
+    Args:
+        keep_seconds: age at which a file is removed.
+    """
+
+    def __init__(self, keep_seconds: float) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="gta-serve-")).resolve()
+        self.kept = self.path / "examples"
+        """A folder in it whose files stay to the end."""
+        self.kept.mkdir()
+        self.keep_seconds = keep_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tidy, name="gta-serve-tidy", daemon=True)
+        self._thread.start()
+
+    def new_file(self, name: str) -> tuple[str, Path]:
+        """A token and the path of a new file; of a visitor's name only a plain suffix is kept."""
+        token = secrets.token_hex(16)
+        suffix = _SUFFIX.search(name.lower())
+        return token, self.path / f"{token}{suffix[0] if suffix else ''}"
+
+    def find(self, token: str) -> Path:
+        """The file of a token.
+
+        Raises:
+            RefusedError: there is none, or none any more.
+        """
+        found = list(self.path.glob(f"{token}*")) if _TOKEN.match(token) else []
+        if not found:
+            raise RefusedError(404, "gone", "This video is no longer here; upload it again.")
+        return found[0]
+
+    def remove_old(self) -> None:
+        """Remove every file, at any depth, that has not been written for `keep_seconds`; then empty folders."""
+        oldest = time.time() - self.keep_seconds
+        for folder, _, names in os.walk(self.path, topdown=False):
+            if Path(folder) == self.kept:
+                continue
+            for name in names:
+                _remove_if_older(Path(folder, name), oldest)
+            if Path(folder) != self.path:
+                _remove_if_empty(Path(folder), oldest)
+
+    def close(self) -> None:
+        """Remove the folder with all that is in it."""
+        self._stop.set()
+        self._thread.join()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _tidy(self) -> None:
+        while not self._stop.wait(min(self.keep_seconds / 4, 30)):
+            self.remove_old()
+
+
+def _remove_if_older(path: Path, oldest: float) -> None:
+    try:
+        if path.lstat().st_mtime < oldest:
+            path.unlink()
+    except FileNotFoundError:
+        return  # somebody else was faster
+
+
+def _remove_if_empty(path: Path, oldest: float) -> None:
+    try:
+        if path.lstat().st_mtime < oldest:
+            path.rmdir()
+    except OSError:
+        return  # it is not empty, or gone
+
+
+def allowed_file(text: str, folder: Path | None) -> Path:
+    """A path of a request, if it is that of a file in the folder that the server was given.
+
+    Links are followed before the answer is found. What is outside and what is missing get the same words, so that no
+    request finds out what the machine has.
+
+    Raises:
+        RefusedError: there is no such folder, or the file is not in it.
+    """
+    if folder is None:
+        raise RefusedError(403, "no_folder", "This server reads no files of its own: send the video itself.")
+    missing = RefusedError(404, "not_found", "There is no such file in the folder that this server reads.")
+    try:
+        path = (folder / text).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        raise missing from None
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise missing
+    return path

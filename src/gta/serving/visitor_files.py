@@ -1,0 +1,82 @@
+"""Calls of the page may name files that were uploaded to it, and no others.
+
+Gradio lets a caller name the file of a component by its path. Whatever Gradio itself checks, such a path is held here
+to be one that an upload was answered with: no place of this machine, and no address to fetch from.
+"""
+
+import json
+import re
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gta.serving.limits import RefusedError
+
+FOLDER = "visitors"
+"""Where Gradio keeps uploads, in the server's own folder."""
+
+_CALLS, _UPLOAD = "/gradio_api/", "/gradio_api/upload"
+_PATH = re.compile(rf"{FOLDER}/[0-9a-f]{{64}}/[^/\\\0]+\Z")
+_MOST_DEPTH = 50
+
+
+class VisitorFiles:
+    """A layer around the page's routes.
+
+    Args:
+        app: the routes.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, if it is no call that names foreign files."""
+        if scope["type"] != "http" or not _is_call(scope["method"], scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return  # the client has gone
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if body:
+            check_call(bytes(body))
+        waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def again() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, again, send)
+
+
+def _is_call(method: str, path: str) -> bool:
+    return method == "POST" and path.startswith(_CALLS) and not path.startswith(_UPLOAD)
+
+
+def check_call(body: bytes) -> None:
+    """Refuse a call, JSON, that names a file which was not uploaded.
+
+    Raises:
+        RefusedError: it does, or it is not JSON.
+    """
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RefusedError(400, "bad_request", "The request is not JSON.") from None
+    _check(values, 0)
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > _MOST_DEPTH:
+        raise RefusedError(400, "bad_request", "The request is nested too deeply.")
+    if isinstance(value, dict):
+        path = value.get("path")
+        if path and not (isinstance(path, str) and _PATH.match(path)):
+            raise RefusedError(403, "foreign_file", "Only files that were uploaded here can be asked about.")
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1)

@@ -1,0 +1,81 @@
+"""Small models behind the routes of `gta serve`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from served_models import NAMES, predictor, store
+from starlette.testclient import TestClient
+
+from gta.serving.limits import Limits
+from gta.serving.server import create_app
+from gta.serving.service import ServedModel, Service
+from gta.synthetic import write_clip
+
+
+@pytest.fixture(scope="session")
+def models() -> list[ServedModel]:
+    return [ServedModel("gta", predictor()), ServedModel("nl", predictor("tiny_nl", side=32))]
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("videos") / "clip.mp4"
+    write_clip(path, NAMES[0], seed=5, index=0, frame_size=(48, 64))
+    return path
+
+
+@pytest.fixture(scope="session")
+def service(models):
+    made = Service(models, Limits(max_mb=1.0, max_seconds=5.0, request_seconds=30.0, body_seconds=2.0, num_workers=1))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def client(service, clip):
+    with TestClient(create_app(service, video_folder=clip.parent, with_page=False)) as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `gta serve`: its address, its process, and the folder that it takes for temporary files."""
+
+    address: str
+    pid: int
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def server(models, tmp_path_factory) -> Iterator[Server]:
+    """`gta serve` with its page, as a process of its own."""
+    pytest.importorskip("gradio")
+    place, temporary = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("temporary")
+    paths = [str(store(model.predictor, place / f"{model.name}.ckpt")) for model in models]
+    words = [sys.executable, "-m", "gta", "serve", *paths, "--port", "0", "--device", "cpu", "--num-workers", "1"]
+    with (place / "log").open("w") as log:
+        program = subprocess.Popen(
+            [*words, "--max-mb", "1", "--max-seconds", "5", "--request-seconds", "60"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            assert program.stdout is not None
+            yield Server(program.stdout.readline().split()[0], program.pid, temporary)
+        finally:
+            program.terminate()
+            program.wait(60)
+    assert program.returncode == 0
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture(scope="session")
+def address(server) -> str:
+    return server.address

@@ -1,0 +1,206 @@
+"""Hostile requests for `gta serve`, each of another kind, drawn from a seed.
+
+As a program: python tests/serving/hostile.py http://127.0.0.1:7860 --count 1000 --clip clip.mp4
+"""
+
+import argparse
+import http.client
+import io
+import json
+import random
+import socket
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+PATHS = (
+    "/etc/passwd",
+    "../../../../etc/passwd",
+    "..%2f..%2fetc%2fpasswd",
+    "%2e%2e/%2e%2e/etc/passwd",
+    "/proc/self/environ",
+)
+ROUTES = (
+    *("/gradio_api/file=", "/gradio_api/file/", "/file=", "/assets/", "/static/", "/svelte/", "/explanations/"),
+    *("/gradio_api/proxy=", "/gradio_api/stream/a/b/c/", "/gradio_api/custom_component/", "/v1/", "/"),
+)
+_NAMES = (
+    "../../../tmp/x.mp4",
+    "<script>alert(1)</script>.mp4",
+    "a\r\nX-Evil: 1.mp4",
+    "\u202egpm.mp4",
+    "a" * 3000 + ".mp4",
+    "|id.mp4",
+)
+_LISTS = (
+    b"ffconcat version 1.0\nfile '/etc/passwd'\n",
+    b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+    b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n",
+    b'<?xml version="1.0"?><MPD><BaseURL>file:///etc/passwd</BaseURL></MPD>',
+    b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+)
+_BOUNDARY = "xxhostilexx"
+
+
+@dataclass
+class Report:
+    """What came back: answers by kind and status, and what should never have."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    leaks: list[str] = field(default_factory=list)
+
+
+def form(content: bytes, name: str = "clip.mp4", head: str | None = None) -> bytes:
+    """A multipart body with one file."""
+    line = head or f'Content-Disposition: form-data; name="file"; filename="{name}"'
+    return f"--{_BOUNDARY}\r\n{line}\r\n\r\n".encode("utf-8", "replace") + content + f"\r\n--{_BOUNDARY}--\r\n".encode()
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """A video with a few bytes changed, and sometimes its end missing."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 4, 40, 400))):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data[: rng.randrange(len(data))] if rng.random() < 0.3 else data)
+
+
+def zip_bomb() -> bytes:
+    """A megabyte and a half of compressed zeros, all of which a careless reader would unpack."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.mp4", bytes(20_000_000))
+    return buffer.getvalue()
+
+
+class Attacker:
+    """Sends hostile requests to one server.
+
+    Args:
+        address: host and port.
+        clip: a valid video.
+        forbidden: what no answer may contain, such as the folders of the machine.
+        without: kinds of requests to leave out.
+    """
+
+    def __init__(
+        self, address: tuple[str, int], clip: bytes, forbidden: Sequence[str], *, without: Sequence[str] = ()
+    ) -> None:
+        self.address, self.clip, self.forbidden = address, clip, [*forbidden, "Traceback", "root:x:0", 'File "']
+        self.report = Report()
+        self.kinds: list[Callable[[random.Random], bytes]] = [
+            self._fuzzed, self._fuzzed, self._list, self._name, self._bomb, self._claim, self._probe, self._probe,
+            self._path, self._gradio, self._upload, self._broken_form, self._nonsense, self._slow,
+        ]  # fmt: skip
+        self.kinds = [kind for kind in self.kinds if kind.__name__.strip("_") not in without]
+
+    def run(self, count: int, seed: int = 0) -> Report:
+        """Send so many requests, of all kinds in turn."""
+        for number in range(count):
+            kind = self.kinds[number % len(self.kinds)]
+            answer = kind(random.Random(f"{seed}/{number}"))
+            name = kind.__name__.strip("_")
+            self.report.answers[f"{name} {answer[9:12].decode('latin-1') or 'closed'}"] += 1
+            text = answer.decode("utf-8", "replace")
+            self.report.leaks += [f"{name}: {word!r} in {text[:200]!r}" for word in self.forbidden if word in text]
+        return self.report
+
+    def _send(self, head: str, body: bytes = b"", *, length: int | None = None, timeout: float = 30.0) -> bytes:
+        lines = [head, f"Host: {self.address[0]}", "Connection: close"]
+        if body or length is not None:
+            lines.append(f"Content-Length: {len(body) if length is None else length}")
+        data = "\r\n".join([*lines, "", ""]).encode("utf-8", "replace") + body
+        answer = b""
+        with socket.create_connection(self.address, timeout=timeout) as connection:
+            try:
+                connection.sendall(data)
+                while (part := connection.recv(1 << 16)) and len(answer) < 4 << 20:
+                    answer += part
+            except OSError:  # the server has closed: what came before counts
+                return answer
+        return answer
+
+    def _post(
+        self, body: bytes, path: str = "/v1/predict", *, length: int | None = None, timeout: float = 30.0
+    ) -> bytes:
+        head = f"POST {path} HTTP/1.1\r\nContent-Type: multipart/form-data; boundary={_BOUNDARY}"
+        return self._send(head, body, length=length, timeout=timeout)
+
+    def _json(self, path: str, value: object) -> bytes:
+        return self._send(f"POST {path} HTTP/1.1\r\nContent-Type: application/json", json.dumps(value).encode())
+
+    def _fuzzed(self, rng: random.Random) -> bytes:
+        return self._post(form(mutated(self.clip, rng)))
+
+    def _list(self, rng: random.Random) -> bytes:
+        return self._post(form(rng.choice(_LISTS), f"x{rng.choice(('.mp4', '.m3u8', '.ffconcat', '.mpd', '.sdp'))}"))
+
+    def _name(self, rng: random.Random) -> bytes:
+        return self._post(form(self.clip, rng.choice(_NAMES)))
+
+    def _bomb(self, rng: random.Random) -> bytes:
+        return self._post(form(zip_bomb(), f"x{rng.choice(('.mp4', '.zip'))}"))
+
+    def _claim(self, rng: random.Random) -> bytes:
+        return self._post(form(b"x"), length=rng.choice((2 << 30, 1 << 62, 10**30)), timeout=5)
+
+    def _probe(self, rng: random.Random) -> bytes:
+        return self._send(f"{rng.choice(('GET', 'HEAD', 'POST'))} {rng.choice(ROUTES)}{rng.choice(PATHS)} HTTP/1.1")
+
+    def _path(self, rng: random.Random) -> bytes:
+        return self._json(
+            "/v1/predict", {"path": rng.choice((*PATHS, "file:///etc/passwd", "http://127.0.0.1:9/", ""))}
+        )
+
+    def _gradio(self, rng: random.Random) -> bytes:
+        """Calls of the page's functions with files that were never uploaded, and addresses."""
+        name = rng.choice(PATHS)
+        file = {
+            "path": name,
+            "url": rng.choice((f"file://{name}", "http://127.0.0.1:9/a.mp4")),
+            "meta": {"_type": "gradio.FileData"},
+        }
+        value = {"data": [file, None, "gta"], "fn_index": rng.randrange(8), "session_hash": "abc", "event_data": None}
+        return self._json(
+            rng.choice(("/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/call/predict")), value
+        )
+
+    def _upload(self, rng: random.Random) -> bytes:
+        return self._post(form(mutated(self.clip, rng)[:2000], rng.choice(_NAMES)), "/gradio_api/upload")
+
+    def _broken_form(self, rng: random.Random) -> bytes:
+        body = form(self.clip[:500], head=rng.choice(("", "Content-Disposition: form-data", "X: " + "y" * 9000)))
+        return self._post(body[: rng.randrange(1, len(body))])
+
+    def _nonsense(self, rng: random.Random) -> bytes:
+        return self._send(f"GET /{quote(rng.randbytes(rng.choice((4, 400, 9000))))} HTTP/1.1")
+
+    def _slow(self, rng: random.Random) -> bytes:
+        """A body that never comes to its end."""
+        return self._post(form(self.clip)[: rng.randrange(1, 300)], length=5000, timeout=60)
+
+
+def main() -> None:
+    """Attack a server that runs already; exit code 1 if it told something, or does not answer any more."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address")
+    parser.add_argument("--clip", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--forbidden", nargs="*", default=["/tmp/", "/root/", "/home/"])
+    options = parser.parse_args()
+    host, _, port = options.address.removeprefix("http://").rstrip("/").partition(":")
+    report = Attacker((host, int(port)), options.clip.read_bytes(), options.forbidden).run(options.count, options.seed)
+    for name, count in sorted(report.answers.items()):
+        print(f"{count:5d}  {name}")
+    print(*report.leaks, sep="\n")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection.request("GET", "/v1/health")
+    sys.exit(bool(report.leaks) or connection.getresponse().status != 200)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Hostile requests: nothing is told, nothing is left, and the server goes on (`hostile.py` beside this sends more)."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from hostile import Attacker
+
+from gta.serving.limits import Limits, RefusedError
+from gta.serving.metrics import Metrics
+from gta.serving.middleware import Guard
+from gta.serving.visitor_files import check_call
+
+_GROWTH_BYTES = 150 << 20
+
+
+def _memory(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def test_hostile_requests_are_told_nothing_and_leave_nothing(server, clip):
+    host, _, port = server.address.removeprefix("http://").rstrip("/").partition(":")
+    forbidden = [str(server.folder), str(Path.cwd()), sys.prefix]
+    attacker = Attacker((host, int(port)), clip.read_bytes(), forbidden, without=("slow",))
+    attacker.run(26)
+    before = _memory(server.pid), len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+    report = attacker.run(52, seed=1)
+    assert report.leaks == []
+    assert not [name for name in report.answers if name.split()[1].startswith("5")], report.answers
+    assert _memory(server.pid) - before[0] < _GROWTH_BYTES
+    assert len(list(Path(f"/proc/{server.pid}/fd").iterdir())) <= before[1] + 6
+    (own,) = [path for path in server.folder.iterdir() if path.name.startswith("gta-serve")]
+    assert {path.name for path in own.iterdir()} <= {"examples", "visitors"}
+    read = [path.name for path in own.rglob("*") if path.is_file() and path.name in ("passwd", "environ")]
+    assert read == []  # Gradio copies what it believes to be an upload
+    assert httpx.get(f"{server.address}v1/health", timeout=60).status_code == 200
+
+
+def test_a_body_that_never_ends_is_refused_in_time():
+    answers = []
+
+    async def app(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+
+    async def receive():
+        if answers_left:
+            return answers_left.pop()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message):
+        answers.append(message)
+
+    answers_left = [{"type": "http.request", "body": b"x", "more_body": True}]
+    guard = Guard(app, limits=Limits(body_seconds=0.05), metrics=Metrics())
+    scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": [], "client": None}
+    asyncio.run(guard(scope, receive, send))
+    assert answers[0]["status"] == 408
+    assert b"slow_body" in answers[1]["body"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "../etc/passwd", "visitors/../../etc/passwd", "http://127.0.0.1/a.mp4", "visitors/x", 7, ["a"]],
+)
+def test_calls_of_the_page_name_uploads_and_nothing_else(path):
+    call = {"data": [{"deep": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}]}
+    with pytest.raises(RefusedError, match="uploaded here"):
+        check_call(json.dumps(call).encode())
+    uploaded = {"path": f"visitors/{'0f' * 32}/clip.mp4"}
+    check_call(json.dumps({"data": [{"video": uploaded}, None, {"path": None}, "path"]}).encode())
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"[" * 60 + b"]" * 60, b"\xff"])
+def test_calls_that_are_no_json_or_too_deep_are_refused(body):
+    with pytest.raises(RefusedError):
+        check_call(body)
+
+
+def test_web_sockets_are_closed_at_once():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def never(*_):
+        raise AssertionError
+
+    asyncio.run(Guard(never, limits=Limits(), metrics=Metrics())({"type": "websocket"}, never, send))
+    assert [message["type"] for message in sent] == ["websocket.close"]
