@@ -165,6 +165,8 @@ class OptimConfig:
     """Apply the weight decay to the T x T matrices of global temporal attention too."""
     mixing_lr_factor: Positive = 1.0
     """Factor on the learning rate of the T x T matrices."""
+    layer_decay: Factor = 1.0
+    """Layer-wise decay: factor on the learning rate per layer of the backbone, from its end to its stem; 1 for none."""
     schedule: Literal["steps", "cosine", "constant"] = "steps"
     """Shape of the learning rate after the warm-up."""
     schedule_interval: Literal["step", "epoch"] = "step"

@@ -41,7 +41,7 @@ class ProbeArguments:
     split: Literal["train", "val", "test"] = "val"
     """Which part of the data set."""
     opposites: Path | None = None
-    """JSON file of further opposites (words or classes that are each other's time reversal); see docs/probe.md."""
+    """JSON file of further opposites (words or classes that are each other's time reversal); see docs/adapting.md."""
     permutations: int = 5
     """Shuffles of each video."""
     seed: int = 0

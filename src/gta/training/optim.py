@@ -9,6 +9,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from gta.config import OptimConfig
+from gta.errors import OptionError
+from gta.training.layers import layer_scales
 from gta.training.norms import BATCH_NORMS
 
 MIXING = "mixing"
@@ -21,28 +23,38 @@ def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any
     """Divide the trainable parameters into the optimiser's groups: each is in exactly one.
 
     `weights` are decayed; `norms_and_biases` and `mixing` (the T x T matrices, and any parameter that carries the
-    attribute `_no_weight_decay`) are not, unless `optim` asks for it. Empty groups are left out.
+    attribute `_no_weight_decay`) are not, unless `optim` asks for it. Empty groups are left out. With `layer_decay`
+    each is divided further by the depth of its parameters (see `layer_scales`), those at the full rate first.
 
     Returns:
         Groups with "name", "params", "weight_decay" and "lr" (unscaled, with the group's own factor).
+
+    Raises:
+        OptionError: `layer_decay` is below 1 and the network does not say what its layers are.
     """
+    try:
+        scales = layer_scales(model, optim.layer_decay)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
     norm_parameters = {
         id(parameter)
         for module in model.modules()
         if isinstance(module, _NORMS)
         for parameter in module.parameters(recurse=False)
     }
-    members: dict[str, list[nn.Parameter]] = {"weights": [], "norms_and_biases": [], MIXING: []}
+    kinds = ("weights", "norms_and_biases", MIXING)
+    depths = sorted({*scales.values(), 1.0}, reverse=True)
+    members: dict[tuple[str, float], list[nn.Parameter]] = {(kind, scale): [] for scale in depths for kind in kinds}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         last = name.rsplit(".", 1)[-1]
         if last == MIXING or getattr(parameter, "_no_weight_decay", False):
-            members[MIXING].append(parameter)
+            members[MIXING, scales[name]].append(parameter)
         elif id(parameter) in norm_parameters or last == "bias" or parameter.ndim <= 1:
-            members["norms_and_biases"].append(parameter)
+            members["norms_and_biases", scales[name]].append(parameter)
         else:
-            members["weights"].append(parameter)
+            members["weights", scales[name]].append(parameter)
     decay = {
         "weights": optim.weight_decay,
         "norms_and_biases": optim.weight_decay if optim.decay_norms_and_biases else 0.0,
@@ -50,8 +62,13 @@ def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any
     }
     factor = {MIXING: optim.mixing_lr_factor}
     return [
-        {"name": name, "params": params, "weight_decay": decay[name], "lr": optim.lr * factor.get(name, 1.0)}
-        for name, params in members.items()
+        {
+            "name": kind if scale == 1.0 else f"{kind} x {scale:.4g}",
+            "params": params,
+            "weight_decay": decay[kind],
+            "lr": optim.lr * factor.get(kind, 1.0) * scale,
+        }
+        for (kind, scale), params in members.items()
         if params
     ]
 
