@@ -34,9 +34,7 @@ def adapt() -> TrainConfig:
     transformers alike, and fits videos that are too few, or a GPU that is too small, to fine-tune everything.
     """
     return TrainConfig(
-        model=ModelConfig(
-            name="r2d50_gta", num_frames=8, pretrained="imagenet", dropout=0.5, freeze="backbone"
-        ),
+        model=ModelConfig(name="r2d50_gta", num_frames=8, pretrained="imagenet", dropout=0.5, freeze="backbone"),
         data=DataConfig(batch_size=16, num_workers=4, clip=clip_config("paper")),
         optim=OptimConfig(
             optimizer="adamw",

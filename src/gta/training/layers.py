@@ -65,6 +65,6 @@ def _is_inserted(network: nn.Module, name: str) -> bool:
 def _depths(network: Any, names: Iterable[str]) -> dict[str, int]:
     from timm.models._manipulate import group_with_matcher  # here, since importing timm takes seconds
 
-    pairs = [(name, None) for name in names]
-    found: dict[str, int] = group_with_matcher(pairs, network.group_matcher(coarse=False), reverse=True)
+    pairs = iter([(name, None) for name in names])
+    found: Any = group_with_matcher(pairs, network.group_matcher(coarse=False), reverse=True)
     return {name: int(depth) for name, depth in found.items()}
