@@ -57,6 +57,8 @@ class ModelConfig:
     """Regions R of region-level global temporal attention."""
     pretrained: str | None = None
     """Starting weights: a checkpoint file, or `imagenet` for the backbone's own weights."""
+    head: Literal["average", "attentive", "step"] = "average"
+    """`average` over frames and positions; `attentive`: a learned query over all; `step`: with an encoding of time."""
     freeze: Literal["none", "backbone"] = "none"
     """`backbone`: only the attention blocks and the head train; the backbone keeps its weights and statistics."""
     train_norms: bool = False

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gta.backbones.insertion import resize_attention
 from gta.blocks.initialise import initialise_weights
+from gta.models.attentive import AttentiveHead
 
 if TYPE_CHECKING:
     from gta.models.conversion import LoadReport
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 HeadAverage = Literal["probabilities", "logits"]
+Head = Literal["average", "attentive", "step"]
 
 
 def own_modules(network: nn.Module) -> Iterator[nn.Module]:
@@ -40,6 +42,11 @@ class VideoClassifier(nn.Module):
         head_window: in evaluation, classify every window of so many positions (height and width) and average, as
             PySlowFast and pytorchvideo do with clips larger than in training; None: average all positions.
         head_average: what is averaged over the windows.
+        head: `average` pools the features over frames and positions; `attentive` and `step` (with an encoding of time)
+            by a learned query (`AttentiveHead`).
+
+    Raises:
+        ValueError: the options do not go together.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class VideoClassifier(nn.Module):
         arguments: dict[str, Any],
         head_window: int | None = None,
         head_average: HeadAverage = "probabilities",
+        head: Head = "average",
     ) -> None:
         super().__init__()
         if head_window is not None and head_window < 1:
@@ -60,7 +68,19 @@ class VideoClassifier(nn.Module):
         self.head_average: HeadAverage = head_average
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
+        if head == "average":
+            self.head: nn.Module = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
+            initialise_weights(nn.ModuleDict({"head": self.head}))
+        elif head_window is not None:
+            raise ValueError(f"head_window is {head_window}: it goes with the head 'average', not with {head!r}")
+        else:
+            channels = getattr(getattr(backbone, "network", None), "num_features", backbone.num_features)
+            self.head = AttentiveHead(
+                int(channels),  # pyright: ignore[reportArgumentType]
+                num_classes,
+                dropout=dropout,
+                temporal=head == "step",
+            )
         self.num_classes = num_classes
         self.num_frames = num_frames
         self.arguments = arguments
@@ -68,7 +88,6 @@ class VideoClassifier(nn.Module):
         self.trains_norms = False
         """Whether the norms of a frozen backbone learn their scale and shift."""
         self._is_frozen = False
-        initialise_weights(nn.ModuleDict({"head": self.head}))
 
     def forward(self, clip: Tensor) -> Float[Tensor, "B K"]:
         """Logits (B, K) of normalised clips (B, 3, T, H, W).
@@ -89,6 +108,8 @@ class VideoClassifier(nn.Module):
         With `head_window`, larger features are classified window by window in evaluation. Averaged probabilities are
         returned as their logarithms, so that the softmax of what is returned is they.
         """
+        if isinstance(self.head, AttentiveHead):
+            return self.head(features)
         height, width = features.shape[3:]
         if self.head_window is not None and not self.training and max(height, width) > self.head_window:
             return self._classify_windows(features.mean(dim=2), self.head_window)

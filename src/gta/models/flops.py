@@ -20,7 +20,7 @@ def count_flops(model: nn.Module, clip_shape: Sequence[int]) -> int:
         clip_shape: shape of its input, e.g. `(1, 3, 8, 224, 224)`; without the batch a batch of one is meant.
     """
     shape = tuple(clip_shape) if len(clip_shape) == 5 else (1, *clip_shape)
-    shapes_only = {name: tensor.to("meta") for name, tensor in _tensors(model)}
+    shapes_only = {name: tensor.detach().to("meta") for name, tensor in _tensors(model)}
     kinds = [tensor.dtype for tensor in shapes_only.values() if tensor.is_floating_point()]
     clip = torch.empty(shape, device="meta", dtype=kinds[0] if kinds else None)
     counter = FlopCounterMode(display=False)

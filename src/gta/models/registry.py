@@ -22,7 +22,7 @@ from gta.models.catalog import (
     BackboneSpec,
     framewise_spec,
 )
-from gta.models.classifier import HeadAverage, VideoClassifier
+from gta.models.classifier import Head, HeadAverage, VideoClassifier
 from gta.models.pretrained import image_weights, is_file_name, load_pretrained
 from gta.models.weight_files import read_weights
 
@@ -74,6 +74,7 @@ def create_model(
     shift_div: int | None = None,
     head_window: int | None = None,
     head_average: HeadAverage | None = None,
+    head: Head = "average",
 ) -> VideoClassifier:
     """Build a model by name.
 
@@ -100,6 +101,8 @@ def create_model(
         head_window, head_average: 3D models only: in evaluation, classify every window of so many positions (height and
             width; 7 for networks trained on 224 pixels) and average the `probabilities` (PySlowFast) or the `logits`
             (pytorchvideo); all positions at once if not given.
+        head: `average` over frames and positions; `attentive`: an attentive probe, a learned query over all of them;
+            `step`: likewise, with a static encoding of time.
 
     Returns:
         The classifier in training mode; `.arguments` holds plain values that build the same architecture again.
@@ -162,6 +165,7 @@ def create_model(
         **attention,
         "region_size": region_size and list(region_size),
         **options.given(),
+        **({} if head == "average" else {"head": head}),
     }
     model = _channels_last(
         VideoClassifier(
@@ -172,6 +176,7 @@ def create_model(
             arguments=arguments,
             head_window=options.head_window,
             head_average=options.head_average or "probabilities",
+            head=head,
         )
     )
     model.loaded = load_pretrained(model, pretrained)

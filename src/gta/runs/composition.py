@@ -150,6 +150,7 @@ def build_model(config: ModelConfig, *, num_classes: int) -> VideoClassifier:
             at=config.at,
             num_groups=config.num_groups,
             num_regions=config.num_regions,
+            head=config.head,
         )
     except ValueError as error:
         raise OptionError(f"--model: {error}") from error
