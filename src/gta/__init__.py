@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from gta.backbones.insertion import insert_attention, remove_attention
     from gta.clips.loader import build_loader
     from gta.clips.transforms import prepare
+    from gta.evaluation.ensembles import ensemble
     from gta.explain.run import explain
+    from gta.models.converting import convert
     from gta.models.flops import count_flops
     from gta.models.registry import create_model, list_models
     from gta.predictor import Predictor
@@ -35,6 +37,8 @@ _ATTRIBUTES = {
     "read_video": "gta.video.reading",
     "open_dataset": "gta.runs.api",
     "train": "gta.runs.api",
+    "convert": "gta.models.converting",
+    "ensemble": "gta.evaluation.ensembles",
     "evaluate": "gta.runs.evaluate",
     "probe": "gta.runs.evaluate",
     "build_loader": "gta.clips.loader",
@@ -56,8 +60,10 @@ __all__ = [
     "__version__",
     "blocks",
     "build_loader",
+    "convert",
     "count_flops",
     "create_model",
+    "ensemble",
     "evaluate",
     "explain",
     "insert_attention",

@@ -70,3 +70,11 @@ def test_the_lightning_module_is_found_under_either_name() -> None:
     import gta.training
 
     assert gta.engine.ClassifierModule is gta.training.ClassifierModule
+
+
+def test_every_public_name_loads_and_has_a_docstring() -> None:
+    import gta
+
+    for name in gta.__all__:
+        value = getattr(gta, name)
+        assert name.startswith("__") or (value.__doc__ or "").strip(), name

@@ -183,7 +183,7 @@ def test_no_classes_are_an_error(tmp_path, capsys, number):
 def test_checkpoints_for_prediction_name_what_was_refused_too(tmp_path, capsys, name):
     path = tmp_path / "best.ckpt"
     torch.save({"state_dict": {}, "gta": {"x": REFUSED[name]}}, path)
-    assert run(["predict", str(path), str(tmp_path)]) == 2
+    assert run(["predict", str(path), "x.mp4"]) == 2
     said = capsys.readouterr().err
     assert f"it refers to {name}" in said.replace("builtins.", "")
     assert "weights_only" not in said

@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from gta.commands.arguments import parse_arguments
-from gta.errors import DataError, OptionError
+from gta.errors import OptionError
 from gta.terminal import print_line
-
-if TYPE_CHECKING:
-    from gta.evaluation.score_files import ScoreFile
 
 
 @dataclass(frozen=True)
@@ -54,27 +51,16 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     Raises:
         DataError: a file is missing, no score file, or does not fit the others (classes, videos, labels).
     """
-    import numpy as np
-
+    from gta.evaluation.ensembles import ensemble
     from gta.evaluation.score_files import read_scores
-    from gta.evaluation.scores import Scores, measure
     from gta.files import write_json
-    from gta.runs.composition import reversals
+    from gta.synthetic.classes import REVERSALS
 
     parts = [read_scores(path) for path in options.results]
-    first = parts[0]
-    classes = tuple(map(str, first.classes))
-    names = _names(first.paths)
-    total = np.zeros(first.scores.shape, np.float64)
+    classes = tuple(map(str, parts[0].classes))
     weights = options.weights or (1.0,) * len(parts)
-    for path, part, weight in zip(options.results, parts, weights, strict=True):
-        order = _match(names, part, first, options.results[0], path)
-        total += weight * part.scores[order]
-    averaged = (total / sum(weights)).astype(np.float32)
-    result = measure(
-        Scores(np.arange(len(names)), first.labels, averaged, ()),
-        classes=classes,
-        reversals=reversals(classes),
+    result = ensemble(
+        options.results, weights, reversals={name: other for name, other in REVERSALS.items() if name in classes}
     )
     written = {
         "ensemble": [
@@ -86,48 +72,11 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     for entry in written["ensemble"]:
         print_line(f"{entry['scores']}: top-1 {100 * entry['top1']:.2f} %, weight {entry['weight']:g}")
     top5 = f", top-5 {100 * result.top5:.2f} %" if len(classes) > 5 else ""
-    print_line(f"together: top-1 {100 * result.top1:.2f} %{top5} over {len(names)} videos")
+    print_line(f"together: top-1 {100 * result.top1:.2f} %{top5} over {result.num_videos} videos")
     if options.output is not None:
         write_json(options.output, written)
         print_line(f"written: {options.output}")
     if options.scores is not None:
-        result.write_scores(options.scores, list(map(str, first.paths)))
+        result.write_scores(options.scores, list(map(str, parts[0].paths)))
         print_line(f"written: {options.scores}")
     return written
-
-
-def _names(paths: Any) -> list[tuple[str, int]]:
-    """Paths without the folders that all of them share: the same for a data set in another place.
-
-    A manifest may list several parts of one file; the number says which of them it is.
-    """
-    import os
-    from collections import Counter
-
-    texts = [str(path).replace(os.sep, "/") for path in paths]
-    shared = os.path.commonpath(texts) if len(set(texts)) > 1 else os.path.dirname(texts[0])
-    seen: Counter[str] = Counter()
-    names = []
-    for text in texts:
-        names.append((text[len(shared) :].lstrip("/"), seen[text]))
-        seen[text] += 1
-    return names
-
-
-def _match(names: list[tuple[str, int]], part: "ScoreFile", first: "ScoreFile", first_path: Path, path: Path) -> Any:
-    """Where the videos `names` are in another result."""
-    import numpy as np
-
-    if list(part.classes) != list(first.classes):
-        raise DataError(f"{path}: its classes are not those of {first_path}; an ensemble needs the same ones in order")
-    rows = {name: row for row, name in enumerate(_names(part.paths))}
-    different = sorted(set(names) ^ set(rows))
-    if different:
-        raise DataError(
-            f"{path}: its {len(rows)} videos are not the {len(names)} of {first_path} (for example "
-            f"{different[0][0]}); evaluate both on the same videos"
-        )
-    order = np.array([rows[name] for name in names])
-    if not np.array_equal(part.labels[order], first.labels):
-        raise DataError(f"{path}: its labels are not those of {first_path}")
-    return order

@@ -1,0 +1,81 @@
+"""Ensembles: the average of several evaluations' scores, measured."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gta.errors import DataError
+from gta.evaluation.score_files import ScoreFile, read_scores
+from gta.evaluation.scores import EvaluationResult, Scores, measure
+
+
+def ensemble(
+    results: Sequence[str | Path], weights: Sequence[float] | None = None, *, reversals: dict[str, str] | None = None
+) -> EvaluationResult:
+    """Average the per-video scores of several evaluations and measure the result; needs no GPU and no videos.
+
+    The paper's 8+16-frame ensemble is this, over two evaluations with 2 clips x 3 crops. Videos are matched by path;
+    where the results were made from different folders, by the path's end from the first part on in which these differ.
+
+    Args:
+        results: score files (.npz) that `gta evaluate --scores` or `EvaluationResult.write_scores` wrote.
+        weights: weight of each, 0 or more; equal ones if not given.
+        reversals: class name -> name of its time reversal, for the direction accuracy.
+
+    Returns:
+        Measures and averaged scores, in the order of the first file.
+
+    Raises:
+        DataError: a file is missing, no score file, or does not fit the others (classes, videos, labels).
+        ValueError: there is no result, or the weights do not fit them.
+    """
+    shares = tuple(weights) if weights is not None else (1.0,) * len(results)
+    if not results or len(shares) != len(results) or min(shares) < 0 or sum(shares) <= 0:
+        raise ValueError(f"{len(results)} results with weights {shares}: one weight for each, 0 or more, not all 0")
+    parts = [read_scores(Path(path)) for path in results]
+    first = parts[0]
+    names = _names(first.paths)
+    total = np.zeros(first.scores.shape, np.float64)
+    for path, part, share in zip(results, parts, shares, strict=True):
+        total += share * part.scores[_match(names, part, first, Path(results[0]), Path(path))]
+    return measure(
+        Scores(np.arange(len(names)), first.labels, (total / sum(shares)).astype(np.float32), ()),
+        classes=tuple(map(str, first.classes)),
+        reversals=reversals,
+    )
+
+
+def _names(paths: Any) -> list[tuple[str, int]]:
+    """Paths without the folders that all of them share: the same for a data set in another place.
+
+    A manifest may list several parts of one file; the number says which of them it is.
+    """
+    texts = [str(path).replace(os.sep, "/") for path in paths]
+    shared = os.path.commonpath(texts) if len(set(texts)) > 1 else os.path.dirname(texts[0])
+    seen: Counter[str] = Counter()
+    names = []
+    for text in texts:
+        names.append((text[len(shared) :].lstrip("/"), seen[text]))
+        seen[text] += 1
+    return names
+
+
+def _match(names: list[tuple[str, int]], part: ScoreFile, first: ScoreFile, first_path: Path, path: Path) -> Any:
+    """Where the videos `names` are in another result."""
+    if list(part.classes) != list(first.classes):
+        raise DataError(f"{path}: its classes are not those of {first_path}; an ensemble needs the same ones in order")
+    rows = {name: row for row, name in enumerate(_names(part.paths))}
+    different = sorted(set(names) ^ set(rows))
+    if different:
+        raise DataError(
+            f"{path}: its {len(rows)} videos are not the {len(names)} of {first_path} (for example "
+            f"{different[0][0]}); evaluate both on the same videos"
+        )
+    order = np.array([rows[name] for name in names])
+    if not np.array_equal(part.labels[order], first.labels):
+        raise DataError(f"{path}: its labels are not those of {first_path}")
+    return order
