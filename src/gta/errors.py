@@ -38,6 +38,10 @@ class CheckpointError(GtaError):
     """A checkpoint is missing, damaged, of another kind, or does not fit the model."""
 
 
+class ExportError(GtaError):
+    """A model cannot be exported as asked, or the exported one differs too much from the original."""
+
+
 class RunFolderError(GtaError):
     """A run folder exists already, cannot be written, or does not hold what is needed to resume."""
 

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside `path`; on success it is renamed to `path`, on any error removed.
+
+    What was at `path` before is replaced, and stays until the new folder is whole.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=".part", dir=path.parent))
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)  # mkdtemp makes private folders; results are meant to be shared
+        former = None
+        if path.exists():
+            former = temporary.with_suffix(".old")
+            path.rename(former)
+        temporary.rename(path)
+        if former is not None:
+            shutil.rmtree(former)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

@@ -7,7 +7,7 @@ anything is allocated or computed from it.
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -135,10 +135,10 @@ def describe(
     }
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of this package, Python and the libraries that results depend on."""
+def library_versions(more: Collection[str] = ()) -> dict[str, str]:
+    """Versions of this package, Python and the libraries that results depend on, `more` of them if asked for."""
     versions = {"gta": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *more):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

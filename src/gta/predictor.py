@@ -1,7 +1,7 @@
-"""From a checkpoint and a video to named classes with scores."""
+"""From a checkpoint or an exported folder, and a video, to named classes with scores."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,7 +17,6 @@ from gta.config import ClipConfig
 from gta.datasets.finding import find_videos, is_frame_folder
 from gta.errors import CheckpointError, OptionError, VideoError
 from gta.evaluation.scores import video_scores
-from gta.models.restore import build_stored_model
 from gta.types import Prediction, WindowPrediction
 
 
@@ -27,6 +26,8 @@ def build_model(checkpoint: Checkpoint) -> nn.Module:
     Raises:
         CheckpointError: this version cannot build such a model, the weights do not fit it, or it cannot read the clips.
     """
+    from gta.models.restore import build_stored_model  # with timm, which exported folders do not need
+
     model = build_stored_model(checkpoint)
     clip = checkpoint.card.clip
     if clip is not None:
@@ -69,6 +70,26 @@ def choose_device(device: str) -> torch.device:
     return place
 
 
+def load_predictor(path: str | Path, *, device: str = "auto", trust: bool = False) -> "Predictor":
+    """The predictor of a checkpoint, or of a folder that `gta export` wrote.
+
+    Args:
+        path: a .ckpt file, or the folder.
+        device: of a checkpoint's model; exported ones run on the CPU.
+        trust: as in `Predictor.from_exported`.
+
+    Raises:
+        GtaError: it cannot be loaded, or an exported folder cannot run on the device.
+    """
+    from gta.export.card import is_exported
+
+    if not is_exported(path):
+        return Predictor.from_checkpoint(path, device=device)
+    if device not in ("auto", "cpu"):
+        raise OptionError(f"--device is {device}: the exported model in {path} runs on the CPU")
+    return Predictor.from_exported(path, trust=trust)
+
+
 class Predictor:
     """Classifies videos with a trained model.
 
@@ -77,16 +98,24 @@ class Predictor:
         classes: K names in the order of the logits.
         clip: how a video becomes clips; all its evaluation views are averaged.
         device: where to compute.
+        reversals: class name -> name of the class that is its time reversal.
     """
 
     def __init__(
-        self, model: nn.Module, *, classes: tuple[str, ...], clip: ClipConfig, device: str | torch.device = "cpu"
+        self,
+        model: nn.Module,
+        *,
+        classes: tuple[str, ...],
+        clip: ClipConfig,
+        device: str | torch.device = "cpu",
+        reversals: Mapping[str, str] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
-        self.prepare = Normalize(clip.mean, clip.std).to(self.device)
+        self.prepare: nn.Module = Normalize(clip.mean, clip.std).to(self.device)
         self.classes = classes
         self.clip = clip
+        self.reversals = dict(reversals or {})
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str = "auto") -> "Predictor":
@@ -107,7 +136,29 @@ class Predictor:
             classes=checkpoint.classes,
             clip=clip_protocol(checkpoint),
             device=choose_device(device),
+            reversals=checkpoint.reversals,
         )
+
+    @classmethod
+    def from_exported(cls, folder: str | Path, *, trust: bool = False, num_threads: int | None = None) -> "Predictor":
+        """Load a folder that `gta export` wrote, on the CPU; needs its runtime, and neither timm nor Lightning.
+
+        Args:
+            folder: the folder with card.json.
+            trust: also load the formats torch and aoti, whose files can run code of whoever wrote them.
+            num_threads: CPU threads of ONNX Runtime and OpenVINO; as many as PyTorch uses if not given.
+
+        Raises:
+            CheckpointError: the folder is missing, damaged or of another kind, or needs `trust`.
+            OptionError: the runtime is not installed.
+        """
+        from gta.export.runtimes import load_exported
+
+        exported = load_exported(folder, trust=trust, num_threads=num_threads)
+        card = exported.card
+        predictor = cls(exported, classes=card.classes, clip=card.clip, reversals=card.model.reversals)
+        predictor.prepare = nn.Identity()  # normalisation is inside
+        return predictor
 
     @overload
     def predict(self, source: str | Path, topk: int = 5, *, batch_size: int = 8) -> Prediction | Any: ...

@@ -57,6 +57,7 @@ _NEEDED = {
     "data": ["check", "videos"],
     "evaluate": ["a.ckpt"],
     "explain": ["a.ckpt", "a.mp4"],
+    "export": ["a.ckpt", "--to", "onnx"],
     "predict": ["a.ckpt", "a.mp4"],
     "probe": ["a.ckpt"],
     "study": ["table1"],

@@ -8,6 +8,7 @@ COMMANDS: dict[str, str] = {
     "predict": "say what happens in video files",
     "push": "put a model with its page on a Hugging Face hub",
     "watch": "say what happens in a video as it comes in: a camera, a network stream, a pipe",
+    "export": "write a checkpoint for ONNX Runtime, OpenVINO or PyTorch's export, and compare both",
     "explain": "show where a model looks in a video, which frames matter and how it mixes them",
     "serve": "try models in a browser and over HTTP",
     "study": "train a grid of models with several seeds under one budget, and report",

@@ -1,0 +1,282 @@
+"""`gta export`: a checkpoint as files that run elsewhere."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gta.commands.arguments import CheckpointPath, parse_arguments
+from gta.errors import OptionError
+from gta.terminal import print_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from gta.checkpoint import Checkpoint
+    from gta.export.card import ExportCard
+    from gta.export.runtimes import ExportedModel
+
+    Clip = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Write a checkpoint for another runtime, with a card that describes it, and compare both on clips.
+
+    The exported network reads uint8 clips, normalises them itself, and is what `gta predict` and `gta evaluate` take in
+    the checkpoint's place.
+    """
+
+    checkpoint: CheckpointPath
+    """Checkpoint (.ckpt) of a training run, or a file of `gta convert`."""
+    to: tuple[Literal["torch", "onnx", "openvino", "aoti"], ...]
+    """What to write for: PyTorch's exported programs (torch), ONNX Runtime, OpenVINO, or compiled code for this
+    machine (aoti); several one after the other."""
+    precision: Literal["float32", "bf16", "int8"] = "float32"
+    """Arithmetic: int8 with onnx and openvino, bf16 with all but onnx."""
+    calibration: Path | None = None
+    """Videos that int8 is calibrated with: a data set, whose training videos are taken, or a folder of videos; the data
+    of the training run if not given."""
+    data: Path | None = None
+    """Labelled data set: measure the top-1 of its validation videos before and after, and compare on them."""
+    dynamic_batch: bool = False
+    """Let a call have any number of clips; otherwise `--batch-size`."""
+    batch_size: int = 1
+    """Clips per call."""
+    scores: Literal["logits", "probabilities"] = "logits"
+    """What comes out."""
+    clips: int = 16
+    """Clips to compare on."""
+    calibration_clips: int = 128
+    """Clips to calibrate with, at most."""
+    limit: float | None = None
+    """Largest difference that is accepted: of any output with float32 (1e-4), of the probabilities of a clip on average
+    with bf16 (0.02) and int8 (0.1), as half the sum of the absolute differences."""
+    force: bool = False
+    """Keep the export even if the difference is larger."""
+    benchmark: bool = False
+    """Measure the speed of the original, in float32 and bf16, and of what was written, in one run."""
+    output: Path | None = None
+    """Folder to write; a folder in it for each if --to names several. If not given, beside the checkpoint, named after
+    it, the runtime and the precision."""
+    overwrite: bool = False
+    """Replace a folder that exists."""
+
+    def __post_init__(self) -> None:
+        if not self.to:
+            raise OptionError("--to is empty: name torch, onnx, openvino or aoti")
+        if len(set(self.to)) < len(self.to):
+            raise OptionError(f"--to {' '.join(self.to)}: each is written once")
+        for option, number in (
+            ("--batch-size", self.batch_size),
+            ("--clips", self.clips),
+            ("--calibration-clips", self.calibration_clips),
+        ):
+            if number < 1:
+                raise OptionError(f"{option} is {number}: it must be 1 or more")
+        if self.limit is not None and not self.limit >= 0:
+            raise OptionError(f"--limit is {self.limit}: it must be 0 or more")
+        if self.calibration is not None and self.precision != "int8":
+            raise OptionError(f"--calibration goes with --precision int8; {self.precision} needs no clips")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command with the words after `gta export`."""
+    options = parse_arguments(ExportArguments, arguments, command="gta export")
+    export_checkpoint(options)
+
+
+def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
+    """Export to everything that the options name; returns the cards by folder.
+
+    Raises:
+        gta.errors.GtaError: an option does not fit, a library is missing, a file cannot be read, or an exported network
+            differs from the original by more than the limit.
+    """
+    from gta.checkpoint import read_checkpoint
+    from gta.export.card import sha256
+    from gta.export.run import Target, export_network
+    from gta.export.writers import check_precision, check_tools
+    from gta.predictor import build_model, clip_protocol
+
+    folders = _folders(options)
+    for runtime, folder in folders.items():
+        check_precision(runtime, options.precision)
+        check_tools(runtime, options.precision)
+        _check_free(folder, options.overwrite)
+    checkpoint = read_checkpoint(options.checkpoint)
+    clip = clip_protocol(checkpoint)
+    calibration = _calibration(options, checkpoint)
+    samples, samples_from = _samples(options, checkpoint)
+    model = build_model(checkpoint)
+    measure = _accuracy(options.data, checkpoint, model) if options.data is not None else None
+    cards: dict[Path, ExportCard] = {}
+    for runtime, folder in folders.items():
+        card = export_network(
+            model,
+            folder,
+            target=Target(
+                runtime=runtime,
+                precision=options.precision,
+                output=options.scores,
+                batch_size=None if options.dynamic_batch else options.batch_size,
+            ),
+            classes=checkpoint.classes,
+            clip=clip,
+            reversals=checkpoint.reversals,
+            arguments=checkpoint.card.model,
+            source={"file": options.checkpoint.name, "sha256": sha256(options.checkpoint)},
+            samples=samples,
+            samples_from=samples_from,
+            calibration=calibration,
+            limit=options.limit,
+            force=options.force,
+            measure=measure,
+        )
+        cards[folder] = card
+        _print(folder, card)
+    if options.benchmark:
+        cards = _benchmark(cards, model, samples[0])
+    return cards
+
+
+def _folders(options: ExportArguments) -> "dict[Any, Path]":
+    """Where each runtime's files go."""
+    if options.output is not None:
+        several = len(options.to) > 1
+        return {runtime: options.output / runtime if several else options.output for runtime in options.to}
+    suffix = "" if options.precision == "float32" else f"-{options.precision}"
+    source = options.checkpoint
+    return {runtime: source.parent / f"{source.stem}-{runtime}{suffix}" for runtime in options.to}
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but what an earlier export wrote, and that only when it is asked for."""
+    from gta.export.card import is_exported
+
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not is_exported(folder):
+        raise OptionError(f"{folder}: it exists and is no exported model: name another folder with --output")
+    if not overwrite:
+        raise OptionError(f"{folder}: it exists already; give --overwrite to replace it")
+
+
+def _own_data(checkpoint: Path) -> Path | None:
+    """The data of the run that wrote the checkpoint, if it says and they are there."""
+    from gta.runs.sources import find_source
+
+    try:
+        root = find_source(checkpoint, None, None, None).root
+    except OptionError:
+        return None
+    return root if root.exists() else None
+
+
+def _calibration(options: ExportArguments, checkpoint: "Checkpoint") -> "list[Clip] | None":
+    from gta.export.clips import real_clips
+
+    if options.precision != "int8":
+        return None
+    root = options.calibration or _own_data(options.checkpoint)
+    if root is None:
+        raise OptionError("--precision int8 is calibrated with videos like those to predict: give --calibration FOLDER")
+    assert checkpoint.card.clip is not None
+    return real_clips(root, checkpoint.card.clip, options.calibration_clips, split="train")
+
+
+def _samples(options: ExportArguments, checkpoint: "Checkpoint") -> "tuple[list[Clip], str]":
+    """Clips to compare on, and where they are from: real ones as far as any are known."""
+    from gta.export.clips import real_clips, synthetic_clips
+
+    clip = checkpoint.card.clip
+    assert clip is not None
+    if options.data is not None:
+        return real_clips(options.data, clip, options.clips, split="val"), f"of {options.data.name}, val"
+    if options.calibration is not None:  # other ones than it is calibrated with, if there are enough
+        return real_clips(options.calibration, clip, options.clips, split="train", seed=1), (
+            f"of {options.calibration.name}, train"
+        )
+    own = _own_data(options.checkpoint)
+    if own is not None:
+        return real_clips(own, clip, options.clips, split="val"), f"of {own.name}, val"
+    return synthetic_clips(clip, options.clips), "synthetic"
+
+
+def _accuracy(
+    root: Path, checkpoint: "Checkpoint", model: "nn.Module"
+) -> "Callable[[ExportedModel], Mapping[str, Any]]":
+    """What measures an exported network on the validation videos of a data set; the original is measured once."""
+    from torch import nn
+
+    from gta.clips.dataset import VideoDataset
+    from gta.clips.loader import build_loader
+    from gta.clips.transforms import Normalize
+    from gta.datasets.listing import open_videos
+    from gta.evaluation.scores import evaluate
+
+    clip = checkpoint.card.clip
+    assert clip is not None
+    videos = open_videos(root, "val", classes=checkpoint.classes)
+
+    def top1(network: nn.Module, prepare: nn.Module) -> tuple[float, int]:
+        dataset = VideoDataset(videos, clip, training=False)
+        loader = build_loader(dataset, batch_size=8, num_workers=0, shuffle=False)
+        result = evaluate(
+            network,
+            loader,
+            prepare=prepare,
+            classes=checkpoint.classes,
+            averaging=clip.averaging,
+            device="cpu",
+        )
+        return result.top1, result.num_videos
+
+    before, num_videos = top1(model, Normalize(clip.mean, clip.std))
+
+    def measure(exported: "ExportedModel") -> Mapping[str, Any]:
+        after, _ = top1(exported, nn.Identity())
+        return {
+            "accuracy": {
+                "data": root.name,
+                "split": "val",
+                "num_videos": num_videos,
+                "top1_before": before,
+                "top1_after": after,
+            }
+        }
+
+    return measure
+
+
+def _print(folder: Path, card: "ExportCard") -> None:
+    from gta.export.run import stored_parity
+
+    size = sum(facts["bytes"] for facts in card.files.values()) / 1e6
+    batch = "any number of" if card.batch_size is None else str(card.batch_size)
+    shape = "x".join(map(str, card.clip_shape[1:]))
+    print_line(f"written: {folder}: {card.runtime}, {card.precision}, {size:.1f} MB")
+    print_line(f"  reads {batch} clip{'s' * (card.batch_size != 1)} of {shape}, gives {card.output}")
+    print_line(f"  compared with the original on {stored_parity(card).summary()}")
+    if accuracy := card.measured.get("accuracy"):
+        before, after = 100 * accuracy["top1_before"], 100 * accuracy["top1_after"]
+        print_line(f"  top-1 of {accuracy['num_videos']} videos: {before:.2f} % before, {after:.2f} % after")
+
+
+def _benchmark(cards: "dict[Path, ExportCard]", model: "nn.Module", clip: "Clip") -> "dict[Path, ExportCard]":
+    """Time the original and everything that was written, print the table, and put it into every card."""
+    from dataclasses import replace
+
+    from gta.export.card import CARD
+    from gta.export.speed import contenders, measure_speed, speed_lines
+    from gta.files import write_json
+
+    table = measure_speed(contenders(model, cards), clip)
+    for line in speed_lines(table):
+        print_line(line)
+    timed = {folder: replace(card, measured={**card.measured, "speed": table}) for folder, card in cards.items()}
+    for folder, card in timed.items():
+        write_json(folder / CARD, card.to_plain())
+    return timed

@@ -1,0 +1,145 @@
+"""Writing a traced network for each runtime."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gta.config import ClipConfig
+from gta.errors import OptionError
+from gta.export.card import Output, Precision, RuntimeName, clip_shape
+from gta.export.extras import quietly, require
+from gta.export.quantise import quantise
+
+OPSET = 20
+"""Version of ONNX's operators that is written: every op of our networks is in it, and ONNX Runtime 1.17 reads it."""
+
+PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
+    "torch": ("float32", "bf16"),
+    "onnx": ("float32", "int8"),
+    "openvino": ("float32", "bf16", "int8"),
+    "aoti": ("float32", "bf16"),
+}
+"""What each runtime computes in on CPUs, as far as it gains anything there."""
+
+Clips = Sequence[NDArray[np.uint8]]
+"""Clips to calibrate int8 with, each (1, 3, T, H, W)."""
+
+
+def check_precision(runtime: RuntimeName, precision: Precision) -> None:
+    """Refuse what a runtime does not have.
+
+    Raises:
+        OptionError: it does not compute in this precision.
+    """
+    if precision not in PRECISIONS[runtime]:
+        others = [name for name, known in PRECISIONS.items() if precision in known]
+        raise OptionError(
+            f"--to {runtime} has {' and '.join(PRECISIONS[runtime])}, not {precision}: "
+            f"take --to {' or '.join(others)} for it"
+        )
+
+
+def check_tools(runtime: RuntimeName, precision: Precision) -> None:
+    """Find out before any work whether the libraries are there.
+
+    Raises:
+        OptionError: one is missing.
+    """
+    modules = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(runtime, ())
+    with quietly():
+        for name in (*modules, *(("nncf",) if precision == "int8" else ())):
+            require(name, f"--to {runtime}" if name != "nncf" else "--precision int8")
+
+
+def write_program(
+    program: "torch.export.ExportedProgram",
+    folder: Path,
+    *,
+    runtime: RuntimeName,
+    output: Output,
+    batch_size: int | None,
+    clip: ClipConfig,
+    calibration: Clips | None = None,
+) -> list[str]:
+    """Write a traced network into an existing folder.
+
+    Args:
+        program: what `gta.export.graph.trace` gave.
+        folder: where to.
+        runtime: what for.
+        output: name of the output.
+        batch_size: clips per call, or None for any number.
+        clip: whose sizes the input has.
+        calibration: make int8 of it with these clips.
+
+    Returns:
+        Names of the files, the one to open first.
+    """
+    shape = (-1 if batch_size is None else batch_size, *clip_shape(clip))
+    with _calm():
+        if runtime == "torch":
+            torch.export.save(program, folder / "model.pt2")
+            return ["model.pt2"]
+        if runtime == "aoti":
+            from torch._inductor import aoti_compile_and_package
+
+            aoti_compile_and_package(program, package_path=str(folder / "model.pt2"))
+            return ["model.pt2"]
+        if runtime == "onnx":
+            return _write_onnx(program, folder, output, calibration)
+        return _write_openvino(program, folder, output, shape, calibration)
+
+
+def _write_onnx(program: Any, folder: Path, output: Output, calibration: Clips | None) -> list[str]:
+    onnx = require("onnx", "--to onnx")
+    written = torch.onnx.export(
+        program,
+        (),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["clip"],
+        output_names=[output],
+        external_data=False,
+        verbose=False,
+    )
+    assert written is not None
+    model = written.model_proto
+    if calibration is not None:
+        model = quantise(model, [{"clip": clip} for clip in calibration])
+    onnx.save(model, folder / "model.onnx")
+    return ["model.onnx"]
+
+
+def _write_openvino(
+    program: Any, folder: Path, output: Output, shape: tuple[int, ...], calibration: Clips | None
+) -> list[str]:
+    openvino = require("openvino", "--to openvino")
+    with quietly():
+        model = openvino.convert_model(program)
+    model.inputs[0].get_tensor().set_names({"clip"})
+    model.outputs[0].get_tensor().set_names({output})
+    model.reshape({0: openvino.PartialShape(list(shape))})
+    if calibration is not None:
+        model = quantise(model, list(calibration))
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    return ["model.xml", "model.bin"]
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Without the exporters' remarks on their own insides; errors come through."""
+    former = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(former)

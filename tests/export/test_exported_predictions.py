@@ -1,0 +1,107 @@
+"""Exported folders in the place of checkpoints: the same answers, from nothing but their runtime and the reader."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from export_support import CLASSES, CLIP, modules_after, small_checkpoint
+
+import gta
+from gta.checkpoint import read_checkpoint
+from gta.export.run import Target, export_network
+from gta.predictor import build_model
+from gta.synthetic import write_clip
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "docs" / "predict_exported.py"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A checkpoint, its exports for ONNX and OpenVINO, and a small data set."""
+    folder = tmp_path_factory.mktemp("exported")
+    checkpoint = small_checkpoint(folder / "best.ckpt", "tiny")
+    network = build_model(read_checkpoint(checkpoint))
+    for runtime in ("onnx", "openvino"):
+        output = "probabilities" if runtime == "onnx" else "logits"
+        target = Target(runtime, output=output, batch_size=1)
+        export_network(network, folder / runtime, target=target, classes=CLASSES, clip=CLIP)
+    for number, name in enumerate(CLASSES):
+        (folder / "videos" / "val" / name).mkdir(parents=True)
+        write_clip(folder / "videos" / "val" / name / f"{number}.mp4", "Opening something", seed=number, index=number)
+    return folder
+
+
+def video_of(place):
+    return place / "videos" / "val" / CLASSES[0] / "0.mp4"
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_predictor_gives_the_checkpoints_answers(place, runtime):
+    expected = gta.Predictor.from_checkpoint(place / "best.ckpt", device="cpu")
+    exported = gta.Predictor.from_exported(place / runtime)
+    first, second = expected.predict(video_of(place), topk=3), exported.predict(video_of(place), topk=3)
+    assert second.labels == first.labels
+    assert second.scores == pytest.approx(first.scores, abs=1e-4)
+    several = exported.predict([video_of(place), "missing.mp4", video_of(place)], topk=3, batch_size=2)
+    assert [bool(one.error) for one in several] == [False, True, False]
+    assert several[2].scores == pytest.approx(first.scores, abs=1e-4)
+
+
+def test_predicting_needs_neither_timm_nor_lightning_nor_the_other_runtime(place):
+    program = "import sys, gta; print(gta.Predictor.from_exported(sys.argv[1]).predict(sys.argv[2]).labels)"
+    loaded = modules_after(program, str(place / "onnx"), str(video_of(place)))
+    assert {"onnxruntime", "av"} <= loaded
+    assert not loaded & {"timm", "lightning", "torchmetrics", "matplotlib", "onnx", "onnxscript", "openvino", "nncf"}
+
+
+def only_these(folder, *names):
+    """A folder with links to what these packages need to run, as a fresh environment would have it."""
+    waiting, found = list(names), set()
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in found:
+            continue
+        found.add(name)
+        package = importlib.metadata.distribution(name)
+        for part in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
+            if not (folder / part).exists():
+                (folder / part).symlink_to(package.locate_file(part))
+        for need in package.requires or ():
+            if "extra ==" not in need:
+                waiting.append(re.split(r"[ ;<>=!~(\[]", need)[0])
+    return found
+
+
+@pytest.mark.parametrize(("runtime", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
+def test_the_script_in_the_docs_needs_the_runtime_numpy_and_av(place, tmp_path, runtime, package):
+    assert "torch" not in only_these(tmp_path, package, "numpy", "av")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [sys.executable, "-S", str(SCRIPT), str(place / runtime), str(video_of(place))],
+        env={**clean, "PYTHONPATH": str(tmp_path), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {name: float(score) for score, name in (line.split("  ") for line in done.stdout.splitlines())}
+    views = gta.Predictor.from_exported(place / runtime)
+    middle = views.model.outputs(_middle_view(video_of(place)))[0]
+    assert found == pytest.approx(dict(zip(CLASSES, middle.tolist(), strict=True)), abs=0.02)
+
+
+def _middle_view(path):
+    from dataclasses import replace
+
+    from gta.clips.dataset import clip_views
+
+    return clip_views(path, replace(CLIP, test_crops=1)).numpy()
+
+
+def test_the_script_is_as_short_as_the_docs_say():
+    lines = [line for line in SCRIPT.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 40
