@@ -55,6 +55,20 @@ class ModelConfig:
     """Channel groups G of global temporal attention."""
     num_regions: Count = 8
     """Regions R of region-level global temporal attention."""
+    share_mixing: bool = False
+    """Let pixel and region GTA share one M, as before there was a choice; by default each has its own (Fig. 2(c))."""
+    mixing_init: Literal["normal", "identity"] = "normal"
+    """Start of M: the paper's (Kaiming), or that plus the identity."""
+    toeplitz: bool = False
+    """M depends on the lag between frames alone: 2T - 1 numbers for each group and head."""
+    causal: bool = False
+    """Frames hear themselves and earlier frames only."""
+    dynamic_rank: Whole = 0
+    """Rank of a residual on M that depends on the clip; 0: none."""
+    gate: bool = False
+    """The mixed values, plus 1, multiply the values."""
+    differences: bool = False
+    """Half of the groups mix the values' change since the frame before."""
     pretrained: str | None = None
     """Starting weights: a checkpoint file, or `imagenet` for the backbone's own weights."""
     head: Literal["average", "attentive", "step"] = "average"

@@ -105,21 +105,22 @@ def test_influence_is_what_leaving_a_frame_s_values_out_changes(pixel, region, n
     features = torch.randn(1, channels, frames, 2, 3, dtype=torch.float64)
     tokens = array(features)[0].reshape(channels, frames, 6).transpose(1, 2, 0)
     weight, bias, mixing = array(block.values.weight), array(block.values.bias), array(block.mixing)
+    own = array(block.region_mixing) if block.own_regions else mixing
     read = tokens @ weight.T + bias
     inner, width = block.inner_channels, block.inner_channels // groups
     levels = []
     if pixel:
-        levels.append((read[..., :inner], np.tile(np.eye(6), (frames, 1, 1))))
+        levels.append((read[..., :inner], np.tile(np.eye(6), (frames, 1, 1)), mixing))
     if region:
         logits = np.exp(read[..., -regions:])
         assignment = logits / logits.sum(axis=2, keepdims=True)
         value = read[..., inner * pixel : inner * pixel + inner]
         pooled = np.einsum("tsr,tsd->trd", assignment, value) / assignment.sum(axis=1)[..., None]
-        levels.append((pooled, assignment))
+        levels.append((pooled, assignment, own))
 
     def branch(missing: int | None) -> torch.Tensor:
         parts = []
-        for value, spread in levels:
+        for value, spread, matrices in levels:
             for head in range(heads):
                 mixed = np.zeros((frames, value.shape[1], width))
                 for t in range(frames):
@@ -127,7 +128,7 @@ def test_influence_is_what_leaving_a_frame_s_values_out_changes(pixel, region, n
                         for group in range(groups):
                             if u != missing:
                                 values = value[u, :, group * width : (group + 1) * width]
-                                mixed[t] += mixing[group, head, t, u] * values
+                                mixed[t] += matrices[group, head, t, u] * values
                 parts.append(spread @ mixed)
         projected = block.output.linear(torch.from_numpy(np.concatenate(parts, axis=2)))
         return block.output.norm(projected.flatten(0, 1)).view(projected.shape)
@@ -145,6 +146,9 @@ def test_mixing_says_how_strong_each_matrix_is():
     block = next(block for block in gta.explain(model, clip_of(model), importance=False).blocks if block.kind == "gta")
     stored = array(model.get_submodule(block.name).mixing)
     np.testing.assert_allclose(block.mixing.matrices, stored, rtol=1e-6)
+    np.testing.assert_allclose(
+        block.mixing.region_matrices, array(model.get_submodule(block.name).region_mixing), rtol=1e-6
+    )
     np.testing.assert_allclose(block.mixing.strength, np.abs(stored).mean(axis=(2, 3)), rtol=1e-6)
 
 

@@ -20,7 +20,7 @@ def explanation() -> Explanation:
         swapped=AttentionMaps(rng.random((3, 4), dtype=np.float32)),
         partner="backbone.res3.0.attention.ta",
     )
-    mixing = Mixing(*(rng.random(shape, dtype=np.float32) for shape in ((2, 2, 2, 2), (2, 2), (2, 2))))
+    mixing = Mixing(*(rng.random(shape, dtype=np.float32) for shape in ((2, 2, 2, 2), (2, 2), (2, 2), (2, 2, 2, 2))))
     regions = rng.random((2, 5, 3, 4), dtype=np.float32)
     temporal = BlockExplanation(
         name="backbone.res4.0.attention.gta",
@@ -55,7 +55,7 @@ def test_the_file_holds_every_array_and_the_coordinates(tmp_path):
         assert set(stored) == {
             *("frames", "forward", "backward", "meta", "class_map0"),
             *("block0_attention", "block0_attention_table", "block0_swapped"),
-            *("block1_mixing", "block1_strength", "block1_influence", "block1_regions"),
+            *("block1_mixing", "block1_region_mixing", "block1_strength", "block1_influence", "block1_regions"),
             *("importance_groups", "importance_left_out", "importance_blanked"),
         }
         for name, array in record.to_arrays().items():

@@ -170,21 +170,75 @@ def mix(values, mixing):
     return out
 
 
-def global_temporal(x, w, prefix="", *, pixel=True, region=True, num_regions=3, constant=False, training=False):
-    """Eq. 8: pixel GTA and region GTA of the same input, one projection of both."""
+def matrices(x, w, prefix, b, own, *, toeplitz=False, causal=False, dynamic_rank=0):
+    """M of clip b, entry by entry; `own`: of regions that do not share the pixels'."""
+    frames = x.shape[2]
+    stored = w[f"{prefix}region_mixing" if own else f"{prefix}mixing"]
+    groups, heads = stored.shape[:2]
+    dense = torch.zeros(groups, heads, frames, frames, dtype=stored.dtype)
+    if dynamic_rank:
+        means = [x[b, :, t].flatten(1).sum(dim=1) / x[b, 0, t].numel() for t in range(frames)]
+        left = [w[f"{prefix}dynamic_left"][int(own)] @ mean for mean in means]
+        right = [w[f"{prefix}dynamic_right"][int(own)] @ mean for mean in means]
+    rows = []
+    for g in range(groups):
+        for k in range(heads):
+            for t in range(frames):
+                for u in range(frames):
+                    entry = dense[g, k, t, u]
+                    if toeplitz:
+                        middle = stored.shape[2] // 2
+                        if abs(t - u) <= middle:
+                            entry = entry + stored[g, k, middle + t - u]
+                    else:
+                        entry = entry + stored[g, k, t, u]
+                    for r in range(dynamic_rank):
+                        there = right[u][g * dynamic_rank + r]
+                        entry = entry + left[t][k * dynamic_rank + r] * there / dynamic_rank
+                    rows.append(entry * 0 if causal and u > t else entry)
+    return torch.stack(rows).view(groups, heads, frames, frames)
+
+
+def mix_with(values, mixing, *, gate=False, differences=False):
+    """What M is applied to, and what becomes of the mixed values."""
+    groups = mixing.shape[0]
+    width = len(values[0]) // groups
+    sources = []
+    for t, value in enumerate(values):
+        parts = []
+        for g in range(groups):
+            part = value[g * width : (g + 1) * width]
+            if differences and g >= groups // 2:
+                part = part - values[max(t - 1, 0)][g * width : (g + 1) * width]
+            parts.append(part)
+        sources.append(torch.cat(parts))
+    mixed = mix(sources, mixing)
+    return [value * (1 + other) for value, other in zip(values, mixed, strict=True)] if gate else mixed
+
+
+def global_temporal(
+    x, w, prefix="", *, pixel=True, region=True, num_regions=3, constant=False, training=False, made=None, used=None
+):
+    """Eq. 8: pixel GTA and region GTA of the same input, one projection of both.
+
+    `made`: options of `matrices`; `used`: options of `mix_with`.
+    """
+    made, used = made or {}, used or {}
+    own = f"{prefix}region_mixing" in w
     batch, _, frames, height, width = x.shape
     weight, bias = w[f"{prefix}values.weight"], w[f"{prefix}values.bias"]
     rows = weight.shape[0] - (num_regions if region and not constant else 0)
     d = rows // (int(pixel) + int(region))
-    mixing = w[f"{prefix}mixing"]
     places = [(i, j) for i in range(height) for j in range(width)]
     inner = {}
     for b in range(batch):
+        mixing = matrices(x, w, prefix, b, False, **made)
         tokens = {(t, p): x[b, :, t, p[0], p[1]] for t in range(frames) for p in places}
         results = {key: [] for key in tokens}
         if pixel:
             for p in places:
-                mixed = mix([linear(tokens[(t, p)], weight[:d], bias[:d]) for t in range(frames)], mixing)
+                value = [linear(tokens[(t, p)], weight[:d], bias[:d]) for t in range(frames)]
+                mixed = mix_with(value, mixing, **used)
                 for t in range(frames):
                     results[(t, p)].append(mixed[t])
         if region:
@@ -203,7 +257,7 @@ def global_temporal(x, w, prefix="", *, pixel=True, region=True, num_regions=3, 
                 for t in range(frames):
                     total = sum(assignment[(t, p)][r] for p in places)
                     pooled.append(sum(assignment[(t, p)][r] * values[(t, p)] for p in places) / total)
-                mixed.append(mix(pooled, mixing))
+                mixed.append(mix_with(pooled, matrices(x, w, prefix, b, own, **made), **used))
             for t, p in tokens:
                 results[(t, p)].append(sum(assignment[(t, p)][r] * mixed[r][t] for r in range(num_regions)))
         for (t, p), parts in results.items():

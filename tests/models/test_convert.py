@@ -235,7 +235,7 @@ def test_another_number_of_classes_leaves_the_head_out(tmp_path):
 def test_another_number_of_frames_resizes_the_matrices(tmp_path):
     eight, path = tiny_file(tmp_path, "tiny_gta")
     sixteen = gta.create_model("tiny_gta", num_classes=4, num_frames=16, pretrained=str(path)).eval()
-    assert len(sixteen.loaded.resized) == 2
+    assert len(sixteen.loaded.resized) == 4
     assert all("8 -> 16 frames" in line for line in sixteen.loaded.resized)
     rows = [key for key in eight.state_dict() if key.endswith("mixing")]
     for key in rows:
@@ -252,7 +252,11 @@ def test_another_number_of_frames_resizes_constant_regions(tmp_path):
     sixteen = gta.create_model(
         "tiny_gta", num_classes=4, num_frames=16, at={"res3": 1}, pretrained=str(path), **constant
     ).eval()
-    assert {line.split(" ")[0].rpartition(".")[2] for line in sixteen.loaded.resized} == {"mixing", "assignment"}
+    assert {line.split(" ")[0].rpartition(".")[2] for line in sixteen.loaded.resized} == {
+        "mixing",
+        "region_mixing",
+        "assignment",
+    }
     eight.resize(16)
     with torch.no_grad():
         assert torch.equal(eight(clip_of(16)), sixteen(clip_of(16)))

@@ -89,7 +89,9 @@ def test_inserted_blocks_follow_dtype_device_and_mode():
 def test_inserted_blocks_can_be_resized():
     network = torchvision.models.resnet18(num_classes=4).eval()
     gta.insert_attention(network, at={"res3": 1, "res4": 1}, num_frames=4)
-    assert resize_attention(network, 8) == ["layer2.0.attention.gta.mixing", "layer3.0.attention.gta.mixing"]
+    assert resize_attention(network, 8) == [
+        f"layer{stage}.0.attention.gta.{name}" for stage in (2, 3) for name in ("mixing", "region_mixing")
+    ]
     assert network(frames_of(1, 8)).shape == (8, 4)
     with pytest.raises(ValueError, match=r"12 frames.*8"):
         network(frames_of(1, 12))

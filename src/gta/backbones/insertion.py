@@ -1,7 +1,7 @@
 """Putting attention blocks after chosen residual blocks of a network, and taking them out again."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from gta.backbones.stages import child_names, every_other, find_stages
 from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.factory import create_block
 from gta.blocks.gta import Regions
+from gta.blocks.mixing_options import MixingArguments
 from gta.blocks.projection import Norm
 from gta.ops.layout import exported_for_any_batch, fold_frames, unfold_frames
 
@@ -73,6 +74,7 @@ def insert_attention(
     regions: Regions = "predicted",
     region_size: tuple[int, int] | None = None,
     instantiation: Instantiation = "softmax",
+    **mixing: Unpack[MixingArguments],
 ) -> nn.Module:
     """Insert attention blocks into `network`, in place.
 
@@ -92,6 +94,7 @@ def insert_attention(
         first: index of the first block that a number counts from.
         num_groups, num_heads, num_regions, inner_channels, pool, scaled: as of `create_block`.
         norm, zero_init, regions, region_size, instantiation: likewise.
+        mixing: likewise; how global temporal attention mixes frames, the fields of `gta.blocks.MixingOptions`.
 
     Returns:
         `network`, for chaining.
@@ -124,6 +127,7 @@ def insert_attention(
             regions=regions,
             region_size=region_size,
             instantiation=instantiation,
+            **mixing,
         )
         like = next(host.parameters(), None)
         if like is None:

@@ -4,10 +4,12 @@ from gta.blocks.attention import NonLocal, SpatialAttention, TemporalAttention
 from gta.blocks.factory import Composition, create_block, list_blocks, list_motion_blocks
 from gta.blocks.gta import GlobalTemporalAttention
 from gta.blocks.initialise import initialise_weights
+from gta.blocks.mixing_options import MixingOptions
 
 __all__ = [
     "Composition",
     "GlobalTemporalAttention",
+    "MixingOptions",
     "NonLocal",
     "SpatialAttention",
     "TemporalAttention",

@@ -1,11 +1,14 @@
 """Blocks by name, alone or composed with "+" as in the paper's Table 3."""
 
+from typing import Unpack
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.blocks.attention import Instantiation, NonLocal, Pool, SpatialAttention, TemporalAttention
 from gta.blocks.gta import GlobalTemporalAttention, Regions
+from gta.blocks.mixing_options import MixingArguments, MixingOptions
 from gta.blocks.motion import MOTION_BLOCKS, create_motion_block
 from gta.blocks.projection import Norm, is_watched
 
@@ -75,6 +78,7 @@ def create_block(
     regions: Regions = "predicted",
     region_size: tuple[int, int] | None = None,
     instantiation: Instantiation = "softmax",
+    **mixing: Unpack[MixingArguments],
 ) -> nn.Module:
     """Build an attention block `(B, C, T, H, W) -> (B, C, T, H, W)`.
 
@@ -94,6 +98,7 @@ def create_block(
         regions: `predicted` from the input or a learned `constant`.
         region_size: (H, W) of the features, for constant regions.
         instantiation: what NL makes of its similarities: `softmax`, or `dot_product` (divided by the number of keys).
+        mixing: how global temporal attention mixes frames: the fields of `MixingOptions`.
 
     Raises:
         ValueError: the name is unknown, the channels do not divide into the groups, or an option is another block's.
@@ -107,6 +112,11 @@ def create_block(
         raise ValueError(
             f"instantiation is {instantiation!r}, an option of the block 'nl': {name!r} has no such option"
         )
+    changed = MixingOptions(**mixing).changed()
+    changed.pop("share_mixing", None)  # says nothing where there is one level or none
+    if changed and not any(part.endswith("gta") for part in names):
+        option, value = next(iter(changed.items()))
+        raise ValueError(f"{option} is {value!r}, an option of global temporal attention: {name!r} has none")
     common = {"inner_channels": inner_channels, "norm": norm, "zero_init": zero_init}
     parts: dict[str, nn.Module] = {}
     for part in names:
@@ -131,6 +141,7 @@ def create_block(
                 regions=regions,
                 region_size=region_size,
                 **common,
+                **mixing,
             )
         key = "gta" if part.endswith("gta") else part
         parts[key if key not in parts else f"{key}{len(parts)}"] = block

@@ -1,6 +1,6 @@
 """Global temporal attention over pixels and regions (the paper's Sec. 3.3 and 3.4)."""
 
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -8,27 +8,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.blocks.attention import check_channels, check_frames
+from gta.blocks.frame_mixing import FrameMixing
 from gta.blocks.gta_inference import infer
 from gta.blocks.initialise import initialise_weights
+from gta.blocks.mixing_options import MixingArguments, MixingOptions
 from gta.blocks.projection import Norm, OutputProjection, is_plain
 from gta.ops.layout import from_tokens, to_tokens
-from gta.ops.mixing import mix_frames, pool_regions, resize_assignment, resize_mixing, spread_regions
+from gta.ops.mixing import pool_regions, resize_assignment, spread_regions
 
 Regions = Literal["predicted", "constant"]
 
 
-def _spare_from_decay(mixing: nn.Parameter) -> None:
-    """Mark M: pulling it towards zero would pull the block towards forgetting all frames alike."""
-    mixing._no_weight_decay = True  # type: ignore[attr-defined]
-
-
-class GlobalTemporalAttention(nn.Module):
+class GlobalTemporalAttention(FrameMixing):
     """Pixel GTA, region GTA, or both computed from the same input and added (Eq. 8).
 
-    `X + norm([mix(X W_V); A mix(pool(X W_V'))] W)`: values of pixels (Eqs. 5-7) and of regions are mixed over time by
-    the same learned matrices M (`mixing`, shape (G, N_h, T, T); row = output frame; no softmax) and go through one
-    projection and one norm. The projection maps `N_h * D / G` channels of each level back to C, so it also is the
-    extra layer that Sec. 3.3 asks for when N_h differs from G.
+    `X + norm([mix(X W_V); A mix'(pool(X W_V'))] W)`: values of pixels (Eqs. 5-7) and of regions are mixed over time by
+    learned matrices M, each level by its own (Fig. 2(c): `mixing` and `region_mixing`, shape (G, N_h, T, T); row =
+    output frame; no softmax), and go through one projection and one norm. The projection maps `N_h * D / G` channels of
+    each level back to C, so it also is the extra layer that Sec. 3.3 asks for when N_h differs from G.
 
     Args:
         channels: C, width of the features.
@@ -44,6 +41,8 @@ class GlobalTemporalAttention(nn.Module):
         region_size: (H, W) of the features; needed for constant regions only.
         norm: norm of the residual branch.
         zero_init: let the block start as the identity.
+        mixing: what M is made of and applied to, the fields of `MixingOptions`: `share_mixing`, `mixing_init`,
+            `toeplitz`, `causal`, `dynamic_rank`, `gate`, `differences`.
 
     Raises:
         ValueError: a number is below 1, the channels, or the inner ones, do not divide into the groups, or constant
@@ -65,8 +64,8 @@ class GlobalTemporalAttention(nn.Module):
         region_size: tuple[int, int] | None = None,
         norm: Norm = "batch",
         zero_init: bool = True,
+        **mixing: Unpack[MixingArguments],
     ) -> None:
-        super().__init__()
         heads = num_groups if num_heads is None else num_heads
         if not (pixel or region):
             raise ValueError("global temporal attention needs pixels, regions or both")
@@ -81,13 +80,20 @@ class GlobalTemporalAttention(nn.Module):
             raise ValueError(f"{inner} inner channels do not divide into {num_groups} groups")
         if regions not in ("predicted", "constant"):
             raise ValueError(f"regions is {regions!r}: it must be 'predicted' or 'constant'")
+        super().__init__(
+            channels,
+            num_frames,
+            pixel=pixel,
+            region=region,
+            num_groups=num_groups,
+            num_heads=heads,
+            options=MixingOptions(**mixing),
+        )
         self.channels = channels
-        self.num_frames = num_frames
         self.inner_channels = inner
         self.num_regions = num_regions
         self.pixel = pixel
         self.region = region
-        self.mixing = nn.Parameter(torch.empty(num_groups, heads, num_frames, num_frames))
         predicted = region and regions == "predicted"
         levels = int(pixel) + int(region)
         # Rows: values of pixels, values of regions, region logits. All read the same input: one matrix product.
@@ -102,13 +108,11 @@ class GlobalTemporalAttention(nn.Module):
             self.assignment = nn.Parameter(torch.empty(num_frames, positions, num_regions))
         else:
             self.assignment = None
-        _spare_from_decay(self.mixing)
         initialise_weights(self)
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Mix the frames of `features`, T of which must be `num_frames`."""
-        check_channels(features, self.channels)
-        check_frames(features, self.num_frames)
+        """Mix the frames of `features`, T of which must be `num_frames` unless M depends on lags alone (`toeplitz`)."""
+        self._check(features)
         tokens = to_tokens(features)
         if self._infers(features):
             out = torch.empty_like(tokens, memory_format=torch.contiguous_format)
@@ -116,11 +120,12 @@ class GlobalTemporalAttention(nn.Module):
         parts = list(self.values(tokens).split(self.widths, dim=3))
         mixed = []
         if self.pixel:
-            mixed.append(mix_frames(parts.pop(0), self.mixing))
+            mixed.append(self.mix("pixel", parts.pop(0), tokens))
         if self.region:
             value = parts.pop(0)
             assignment = self._assign(parts, features)
-            mixed.append(spread_regions(mix_frames(pool_regions(value, assignment), self.mixing), assignment))
+            pooled = pool_regions(value, assignment)
+            mixed.append(spread_regions(self.mix("region", pooled, tokens), assignment))
         inner = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=3)
         return from_tokens(self.output(inner, tokens), *features.shape[3:])
 
@@ -129,12 +134,16 @@ class GlobalTemporalAttention(nn.Module):
         tokens = to_tokens(features)
         if not self._infers(features) or not tokens.is_contiguous():
             return self(features)
-        check_channels(features, self.channels)
-        check_frames(features, self.num_frames)
+        self._check(features)
         return from_tokens(infer(self, tokens, self._constant(features), tokens), *features.shape[3:])
 
+    def _check(self, features: Tensor) -> None:
+        check_channels(features, self.channels)
+        if self.assignment is not None or not self.mixing_options.toeplitz:
+            check_frames(features, self.num_frames)
+
     def _infers(self, features: Tensor) -> bool:
-        return self.output.folds(features) and is_plain(self.values)
+        return self.mixing_options.linear and self.output.folds(features) and is_plain(self.values)
 
     def _constant(self, features: Tensor) -> Tensor | None:
         """The learned constant assignment (T, S, R), or None if it is predicted."""
@@ -164,16 +173,14 @@ class GlobalTemporalAttention(nn.Module):
         return assignment.transpose(2, 3).unflatten(3, tuple(features.shape[3:]))
 
     def resize(self, num_frames: int) -> list[str]:
-        """Interpolate everything that is learned per frame to `num_frames`.
+        """Fit what is learned per frame to `num_frames`: interpolated, but the lags of a Toeplitz M stay as they are.
 
         Returns:
             The names of the parameters that were resized.
         """
         if num_frames == self.num_frames:
             return []
-        resized = ["mixing"]
-        self.mixing = nn.Parameter(resize_mixing(self.mixing.detach(), num_frames), self.mixing.requires_grad)
-        _spare_from_decay(self.mixing)
+        resized = self.resize_matrices(num_frames)
         if self.assignment is not None:
             resized_assignment = resize_assignment(self.assignment.detach(), num_frames)
             self.assignment = nn.Parameter(resized_assignment, self.assignment.requires_grad)

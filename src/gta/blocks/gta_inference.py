@@ -59,13 +59,13 @@ def _infer_clips(
         if assignment is not None:
             assignments.append(assignment)
             pooled.append(pool_regions(frames[chunk][None], assignment[None])[0])
-    mixed = None if columns is None else _mix_columns(columns, block.mixing, num_frames)
+    mixed = None if columns is None else _mix_columns(columns, block.matrices("pixel", num_frames), num_frames)
     columns = None  # its memory is free for the rest
     weight, bias = block.output.folded()
     added = None
     if pooled:
         values = reader.regions(torch.cat(pooled)).unflatten(0, (-1, num_frames))
-        regions = mix_frames(values, block.mixing).flatten(0, 1)  # (N, R, D)
+        regions = mix_frames(values, block.matrices("region", num_frames)).flatten(0, 1)  # (N, R, D)
         # A position's assignments sum to 1, so that the bias, given to each region, comes out once.
         added = torch.matmul(regions, weight[-regions.shape[2] :]) + bias  # (N, R, C)
     for index, start in enumerate(range(0, len(frames), step)):
@@ -85,7 +85,7 @@ class _Reader:
     def __init__(self, block: "GlobalTemporalAttention") -> None:
         width = block.inner_channels
         weight, bias = block.values.weight, block.values.bias
-        self.groups = block.mixing.shape[0]
+        self.groups = block.num_groups
         self.width = width
         self.pixel = block.pixel
         start = width if block.pixel else 0

@@ -23,7 +23,9 @@ def initialise_weights(root: nn.Module) -> None:
     | convolutions | Kaiming normal for ReLU, fan-out |
     | linear layers | Kaiming uniform with fan-in (PyTorch's own scale), bias 0 |
     | classifier (`head`) | normal with deviation 0.01, bias 0 |
-    | `mixing` (M of Eq. 6) | normal with deviation `1 / sqrt(G * T)`: the sum over G and T keeps the variance |
+    | `mixing`, `region_mixing` (M) | normal with deviation `1 / sqrt(G * T)`: the sum over G and T keeps the variance |
+    | the same with `mixing_init` "identity" | plus 1 where head k reads group k in its own frame |
+    | `dynamic_left`, `dynamic_right` | 0, and normal with deviation `1 / sqrt(C)`: no residual on M |
     | `assignment` (constant regions) | normal with deviation 0.02 before the softmax |
     | norms | gamma 1, beta 0; gamma 0 for the last norm of a branch with `zero_init` |
     """
@@ -44,11 +46,25 @@ def initialise_weights(root: nn.Module) -> None:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         for key, parameter in module.named_parameters(recurse=False):
-            if key == "mixing":
-                groups, _, frames, _ = parameter.shape
-                nn.init.normal_(parameter, std=(groups * frames) ** -0.5)
+            if key in ("mixing", "region_mixing"):
+                _start_mixing(parameter, identity=getattr(module, "mixing_init", "normal") == "identity")
+            elif key == "dynamic_left":
+                nn.init.zeros_(parameter)
+            elif key == "dynamic_right":
+                nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
             elif key == "assignment":
                 nn.init.normal_(parameter, std=0.02)
     for module in root.modules():
         if isinstance(module, StartsAtZero) and module.zero_init:
             nn.init.zeros_(module.last_norm.weight)
+
+
+def _start_mixing(mixing: nn.Parameter, *, identity: bool) -> None:
+    """Start M, of shape (G, N_h, T, T), or (G, N_h, 2T - 1) where it is stored by lags."""
+    groups, heads = mixing.shape[:2]
+    by_lags = mixing.ndim == 3
+    frames = (mixing.shape[-1] + 1) // 2 if by_lags else mixing.shape[-1]
+    nn.init.normal_(mixing, std=(groups * frames) ** -0.5)
+    if identity:
+        for head in range(min(groups, heads)):
+            (mixing[head, head, frames - 1] if by_lags else mixing[head, head].diagonal()).add_(1)

@@ -39,7 +39,7 @@ def _show() -> None:
     from rich.progress import track
     from rich.table import Table
 
-    from gta.models.paper import HEADINGS, PAPER_ROWS, as_cells, measure_row
+    from gta.models.paper import HEADINGS, PAPER_ROWS, as_cells, counted_matrices, measure_row
 
     console = Console()
     progress = Console(stderr=True)
@@ -63,5 +63,6 @@ def _show() -> None:
             table.add_row(f"[bold]The paper's Table {shown}[/bold]")
         table.add_row(*as_cells(row)[1:])
     console.print(table)
+    console.print(counted_matrices(rows))
     for note in dict.fromkeys(row.paper.note for row in rows if row.paper.note):
         console.print(f"* {note}")

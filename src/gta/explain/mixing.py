@@ -7,15 +7,17 @@ from torch import Tensor
 from gta.blocks.gta import GlobalTemporalAttention
 from gta.explain.records import Mixing
 from gta.ops.layout import to_tokens
-from gta.ops.mixing import mix_frames, pool_regions, spread_regions
+from gta.ops.mixing import pool_regions, spread_regions
 
 
 @torch.no_grad()
 def explain_mixing(block: GlobalTemporalAttention, features: Float[Tensor, "1 C t h w"]) -> Mixing:
     """The block's matrices, their strengths, and the influence of each frame on each other in this clip."""
-    matrices = block.mixing.float()
+    frames = features.shape[2]
+    matrices = block.matrices("pixel", frames).float()
     return Mixing(
         matrices=matrices.cpu().numpy().copy(),
+        region_matrices=block.matrices("region", frames).float().cpu().numpy().copy() if block.own_regions else None,
         strength=matrices.abs().mean(dim=(2, 3)).cpu().numpy(),
         influence=influence(block, features).float().cpu().numpy(),
     )
@@ -40,18 +42,24 @@ def influence(block: GlobalTemporalAttention, features: Float[Tensor, "1 C t h w
     zero = torch.zeros_like(tokens)  # without the residual, next to which small contributions would drown in rounding
 
     def added(without: int | None) -> Tensor:
-        mixing = block.mixing.clone()
-        if without is not None:
-            mixing[..., without] = 0  # of Eqs. 6-7's sum over input frames, the term of this one
-        inner = [] if pixels is None else [mix_frames(pixels, mixing)]
+        inner = [] if pixels is None else [block.mix("pixel", _without(pixels, without), tokens)]
         if pooled is not None and assignment is not None:
-            inner.append(spread_regions(mix_frames(pooled, mixing), assignment))
+            inner.append(spread_regions(block.mix("region", _without(pooled, without), tokens), assignment))
         return block.output(torch.cat(inner, dim=3), zero)
 
     everything = added(None)
     columns = [_rms(everything - added(frame)) for frame in range(tokens.shape[1])]
     size = _rms(tokens)
     return torch.stack(columns, dim=1) / size.clamp_min(torch.finfo(size.dtype).tiny)[:, None]
+
+
+def _without(value: Float[Tensor, "1 t P D"], frame: int | None) -> Float[Tensor, "1 t P D"]:
+    """The values with those of one frame as 0: of Eqs. 6-7's sum over input frames, its term is then gone."""
+    if frame is None:
+        return value
+    value = value.clone()
+    value[:, frame] = 0
+    return value
 
 
 def _rms(tokens: Float[Tensor, "1 t S C"]) -> Float[Tensor, "t"]:

@@ -59,13 +59,16 @@ class Mixing:
     """The learned matrices of a global temporal attention, and what they do to this clip (Sec. 3.3, Eqs. 5-8)."""
 
     matrices: Array
-    """M, float32 (G, N_h, t, t): groups, heads, output frame, input frame. Signed; not normalised; of every clip."""
+    """M, float32 (G, N_h, t, t): groups, heads, output frame, input frame. Signed; not normalised; of every clip. It is
+    that of the pixels where pixels and regions have their own."""
     strength: Array
     """float32 (G, N_h): the mean absolute value of M in each group and head."""
     influence: Array
     """float32 (t, t), row = output frame, column = input frame, measured for this clip: what the values of the input
     frame contribute to the output frame, in proportion to the features they are added to (ratio of root mean squares).
     0.1: leaving that frame out would change this one's features by a tenth. Not negative."""
+    region_matrices: Array | None = None
+    """M of the regions, likewise, where they have their own."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +203,8 @@ class Explanation:
         """All arrays by name, and everything else as JSON text under "meta".
 
         Block i's arrays are `block<i>_attention`, `_attention_table`, `_swapped`, `_swapped_table`, `_mixing`,
-        `_strength`, `_influence` and `_regions`; class map i's is `class_map<i>`; then `frames`, `forward`, `backward`,
-        `swapped`, `importance_groups`, `importance_left_out` and `importance_blanked`.
+        `_region_mixing`, `_strength`, `_influence` and `_regions`; class map i's is `class_map<i>`; then `frames`,
+        `forward`, `backward`, `swapped`, `importance_groups`, `importance_left_out` and `importance_blanked`.
         """
         named: dict[str, Array | None] = {
             "frames": self.frames,
@@ -290,6 +293,8 @@ def _block_arrays(block: BlockExplanation) -> dict[str, Array | None]:
     if block.mixing is not None:
         mixing = block.mixing
         found |= {"mixing": mixing.matrices, "strength": mixing.strength, "influence": mixing.influence}
+        if mixing.region_matrices is not None:
+            found["region_mixing"] = mixing.region_matrices
     return found
 
 

@@ -179,7 +179,7 @@ class VideoClassifier(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay should spare besides norms and biases: the T x T matrices."""
-        return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] == "mixing"}
+        return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in ("mixing", "region_mixing")}
 
     def _check(self, clip: Tensor) -> None:
         if not clip.is_floating_point():

@@ -11,8 +11,9 @@ from gta.backbones.resnet3d import C2DBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.errors import CheckpointError
 from gta.models.keymaps import KEY_MAPS, KeyMap
-from gta.ops.mixing import resize_assignment, resize_mixing
+from gta.ops.mixing import resize_assignment, resize_lags, resize_mixing
 
+_REGION = ".region_mixing"
 _COUNTERS = re.compile(r"\.num_batches_tracked$")  # how often a norm was updated; older files lack it
 
 
@@ -130,6 +131,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     """
     own = model.state_dict()
     by_name = {canonical(key): key for key in own}
+    weights, notes = _separate_levels(weights, by_name)
     values: dict[str, Tensor] = {}
     unexpected: list[str] = []
     resized: list[str] = []
@@ -158,7 +160,21 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     _refuse_partial(source, values, unexpected, missing)
     _refuse_broken(source, values)
     model.load_state_dict(values, strict=False)
-    return LoadReport(source, tuple(values), tuple(missing), tuple(unexpected), tuple(resized))
+    return LoadReport(source, tuple(values), tuple(missing), tuple(unexpected), tuple(resized), notes=notes)
+
+
+def _separate_levels(
+    weights: Mapping[str, Tensor], places: Mapping[str, str]
+) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+    """Let both levels of a block start from the M that they shared in the file, and a line that says so."""
+    names = {canonical(key) for key in weights}
+    shared = {key: key.removesuffix(_REGION) + ".mixing" for key in places if key.endswith(_REGION)}
+    copied = {key: weights_key for key, weights_key in shared.items() if key not in names and weights_key in names}
+    if not copied:
+        return weights, ()
+    by_name = {canonical(key): tensor for key, tensor in weights.items()}
+    note = "pixels and regions shared one M in the file: here each starts from it (share_mixing keeps one)"
+    return {**weights, **{key: by_name[source] for key, source in copied.items()}}, (note,)
 
 
 def _refuse_partial(source: str, used: Iterable[str], unexpected: list[str], missing: list[str]) -> None:
@@ -166,11 +182,16 @@ def _refuse_partial(source: str, used: Iterable[str], unexpected: list[str], mis
     left = [key for key in unexpected if not key.startswith("head.") and not _COUNTERS.search(key)]
     if left:
         hint = "; name a model with such attention blocks in the same places" if ".attention." in left[0] else ""
+        hint = "; its pixels and regions have an M each: build the model without share_mixing" if _own(left) else hint
         raise CheckpointError(f"{source}: {len(left)} weights have no place in the model, the first is {left[0]}{hint}")
     begun = {_unit(key) for key in used}
     gaps = [key for key in missing if _unit(key) in begun or not _unit(key)]
     if gaps:
         raise CheckpointError(f"{source}: {len(gaps)} weights of the backbone are missing, the first is {gaps[0]}")
+
+
+def _own(keys: list[str]) -> bool:
+    return all(key.endswith(_REGION) for key in keys)
 
 
 def _unit(key: str) -> str:
@@ -194,7 +215,11 @@ def _fit(key: str, tensor: Tensor, like: Tensor) -> tuple[Tensor | None, str]:
     """The tensor in the shape of `like`, and a word on what was resized; None if it does not fit."""
     if tensor.shape == like.shape:
         return tensor, ""
-    if key.rpartition(".")[2] == "mixing" and tensor.ndim == 4 and tensor.shape[:2] == like.shape[:2]:
+    mixes = key.rpartition(".")[2] in ("mixing", "region_mixing") and tensor.shape[:2] == like.shape[:2]
+    if mixes and tensor.ndim == like.ndim == 3 and tensor.shape[-1] % 2:
+        old, new = ((size + 1) // 2 for size in (tensor.shape[-1], like.shape[-1]))
+        return resize_lags(tensor, new), f"{key} (lags of {old} -> {new} frames)"
+    if mixes and tensor.ndim == like.ndim == 4:
         old, new = tensor.shape[-1], like.shape[-1]
         return resize_mixing(tensor.float(), new).to(like.dtype), f"{key} ({old} -> {new} frames)"
     if key.rpartition(".")[2] == "assignment" and tensor.ndim == 3 and tensor.shape[1:] == like.shape[1:]:

@@ -54,6 +54,8 @@ class MeasuredRow:
     paper: PaperRow
     gflops: float
     parameters: float
+    mixing: float = 0.0
+    """Of the parameters, those of the mixing matrices M, in millions."""
 
     @property
     def gflops_difference(self) -> float:
@@ -75,6 +77,7 @@ class MeasuredRow:
             "gflops_ours": round(self.gflops, 3),
             "gflops_difference": round(self.gflops_difference, 3),
             "parameters_ours": round(self.parameters, 3),
+            "parameters_of_mixing": round(self.mixing, 4),
             "parameters_difference": None if difference is None else round(difference, 3),
         }
 
@@ -83,8 +86,10 @@ def measure_row(row: PaperRow) -> MeasuredRow:
     """Build the row's model on shapes only and count its multiply-adds (giga) and parameters (million)."""
     with torch.device("meta"):
         model = create_model(row.model, num_classes=row.num_classes)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return MeasuredRow(row, count_flops(model, (3, *row.clip)) / 1e9, parameters / 1e6)
+    matrices = model.no_weight_decay()
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    mixing = sum(sizes[name] for name in matrices)
+    return MeasuredRow(row, count_flops(model, (3, *row.clip)) / 1e9, sum(sizes.values()) / 1e6, mixing / 1e6)
 
 
 def measure_rows() -> Iterator[MeasuredRow]:
@@ -92,6 +97,10 @@ def measure_rows() -> Iterator[MeasuredRow]:
     return map(measure_row, PAPER_ROWS)
 
 
+MATRICES_COUNTED = (
+    "Parameters include the mixing matrices M, two for each GTA block (pixels and regions). "
+    "The paper prints the same number for NL, DNL and GTA, so its counter left them out."
+)
 HEADINGS = ("Table", "Model", "Clip", "GFLOPs paper", "ours", "diff.", "Params (M) paper", "ours", "diff.")
 
 
@@ -116,4 +125,10 @@ def as_markdown(rows: list[MeasuredRow]) -> str:
     lines = [HEADINGS, ("---:", "---", "---", *["---:"] * 6), *map(as_cells, rows)]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     notes = dict.fromkeys(row.paper.note for row in rows if row.paper.note)
-    return text + "".join(f"\n\n\\* {note}" for note in notes)
+    return text + f"\n\n{counted_matrices(rows)}" + "".join(f"\n\n\\* {note}" for note in notes)
+
+
+def counted_matrices(rows: list[MeasuredRow]) -> str:
+    """A sentence on the mixing matrices among the parameters, with their numbers."""
+    numbers = ", ".join(f"{row.paper.title} {row.mixing:.3f} M" for row in rows if row.mixing)
+    return f"{MATRICES_COUNTED} Of ours they are: {numbers}."

@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from gta.backbones.insertion import insert_attention
 from gta.backbones.stages import find_stages
 from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.gta import Regions
+from gta.blocks.mixing_options import MixingArguments, MixingOptions
 from gta.blocks.projection import Norm
 from gta.models.catalog import (
     BACKBONES,
@@ -75,6 +76,7 @@ def create_model(
     head_window: int | None = None,
     head_average: HeadAverage | None = None,
     head: Head = "average",
+    **mixing: Unpack[MixingArguments],
 ) -> VideoClassifier:
     """Build a model by name.
 
@@ -103,6 +105,8 @@ def create_model(
             (pytorchvideo); all positions at once if not given.
         head: `average` over frames and positions; `attentive`: an attentive probe, a learned query over all of them;
             `step`: likewise, with a static encoding of time.
+        mixing: how global temporal attention mixes frames, the fields of `gta.blocks.MixingOptions`: `share_mixing`,
+            `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`, `differences`.
 
     Returns:
         The classifier in training mode; `.arguments` holds plain values that build the same architecture again.
@@ -150,9 +154,13 @@ def create_model(
         "regions": regions,
         "region_size": region_size and (int(region_size[0]), int(region_size[1])),
         "instantiation": instantiation,
+        **vars(MixingOptions(**mixing)),
     }
     if block is None and instantiation != "softmax":
         raise ValueError(f"instantiation is {instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl")
+    changed = {name: value for name, value in MixingOptions(**mixing).changed().items() if name != "share_mixing"}
+    if block is None and changed:
+        raise ValueError(f"{next(iter(changed))} is an option of global temporal attention: name {name}_gta")
     if block is not None:
         places = dict(at if at is not None else spec.at or _default_places(backbone))
         insert_attention(backbone, block=block, at=places, first=spec.first, num_frames=frames, **attention)
@@ -195,9 +203,12 @@ def _described(pretrained: str | None, given: Mapping[str, Any]) -> dict[str, An
     if card is None:
         raise ValueError(f"{pretrained} does not say what network it holds: give the name of the model, too")
     defaults = {name: parameter.default for name, parameter in signature(create_model).parameters.items()}
-    changed = {name: value for name, value in given.items() if name in defaults and value != defaults[name]}
+    mixing = given.get("mixing", {})
+    plain = {name: value for name, value in given.items() if name != "mixing"}
+    changed = {name: value for name, value in plain.items() if name in defaults and value != defaults[name]}
     stored = {name: tuple(value) if name == "region_size" and value else value for name, value in card.model.items()}
-    return {**stored, "num_classes": card.num_classes or defaults["num_classes"], **changed}
+    stored = {"share_mixing": True, **stored}  # as models were before cards said so
+    return {**stored, "num_classes": card.num_classes or defaults["num_classes"], **changed, **mixing}
 
 
 def _options(name: str, spec: BackboneSpec, asked: BackboneOptions) -> BackboneOptions:

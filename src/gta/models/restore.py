@@ -1,6 +1,7 @@
 """Building the network that a stored file describes: checked against its own weights before anything is allocated."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -12,12 +13,14 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from gta.blocks.factory import COMPOSITIONS
+from gta.blocks.mixing_options import MixingArguments
 from gta.checkpoint import Checkpoint, load_weights
 from gta.errors import CheckpointError
 from gta.model_card import ModelCard
 from gta.models.classifier import VideoClassifier
 from gta.models.frozen import complete_weights, left_out
-from gta.models.registry import create_model
+from gta.models.registry import create_model, split_name
 from gta.stored import StoredError, shown
 
 
@@ -48,7 +51,9 @@ def check_description(card: ModelCard, weights: Mapping[str, Tensor], path: Path
     Raises:
         CheckpointError: the arguments are unknown, do not fit `create_model` or each other, or not the weights.
     """
-    arguments = dict(card.model)
+    arguments = {"share_mixing": True, **card.model}  # which cards state since there is a choice
+    if "share_mixing" not in card.model and _mixes_both_levels(card.model.get("name")):
+        warnings.warn(f"{path}: saved when pixels and regions shared one M: it goes on doing so", stacklevel=2)
     if card.num_classes is not None:
         arguments["num_classes"] = card.num_classes
     checked = _checked(arguments, path)
@@ -88,8 +93,15 @@ def _checked(arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:
 @cache
 def _argument_types() -> dict[str, Any]:  # of TypeAdapter, a generic type that beartype does not know
     """What checks each argument of `create_model`, from its annotation."""
-    hints = get_type_hints(create_model)
-    return {name: TypeAdapter(hints[name]) for name in signature(create_model).parameters if name != "pretrained"}
+    hints = get_type_hints(create_model) | get_type_hints(MixingArguments)
+    names = [name for name in signature(create_model).parameters if name not in ("pretrained", "mixing")]
+    return {name: TypeAdapter(hints[name]) for name in (*names, *MixingArguments.__annotations__)}
+
+
+def _mixes_both_levels(name: object) -> bool:
+    """Whether the model of this name has blocks with pixel and region GTA."""
+    block = split_name(str(name))[1] or ""
+    return "pixel_region_gta" in [part for word in block.split("+") for part in COMPOSITIONS.get(word, ())]
 
 
 def _compare(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: Path) -> None:

@@ -41,6 +41,9 @@ _UNSEEN = (
     "shift_div",
     "head_window",
     "head_average",
+    "causal",
+    "gate",
+    "differences",
 )
 _OF_ATTENTION = ("scaled", "instantiation", "pool")  # which say nothing where either side has no attention
 

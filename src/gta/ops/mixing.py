@@ -6,19 +6,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def mixing_matrix(weight: Float[Tensor, "G N_h T T"]) -> Float[Tensor, "rows columns"]:
+def mixing_matrix(weight: Float[Tensor, "*clips G N_h T T"]) -> Float[Tensor, "*clips rows columns"]:
     """Arrange M as one matrix: row `t * N_h + k`, column `u * G + g` holds `M[g, k, t, u]`.
 
     Eqs. 6-7 sum over groups g and input frames u for every head k and output frame t; with this arrangement that is
     one product of a `(T*N_h, T*G)` matrix with the `(T*G, C/G)` values of a position.
     """
-    groups, heads, frames, _ = weight.shape
-    return weight.permute(2, 1, 3, 0).reshape(frames * heads, frames * groups)
+    arranged = weight.permute(2, 1, 3, 0) if weight.ndim == 4 else weight.permute(0, 3, 2, 4, 1)
+    return arranged.flatten(-2).flatten(-3, -2)
 
 
 def _check(channels: int, frames: int, weight: Tensor) -> None:
-    if channels % weight.shape[0]:
-        raise ValueError(f"{channels} channels do not divide into {weight.shape[0]} groups")
+    if channels % weight.shape[-4]:
+        raise ValueError(f"{channels} channels do not divide into {weight.shape[-4]} groups")
     if weight.shape[-1] != frames or weight.shape[-2] != frames:
         raise ValueError(
             f"values of {frames} frames do not fit matrices of {weight.shape[-2]} x {weight.shape[-1]} frames"
@@ -51,9 +51,9 @@ def global_temporal_attention(
 
 
 def mix_columns(
-    weight: Float[Tensor, "G N_h T T"], columns: Float[Tensor, "B rows positions"]
+    weight: Float[Tensor, "*clips G N_h T T"], columns: Float[Tensor, "B rows positions"]
 ) -> Float[Tensor, "B heads positions"]:
-    """Multiply M, as one `(T*N_h, T*G)` matrix, with the columns `(B, T*G, S*C/G)` of every clip.
+    """Multiply M, as one `(T*N_h, T*G)` matrix or one for each clip, with its columns `(B, T*G, S*C/G)`.
 
     A batched product, since `matmul` decides by the number of clips whether to copy the columns and make one product of
     all: that is slower on CPUs, and no program exported for one number fits another.
@@ -61,18 +61,49 @@ def mix_columns(
     return torch.bmm(mixing_matrix(weight).expand(columns.shape[0], -1, -1), columns)
 
 
-def mix_frames(value: Float[Tensor, "B T S C"], weight: Float[Tensor, "G N_h T T"]) -> Float[Tensor, "B T S D"]:
-    """The same map as `global_temporal_attention` for values with frames before positions.
+def mix_frames(value: Float[Tensor, "B T S C"], weight: Float[Tensor, "*clips G N_h T T"]) -> Float[Tensor, "B T S D"]:
+    """`global_temporal_attention` for values with frames before positions; each clip may have an M of its own.
 
     One large matrix product for each clip instead of a small one for each position: the columns are all positions.
     """
     batch, frames, positions, channels = value.shape
     _check(channels, frames, weight)
-    groups, heads = weight.shape[:2]
+    groups, heads = weight.shape[-4:-2]
     width = channels // groups
     columns = value.unflatten(3, (groups, width)).transpose(2, 3).reshape(batch, frames * groups, positions * width)
     mixed = mix_columns(weight, columns)
     return mixed.view(batch, frames, heads, positions, width).transpose(2, 3).flatten(3)
+
+
+def toeplitz_matrices(lags: Float[Tensor, "G N_h lags"], num_frames: int) -> Float[Tensor, "G N_h T T"]:
+    """Matrices whose entry for output frame t and input frame u is the number of the lag `t - u`.
+
+    Args:
+        lags: `2U - 1` numbers, those of the lags `-(U - 1)` to `U - 1`.
+        num_frames: T, any number; lags that have no number count as 0.
+    """
+    lags = resize_lags(lags, num_frames)
+    frame = torch.arange(num_frames, device=lags.device)
+    return lags[..., frame[:, None] - frame[None, :] + num_frames - 1]
+
+
+def resize_lags(lags: Float[Tensor, "G N_h lags"], num_frames: int) -> Float[Tensor, "G N_h more"]:
+    """The numbers of the lags between T frames: those that are there stay as they are, others are 0."""
+    more = num_frames - (lags.shape[-1] + 1) // 2  # on either side; negative: fewer
+    return F.pad(lags, (more, more)) if more else lags.clone()
+
+
+def low_rank_mixing(left: Float[Tensor, "B T N_h r"], right: Float[Tensor, "B T G r"]) -> Float[Tensor, "B G N_h T T"]:
+    """A matrix of rank r for each clip, group and head: the mean over r of `left[t, k, r] right[u, g, r]`."""
+    return torch.einsum("btkr,bugr->bgktu", left, right) / left.shape[-1]
+
+
+def frame_differences(value: Float[Tensor, "B T S C"], groups: int) -> Float[Tensor, "B T S C"]:
+    """The values with the change since the frame before in the second half of the groups; 0 for the first frame."""
+    half = value.shape[3] // groups * (groups // 2)
+    kept, changing = value[..., :half], value[..., half:]
+    change = changing - torch.cat([changing[:, :1], changing[:, :-1]], dim=1)
+    return torch.cat([kept, change], dim=3)
 
 
 def pool_regions(value: Float[Tensor, "B T S C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T R C"]:

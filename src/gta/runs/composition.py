@@ -40,6 +40,8 @@ def fit_videos(
     change: Collection[str] = (),
 ) -> FitResult | None:
     """Build everything that `gta.runs.train.train` needs, and fit; returns and raises what it does."""
+    if resume:
+        config = _as_it_was_built(config)
     # So that gta evaluate finds the data from every folder.
     plain = config_to_json(replace(config, data=replace(config.data, root=training.root.absolute())))
     clip = config.data.clip
@@ -47,7 +49,10 @@ def fit_videos(
     if fabric.is_global_zero:
         check_run_folder(config.run.folder, resume=resume)
         if (config.run.folder / "config.json").exists():
-            changed = check_same_config(read_config(config.run.folder), plain, may_change=change)
+            stored = read_config(config.run.folder)
+            if isinstance(stored.get("model"), dict):
+                stored["model"] = {"share_mixing": True, **stored["model"]}  # as runs were before they said so
+            changed = check_same_config(stored, plain, may_change=change)
             for name, (before, now) in changed.items():
                 print_line(f"changed from here on: {name} {before} -> {now}", file=sys.stderr)
     torch.manual_seed(config.run.seed)
@@ -103,6 +108,15 @@ def _say_frozen(model: VideoClassifier, *, whole: bool) -> str:
     return f"frozen backbone: {trains / 1e6:.3g} M of {every / 1e6:.3g} M parameters train; checkpoints hold {stored}"
 
 
+def _as_it_was_built(config: TrainConfig) -> TrainConfig:
+    """Let pixels and regions share one M where the run to resume began before there was a choice."""
+    folder = config.run.folder
+    model = read_config(folder).get("model") if (folder / "config.json").exists() else None
+    if not isinstance(model, dict) or "share_mixing" in model:
+        return config
+    return replace(config, model=replace(config.model, share_mixing=True))
+
+
 def _check_crops(clip: ClipConfig, name: str, minimum: int) -> None:
     """Refuse clips that are smaller than the model can read, before anything is written."""
     for option, size in (("crop-size", clip.crop_size), ("test-crop-size", clip.test_crop_size)):
@@ -151,6 +165,13 @@ def build_model(config: ModelConfig, *, num_classes: int) -> VideoClassifier:
             num_groups=config.num_groups,
             num_regions=config.num_regions,
             head=config.head,
+            share_mixing=config.share_mixing,
+            mixing_init=config.mixing_init,
+            toeplitz=config.toeplitz,
+            causal=config.causal,
+            dynamic_rank=config.dynamic_rank,
+            gate=config.gate,
+            differences=config.differences,
         )
     except ValueError as error:
         raise OptionError(f"--model: {error}") from error

@@ -60,6 +60,7 @@ class Videos:
 
 def row_model(row: Row, budget: Budget, num_classes: int) -> VideoClassifier:
     """Build the model of a row (its weights are drawn from PyTorch's global generator)."""
+    mixing: dict[str, Any] = dict(row.mixing or {})
     return create_model(
         row.model,
         num_classes=num_classes,
@@ -68,6 +69,7 @@ def row_model(row: Row, budget: Budget, num_classes: int) -> VideoClassifier:
         at=None if row.at is None else dict(row.at),
         num_groups=row.num_groups,
         num_regions=row.num_regions,
+        **mixing,
     )
 
 

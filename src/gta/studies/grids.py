@@ -1,4 +1,4 @@
-"""Grids of experiments as plain data: rows (which model), one budget for all of them, and the paper's four studies.
+"""Grids of experiments as plain data: rows (which model), one budget for all of them, and the studies that ship.
 
 A grid is a table of the paper. Each of its rows is trained with several seeds, and every one of these cells gets the
 same videos, epochs, batches, augmentation and optimiser. Nothing here imports PyTorch.
@@ -35,6 +35,8 @@ class Row:
     """Channel groups G."""
     num_regions: int = 8
     """Regions R."""
+    mixing: Mapping[str, Any] | None = None
+    """How GTA mixes frames, other than by default: fields of `gta.blocks.MixingOptions`."""
     num_frames: int | None = None
     """Frames per clip, where the backbone reads another number than the budget says."""
     paper_ssv1: float | None = None
@@ -234,6 +236,22 @@ def _methods(size: Size) -> tuple[Row, ...]:
     )
 
 
+def _mixing(size: Size) -> tuple[Row, ...]:
+    model = f"{_FLAT[size]}_gta"
+    lines: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
+        ("gta", "GTA: an M for pixels, one for regions", None),
+        ("shared", "one M shared", {"share_mixing": True}),
+        ("identity", "starts at identity + Kaiming", {"mixing_init": "identity"}),
+        ("toeplitz", "Toeplitz M", {"toeplitz": True}),
+        ("causal", "causal M", {"causal": True}),
+        ("toeplitz-causal", "causal Toeplitz M", {"toeplitz": True, "causal": True}),
+        ("dynamic", "M + residual of rank 2 from the clip", {"dynamic_rank": 2}),
+        ("gate", "values gated by the mixed values", {"gate": True}),
+        ("differences", "half of the groups are differences", {"differences": True}),
+    )
+    return tuple(Row(key, label, model, mixing=mixing) for key, label, mixing in lines)
+
+
 _TABLES = {
     "table1": (
         _table1,
@@ -263,6 +281,12 @@ _TABLES = {
         _methods,
         "Methods: temporal modules that the paper compares with",
         "Which temporal module, at the same places of the same network and under one budget, at which cost?",
+        ("gta",),
+    ),
+    "mixing": (
+        _mixing,
+        "How global temporal attention mixes frames",
+        "Does any other way of mixing frames beat the paper's?",
         ("gta",),
     ),
 }

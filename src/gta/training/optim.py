@@ -49,7 +49,7 @@ def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any
         if not parameter.requires_grad:
             continue
         last = name.rsplit(".", 1)[-1]
-        if last == MIXING or getattr(parameter, "_no_weight_decay", False):
+        if last in (MIXING, "region_mixing") or getattr(parameter, "_no_weight_decay", False):
             members[MIXING, scales[name]].append(parameter)
         elif id(parameter) in norm_parameters or last == "bias" or parameter.ndim <= 1:
             members["norms_and_biases", scales[name]].append(parameter)

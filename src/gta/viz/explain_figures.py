@@ -223,7 +223,10 @@ def _draw_matrices(axis: Axes, block: BlockExplanation, limit: float) -> None:
         for column, head in enumerate(heads):
             canvas[row * side : row * side + frames, column * side : column * side + frames] = matrices[group, head]
     picture = axis.imshow(canvas, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    axis.set_title(f"M: {frames} x {frames} for each group and head, from frame (across), to frame (down)", fontsize=9)
+    of = " of pixels" if block.mixing.region_matrices is not None else ""
+    axis.set_title(
+        f"M{of}: {frames} x {frames} for each group and head, from frame (across), to frame (down)", fontsize=9
+    )
     middle = (frames - 1) / 2
     rows = [f"{group}  ({strength[group].mean():.2g})" for group in groups]
     axis.set_yticks([row * side + middle for row in range(len(groups))], rows)
