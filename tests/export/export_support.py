@@ -12,7 +12,7 @@ from gta.checkpoint import write_checkpoint
 from gta.config import ClipConfig, config_to_json
 from gta.model_card import describe
 
-CLASSES = ("Opening something", "Closing <b>something</b>", "פתיחה")
+CLASSES = ("Opening something", "Closing <b>something", "פתיחה")
 CLIP = ClipConfig(num_frames=4, crop_size=32, resize=(36, 48), test_crops=3)
 
 

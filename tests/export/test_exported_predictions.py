@@ -1,6 +1,7 @@
 """Exported folders in the place of checkpoints: the same answers, from nothing but their runtime and the reader."""
 
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from export_support import CLASSES, CLIP, modules_after, small_checkpoint
 
 import gta
 from gta.checkpoint import read_checkpoint
+from gta.cli import run
 from gta.export.run import Target, export_network
 from gta.predictor import build_model
 from gta.synthetic import write_clip
@@ -50,6 +52,34 @@ def test_predictor_gives_the_checkpoints_answers(place, runtime):
     several = exported.predict([video_of(place), "missing.mp4", video_of(place)], topk=3, batch_size=2)
     assert [bool(one.error) for one in several] == [False, True, False]
     assert several[2].scores == pytest.approx(first.scores, abs=1e-4)
+
+
+def test_gta_predict_takes_an_exported_folder(place, capsys):
+    answers = []
+    for path in ("best.ckpt", "onnx"):
+        assert run(["predict", str(place / path), str(video_of(place)), "--json", "--device", "cpu"]) == 0
+        (entry,) = json.loads(capsys.readouterr().out)
+        answers.append({one["label"]: one["score"] for one in entry["predictions"]})
+    assert answers[1] == pytest.approx(answers[0], abs=1e-4)
+    assert run(["predict", str(place / "onnx"), str(video_of(place)), "--device", "cuda"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "--device is cuda" in line
+
+
+def test_gta_evaluate_measures_an_exported_folder_and_keeps_the_checkpoints_results(place, capsys):
+    results = []
+    for path in ("best.ckpt", "openvino"):
+        arguments = ["evaluate", str(place / path), str(place / "videos"), "--num-workers", "0", "--device", "cpu"]
+        assert run(arguments) == 0
+        found = (place if path == "best.ckpt" else place / path) / "evaluation_val_videos.json"
+        results.append(json.loads(found.read_text()))
+    first, second = results
+    assert second["num_videos"] == 3
+    assert second["loss"] == pytest.approx(first["loss"], abs=1e-4)
+    assert second["confusion"] == first["confusion"]
+    capsys.readouterr()
+    assert run(["evaluate", str(place / "openvino"), str(place / "videos"), "--precision", "bf16"]) == 2
+    assert "computes as it was exported" in capsys.readouterr().err
 
 
 def test_predicting_needs_neither_timm_nor_lightning_nor_the_other_runtime(place):

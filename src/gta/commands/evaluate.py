@@ -25,7 +25,7 @@ class EvaluateArguments:
     """Measure a checkpoint: top-1, top-5, per class, confusion, direction; by default on its own validation videos."""
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run."""
+    """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
     data: OptionalDataPath = None
     """Folder of the data set; the one of the training run if not given."""
     layout: Layout | None = None
@@ -53,6 +53,8 @@ class EvaluateArguments:
     checkpoint, with DATA, the views and the averaging in its name where they are given."""
     scores: Path | None = None
     """Also write every video's scores to this .npz file (paths, labels, scores, classes)."""
+    trust: bool = False
+    """Load an exported folder of the formats torch or aoti, whose files can run code of whoever wrote them."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -107,6 +109,7 @@ def evaluate_checkpoint(
             batch_size=options.batch_size,
             num_workers=options.num_workers,
             precision=options.precision,
+            trust=options.trust,
             device=options.device,
             progress=start,
         )
@@ -132,7 +135,8 @@ def _output(options: EvaluateArguments) -> Path:
         parts.append(f"{options.test_clips or 'own'}x{options.test_crops or 'own'}")
     if options.averaging is not None:
         parts.append(options.averaging)
-    return options.checkpoint.parent / f"{'_'.join(parts)}.json"
+    home = options.checkpoint if options.checkpoint.is_dir() else options.checkpoint.parent
+    return home / f"{'_'.join(parts)}.json"
 
 
 def _page(target: Path) -> Path:

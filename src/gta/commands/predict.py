@@ -23,7 +23,7 @@ class PredictArguments:
     """Name the classes of videos with a trained model."""
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run."""
+    """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
     videos: VideoPaths = ()
     """Video files, folders of numbered frames, folders with videos at any depth, quoted patterns ("clips/**/*.mp4")."""
     list: Path | None = None
@@ -40,6 +40,8 @@ class PredictArguments:
     """Videos that go through the model together."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    trust: bool = False
+    """Load an exported folder of the formats torch or aoti, whose files can run code of whoever wrote them."""
     manifest: str | None = None
     """Predict many videos: a list (.csv, .jsonl, .txt), a folder or a glob pattern; needs --output."""
     output: Path | None = None
@@ -76,10 +78,10 @@ def main(arguments: list[str]) -> None:
         _predict_many(options)
         return
     videos = _videos(options)
-    from gta.predictor import Predictor
+    from gta.predictor import load_predictor
     from gta.video.remote import TRAFFIC
 
-    predictor = Predictor.from_checkpoint(options.checkpoint, device=options.device)
+    predictor = load_predictor(options.checkpoint, device=options.device, trust=options.trust)
     found: list[dict[str, Any]] = []
     failures: list[VideoError] = []
     for entry in _whole(predictor, videos, options) if options.window is None else _windows(predictor, videos, options):

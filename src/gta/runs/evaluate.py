@@ -15,13 +15,15 @@ from gta.clips.loader import build_loader
 from gta.clips.transforms import Normalize
 from gta.config import ClipConfig, config_to_json
 from gta.datasets.listing import Split, VideoList, open_videos
+from gta.errors import OptionError
 from gta.evaluation.any_model import probe_model
 from gta.evaluation.opposites import Opposites, find_chiral_pairs, known_opposites, reversals_of
 from gta.evaluation.probe import ProbeResult
 from gta.evaluation.probe import probe as probe_loader
 from gta.evaluation.scores import EvaluationResult, Precision
 from gta.evaluation.scores import evaluate as evaluate_loader
-from gta.predictor import build_model, choose_device, clip_protocol
+from gta.export.card import is_exported
+from gta.predictor import build_model, choose_device, clip_protocol, load_predictor
 from gta.runs.sources import Layout, Source, find_source
 
 
@@ -67,11 +69,12 @@ def evaluate(
     num_workers: int = 2,
     precision: Precision = "32",
     device: str = "auto",
+    trust: bool = False,
 ) -> EvaluationResult:
     """Measure a checkpoint on a data set, as `gta evaluate` does; nothing is written.
 
     Args:
-        checkpoint: a .ckpt file of a training run.
+        checkpoint: a .ckpt file of a training run, or a folder that `gta export` wrote.
         data: folder of the data set; the one of the training run if not given.
         layout: how the folder is organised; `auto` looks at the files.
         fold: which official split of UCF-101 or HMDB-51, 1 to 3.
@@ -83,6 +86,7 @@ def evaluate(
         num_workers: processes that decode videos; 0 decodes in this process.
         precision: arithmetic.
         device: `auto` (a GPU if there is one), or PyTorch's name of a device.
+        trust: also load exported folders whose files can run code of whoever wrote them (torch and aoti).
 
     Returns:
         Accuracies as shares in [0, 1], per class, the confusion matrix and the scores of every video.
@@ -104,6 +108,7 @@ def evaluate(
         num_workers=num_workers,
         precision=precision,
         device=device,
+        trust=trust,
     ).result
 
 
@@ -119,6 +124,7 @@ def measure_checkpoint(
     num_workers: int,
     precision: Precision,
     device: str,
+    trust: bool = False,
     progress: Callable[[int], Callable[[int], None]] | None = None,
 ) -> Evaluation:
     """Evaluate; arguments as of `evaluate`.
@@ -127,21 +133,21 @@ def measure_checkpoint(
         views: fields of the clip configuration to be replaced; those that are None stay.
         progress: called with the number of videos, gives what is called with the number of each batch.
     """
-    checkpoint = read_checkpoint(path)
-    clip = replace(clip_protocol(checkpoint), **{name: value for name, value in views.items() if value is not None})
+    if precision != "32" and is_exported(path):
+        raise OptionError(f"--precision is {precision}: an exported model computes as it was exported")
+    predictor = load_predictor(path, device=device, trust=trust)
+    clip = replace(predictor.clip, **{name: value for name, value in views.items() if value is not None})
     source = find_source(path, root, layout, fold)
-    videos = open_videos(source.root, split, layout=source.layout, classes=checkpoint.classes, fold=source.fold)
-    place = choose_device(device)
-    model = build_model(checkpoint).to(place)
+    videos = open_videos(source.root, split, layout=source.layout, classes=predictor.classes, fold=source.fold)
     result = evaluate_loader(
-        model,
-        _loader(videos, clip, batch_size, num_workers, place),
-        prepare=Normalize(clip.mean, clip.std).to(place),
-        classes=checkpoint.classes,
+        predictor.model,
+        _loader(videos, clip, batch_size, num_workers, predictor.device),
+        prepare=predictor.prepare,
+        classes=predictor.classes,
         averaging=clip.averaging,
-        reversals=checkpoint.reversals,
+        reversals=predictor.reversals,
         precision=precision,
-        device=place,
+        device=predictor.device,
         on_batch=progress(len(videos)) if progress else None,
     )
     return Evaluation(result, path, source, videos, clip, precision)
