@@ -64,9 +64,7 @@ def _expected(predictor: Any, views: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("size", _SIZES)
-def test_an_upload_is_named_forwards_and_backwards_and_the_slider_moves_the_scores(visit, clip, models, size):
-    from axe_playwright_python.sync_playwright import Axe
-
+def test_an_upload_is_named_forwards_and_backwards(visit, clip, models, size):
     page = visit(size)
     _upload(page, clip)
     page.locator("#answer ol").first.wait_for()
@@ -74,21 +72,9 @@ def test_an_upload_is_named_forwards_and_backwards_and_the_slider_moves_the_scor
     views = clip_views(clip, predictor.clip)
     assert _shown(page, "#answer") == _expected(predictor, views)
     assert _shown(page, "#answer", 1) == _expected(predictor, views.flip(2))
-    assert page.locator("#answer img").count() == 3
-    slider = page.locator("#amount input[type=range]")
-    slider.focus()
-    page.keyboard.press("End")
-    page.locator("#changed ol").wait_for()
-    page.get_by_label("freeze").check()
-    still = _expected(predictor, views[:, :, [0] * 8])
-    page.wait_for_function(
-        "wanted => document.querySelector('#changed .line span')?.innerText === wanted",
-        arg=f"{max(score.expected for score in still.values()):.1f} %",
-    )
-    assert _shown(page, "#changed") == still
+    assert page.locator("#answer .moving").count() == 2
+    assert page.locator("#answer .frames img").count() == 8
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
 
 
 @pytest.mark.parametrize("size", _SIZES)
