@@ -14,17 +14,19 @@ class ShiftedConv(nn.Module):
         conv: the convolution.
         num_frames: T, frames per clip.
         fraction: one channel in so many is shifted each way.
+        causal: shift from the previous frame only.
     """
 
-    def __init__(self, conv: nn.Module, num_frames: int, fraction: int) -> None:
+    def __init__(self, conv: nn.Module, num_frames: int, fraction: int, *, causal: bool = False) -> None:
         super().__init__()
         self.conv = conv
         self.num_frames = num_frames
         self.fraction = fraction
+        self.causal = causal
 
     def forward(self, frames: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D h w"]:
         """Shift, then convolve."""
-        return self.conv(temporal_shift(frames, self.num_frames, self.fraction))
+        return self.conv(temporal_shift(frames, self.num_frames, self.fraction, causal=self.causal))
 
 
 def insert_shift(network: nn.Module, num_frames: int, *, fraction: int = 8) -> nn.Module:
@@ -59,3 +61,11 @@ def resize_shift(network: nn.Module, num_frames: int) -> None:
     for module in network.modules():
         if isinstance(module, ShiftedConv):
             module.num_frames = num_frames
+
+
+def make_shift_causal(network: nn.Module) -> int:
+    """Let every shift bring channels from the previous frame only, in place; returns how many there are."""
+    shifts = [module for module in network.modules() if isinstance(module, ShiftedConv)]
+    for module in shifts:
+        module.causal = True
+    return len(shifts)

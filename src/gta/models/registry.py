@@ -11,6 +11,7 @@ from torch import nn
 
 from gta.backbones.insertion import insert_attention
 from gta.backbones.stages import find_stages
+from gta.backbones.tsm import make_shift_causal
 from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.gta import Regions
 from gta.blocks.mixing_options import MixingArguments, MixingOptions
@@ -106,7 +107,8 @@ def create_model(
         head: `average` over frames and positions; `attentive`: an attentive probe, a learned query over all of them;
             `step`: likewise, with a static encoding of time.
         mixing: how global temporal attention mixes frames, the fields of `gta.blocks.MixingOptions`: `share_mixing`,
-            `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`, `differences`.
+            `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`, `differences`. `causal` also
+            makes temporal shifts uni-directional.
 
     Returns:
         The classifier in training mode; `.arguments` holds plain values that build the same architecture again.
@@ -159,6 +161,8 @@ def create_model(
     if block is None and instantiation != "softmax":
         raise ValueError(f"instantiation is {instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl")
     changed = {name: value for name, value in MixingOptions(**mixing).changed().items() if name != "share_mixing"}
+    if changed.get("causal") and make_shift_causal(backbone):
+        changed.pop("causal")
     if block is None and changed:
         raise ValueError(f"{next(iter(changed))} is an option of global temporal attention: name {name}_gta")
     if block is not None:

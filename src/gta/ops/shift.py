@@ -7,22 +7,30 @@ from torch import Tensor
 from gta.ops.layout import fold_frames, unfold_frames
 
 
-def temporal_shift(frames: Float[Tensor, "N C H W"], num_frames: int, fraction: int = 8) -> Float[Tensor, "N C H W"]:
+def temporal_shift(
+    frames: Float[Tensor, "N C H W"], num_frames: int, fraction: int = 8, *, causal: bool = False
+) -> Float[Tensor, "N C H W"]:
     """Exchange channels between neighbouring frames; frames beyond the clip's ends count as zero.
 
     The first `C // fraction` channels come from the next frame, as many after them from the previous frame, and the
-    rest stay.
+    rest stay. Uni-directional (`causal`, the paper's online model), the first `C // fraction` channels come from the
+    previous frame and the rest stay.
 
     Args:
         frames: frames of all clips, `N = B * T`.
         num_frames: T, frames per clip.
         fraction: one channel in so many is shifted each way.
+        causal: shift from earlier frames only.
 
     Raises:
         ValueError: N is not a multiple of `num_frames`.
     """
     clips = unfold_frames(frames, num_frames)
     width = frames.shape[1] // fraction
+    if causal:
+        behind, still = clips.split([width, frames.shape[1] - width], dim=1)
+        behind = torch.cat([torch.zeros_like(behind[:, :, :1]), behind[:, :, :-1]], dim=2)
+        return fold_frames(torch.cat([behind, still], dim=1))
     ahead, behind, still = clips.split([width, width, frames.shape[1] - 2 * width], dim=1)
     zero_ahead, zero_behind = torch.zeros_like(ahead[:, :, :1]), torch.zeros_like(behind[:, :, :1])
     ahead = torch.cat([ahead[:, :, 1:], zero_ahead], dim=2)

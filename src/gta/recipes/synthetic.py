@@ -57,8 +57,20 @@ def synthetic_gpu() -> TrainConfig:
     )
 
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {"synthetic": synthetic, "synthetic_gpu": synthetic_gpu}
+def streaming() -> TrainConfig:
+    """A causal network at 56 px that streams frame by frame: uni-directional shifts and causal Toeplitz GTA."""
+    config = synthetic()
+    model = replace(config.model, name="tiny_tsm_gta", causal=True, toeplitz=True)
+    return replace(config, model=model, run=replace(config.run, folder=Path("runs/streaming")))
+
+
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    "synthetic": synthetic,
+    "synthetic_gpu": synthetic_gpu,
+    "streaming": streaming,
+}
 SUMMARIES: dict[str, str] = {
     "synthetic": "synthetic data set, tiny network, minutes on a CPU",
+    "streaming": "synthetic data set, tiny causal network for exact streaming (TSM and GTA)",
     "synthetic_gpu": "synthetic data set, ResNet-50 at 112 px, one GPU",
 }
