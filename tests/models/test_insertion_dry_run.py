@@ -10,8 +10,10 @@ from models_support import randomise
 from torch import nn
 
 import gta
-from gta.backbones.feature_shape import FeatureShape, InputShape, UnfitFeaturesError, recognise
+from gta.backbones.arrangement import Arrangement
+from gta.backbones.feature_shape import FeatureShape, InputShape, recognise
 from gta.backbones.insertion import AttendedBlock, resize_attention
+from gta.backbones.token_shape import TokenFacts
 
 VIDEO = torchvision.models.video
 
@@ -35,20 +37,21 @@ def assert_unchanged(network, before):
     assert torch.equal(random_state, before[2])
 
 
-def small_vit():
-    return timm.create_model("vit_tiny_patch16_224", depth=2, embed_dim=24, num_heads=2, num_classes=2)
+def small_vit(**options):
+    return timm.create_model("vit_tiny_patch16_224", depth=2, embed_dim=24, num_heads=2, num_classes=2, **options)
 
 
-def small_swin():
-    return timm.create_model(
-        "swin_tiny_patch4_window7_224", embed_dim=16, depths=(1, 1), num_heads=(1, 2), num_classes=2
-    )
+class Tokens(nn.Module):
+    """Images as tokens, with others before them, of single frames or of several joined."""
 
+    def __init__(self, extra=0, joined=1):
+        super().__init__()
+        self.extra, self.joined = extra, joined
 
-def small_swin3d():
-    return VIDEO.SwinTransformer3d(
-        patch_size=[2, 4, 4], embed_dim=12, depths=[1, 1], num_heads=[1, 2], window_size=[2, 4, 4], num_classes=2
-    )
+    def forward(self, features):
+        tokens = features.flatten(2).transpose(1, 2)
+        tokens = nn.functional.pad(tokens, (0, 0, self.extra, 0))
+        return tokens.unflatten(0, (-1, self.joined)).flatten(1, 2)
 
 
 class Wrapped(nn.Module):
@@ -95,9 +98,9 @@ class Windows(nn.Module):
 @pytest.mark.parametrize(
     ("network", "place", "words"),
     [
-        (small_vit, "blocks.0", r"blocks\.0 \(Block\) returns features of shape \(4, 197, 24\), a sequence of tokens"),
-        (small_swin, "layers.0.blocks.0", r"layers\.0\.blocks\.0 .*\(4, 56, 56, 16\), with the channels last"),
-        (small_swin3d, "features.0.0", r"features\.0\.0 .*\(1, 2, 16, 16, 12\), with the channels last"),
+        (lambda: Wrapped(Tokens(extra=17)), "block", r"block \(Tokens\) .*\(4, 273, 8\), tokens .*num_prefix_tokens"),
+        (lambda: Wrapped(Tokens(joined=2)), "block", r"block \(Tokens\) .*\(2, 512, 8\), tokens whose first axis"),
+        (lambda: small_vit(patch_drop_rate=0.5), "blocks.0", r"VisionTransformer leaves out other patches"),
         (lambda: Wrapped(Pair()), "block", r"block \(Pair\) returns a tuple, not one tensor"),
         (lambda: Wrapped(nn.Flatten()), "block", r"block \(Flatten\) returns .*\(4, 2048\), with 2 axes"),
         (lambda: Wrapped(Windows()), "block", r"block \(Windows\) .*\(256, 8, 2, 2\), whose first axis does not count"),
@@ -115,7 +118,7 @@ class Windows(nn.Module):
         (lambda: nn.Sequential(nn.Linear(3, 4)), "0", r"Sequential has no convolution .* example="),
         (lambda: nn.Sequential(nn.LazyConv2d(4, 1)), "0", r"0\.weight has no shape yet"),
     ],
-    ids=["vit", "swin", "swin3d", "pair", "flat", "windows", "unused", "attribute", "twice", "linear", "lazy"],
+    ids=["tokens", "whole", "drop", "pair", "flat", "windows", "unused", "attribute", "twice", "linear", "lazy"],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_at_insertion(network, place, words):
     network = network()
@@ -195,8 +198,8 @@ def test_widths_of_timm_networks_are_those_that_they_return(name, width):
 def test_models_of_this_package_take_what_timm_returns():
     model = gta.create_model("ecaresnet26t_gta", num_classes=2, num_frames=2).eval()
     assert model(torch.randn(1, 3, 2, 32, 32)).shape == (1, 2)
-    with pytest.raises(ValueError, match="with the channels last"):
-        gta.create_model("swin_tiny_patch4_window7_224_gta", num_classes=2, num_frames=1)
+    with pytest.raises(ValueError, match="returns a tuple, not one tensor"):
+        gta.create_model("tnt_s_legacy_patch16_224_gta", num_classes=2, num_frames=1)
 
 
 class TwoInputs(nn.Module):
@@ -251,5 +254,8 @@ def test_layouts_are_told_apart(clips, frames, channels, height, width, stride, 
     shape = (clips, channels, frames, height, width) if volume else (clips * frames, channels, height, width)
     assert recognise(torch.empty(shape), given_, first, "block") == FeatureShape(channels, frames)
     moved = torch.empty(shape).movedim(1, -1)
-    with pytest.raises(UnfitFeaturesError, match=r"block \(LayerNorm\)"):
-        recognise(moved, given_, last, "block")
+    assert recognise(moved, given_, last, "block") == FeatureShape(channels, frames, Arrangement("channels_last"))
+    if not volume:
+        tokens = torch.empty(clips * frames, height * width + 5, channels)
+        found = recognise(tokens, given_, last, "block", facts=TokenFacts(prefix=5))
+        assert found == FeatureShape(channels, frames, Arrangement("tokens", 5, (height, width)))

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from gta.backbones.feature_shape import FeatureShape, InputShape, UnfitFeaturesError, recognise
+from gta.backbones.token_shape import TokenFacts, token_facts
 from gta.modes import evaluating
 
 Example = Tensor | tuple[Any, ...]
@@ -18,9 +19,31 @@ _SIZES = (64, 112, 224)
 _DEFAULT_FRAMES = 8
 
 
+class PlaceShape(NamedTuple):
+    """The features of a place, and whether they are what the module there is given (`before`), or what it returns."""
+
+    features: FeatureShape
+    before: bool
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.features.channels
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return self.features.num_frames
+
+
 def shapes_at(
-    network: nn.Module, names: Sequence[str], *, num_frames: int | None = None, example: Example | None = None
-) -> dict[str, FeatureShape]:
+    network: nn.Module,
+    names: Sequence[str],
+    *,
+    num_frames: int | None = None,
+    example: Example | None = None,
+    before: bool | None = False,
+) -> dict[str, PlaceShape]:
     """Channels and frames of what the named modules return, found by running the network once.
 
     It runs in evaluation mode without gradients, on copies of its buffers; afterwards modules, modes, buffers and the
@@ -32,6 +55,8 @@ def shapes_at(
         num_frames: T of a clip; if not given, that of `example`, or 8.
         example: what the network is called with, or a tuple of its arguments; if not given, inputs that suit its first
             convolution are tried: frames `(T, C, H, W)` for 2D networks, a clip `(1, C, T, H, W)` for 3D ones.
+        before: look at what the modules are given, not at what they return; None: only where that is the tokens of
+            frames.
 
     Raises:
         ValueError: the network does not run, a module takes no part, or returns what attention cannot read.
@@ -43,7 +68,7 @@ def shapes_at(
         inputs = example if isinstance(example, tuple) else (example,)
         given = _describe(network, inputs, num_frames)
         try:
-            shapes = _run(network, names, inputs, given)
+            shapes = _run(network, names, inputs, given, before)
         except UnfitFeaturesError:
             raise
         except Exception as error:
@@ -55,7 +80,7 @@ def shapes_at(
         of_kind = failed
         for clip in kind:
             try:
-                return _run(network, names, (clip,), _describe(network, (clip,), num_frames))
+                return _run(network, names, (clip,), _describe(network, (clip,), num_frames), before)
             except UnfitFeaturesError:
                 raise
             except Exception as error:  # the next one may suit it
@@ -74,32 +99,59 @@ def _does_not_run(network: nn.Module, inputs: tuple[Any, ...], error: Exception,
 
 
 class _Probe(nn.Module):
-    """Stands where the attended block will stand, and notes what the block returns."""
+    """Stands where the attended block will stand, and notes what the block is given or returns."""
 
-    def __init__(self, host: nn.Module, name: str, given: InputShape, found: dict[str, FeatureShape]) -> None:
+    def __init__(
+        self,
+        host: nn.Module,
+        name: str,
+        given: InputShape,
+        found: dict[str, PlaceShape],
+        facts: TokenFacts,
+        before: bool | None,
+    ) -> None:
         super().__init__()
         self.host = host
         self.name = name
         self.given = given
         self.found = found
+        self.facts = facts
+        self.before = before
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         output = self.host(*args, **kwargs)
-        shape = recognise(output, self.given, self.host, self.name)
+        shape = self._shape(args, output)
         if self.found.setdefault(self.name, shape) != shape:
             raise UnfitFeaturesError(
-                f"{self.name} is called more than once and returns features of another shape, {tuple(output.shape)}: "
+                f"{self.name} is called more than once and returns features of another shape, {_told(output)}: "
                 f"one attention block cannot read {shape.channels} and {self.found[self.name].channels} channels of "
                 f"{shape.num_frames} and {self.found[self.name].num_frames} frames"
             )
         return output
 
+    def _shape(self, args: tuple[Any, ...], output: object) -> PlaceShape:
+        first = args[0] if args else None
+        frames = self.given.clips * self.given.num_frames
+        # Sizes beside the tokens, as MViT's blocks are given them, change inside a block: it is looked at afterwards.
+        tokens = isinstance(first, Tensor) and first.ndim == 3 and len(first) == frames and isinstance(output, Tensor)
+        if self.before or (self.before is None and tokens):
+            shape = recognise(first, self.given, self.host, self.name, facts=self.facts, verb="is given")
+            return PlaceShape(shape, before=True)
+        return PlaceShape(recognise(output, self.given, self.host, self.name, facts=self.facts), before=False)
+
+
+def _told(output: object) -> str:
+    return str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
+
 
 def _run(
-    network: nn.Module, names: Sequence[str], inputs: tuple[Any, ...], given: InputShape
-) -> dict[str, FeatureShape]:
-    found: dict[str, FeatureShape] = {}
-    probes = {name: _Probe(network.get_submodule(name), name, given, found) for name in names}
+    network: nn.Module, names: Sequence[str], inputs: tuple[Any, ...], given: InputShape, before: bool | None
+) -> dict[str, PlaceShape]:
+    found: dict[str, PlaceShape] = {}
+    probes = {
+        name: _Probe(network.get_submodule(name), name, given, found, token_facts(network, name), before)
+        for name in names
+    }
     with evaluating(network), replaced(network, probes), _same_random_state(network), torch.no_grad():
         # The network's own buffers are not written to, even by a batch norm that ignores its mode.
         copies = {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
@@ -173,7 +225,7 @@ def _describe(network: nn.Module, inputs: tuple[Any, ...], num_frames: int | Non
     return InputShape(pixels.shape[0], pixels.shape[1 if frames_first else 2], size)
 
 
-def _check_frames(num_frames: int | None, given: InputShape, shapes: Mapping[str, FeatureShape]) -> None:
+def _check_frames(num_frames: int | None, given: InputShape, shapes: Mapping[str, PlaceShape]) -> None:
     """Refuse a number of frames that is neither the example's nor that of the features everywhere."""
     inside = {shape.num_frames for shape in shapes.values()}
     if num_frames is not None and num_frames != given.num_frames and inside != {num_frames}:
@@ -184,10 +236,11 @@ def _default_inputs(network: nn.Module, num_frames: int) -> list[list[Tensor]]:
     """Inputs that may suit a network, likely kinds first, each kind in several sizes."""
     own = callable(getattr(network, "attention_frames", None))  # a backbone of this package: it reads clips
     first = _first_convolution(network)
-    if first is None:
+    named = _named_size(network)
+    if first is None and named is None:
         return []
-    channels = 3 if own else first.in_channels
-    like = first.weight
+    channels = 3 if own or first is None else first.in_channels
+    like = next(network.parameters()) if first is None else first.weight
     clips, frames = (1, channels, num_frames), (num_frames, channels)
     kinds = [clips] if own or isinstance(first, nn.Conv3d) else [frames, clips]
     kinds.append((1, num_frames, channels))
@@ -195,10 +248,17 @@ def _default_inputs(network: nn.Module, num_frames: int) -> list[list[Tensor]]:
 
 
 def _sizes(network: nn.Module) -> list[tuple[int, int]]:
-    """Heights and widths to try: the smallest that a backbone says it reads, those that a timm network names."""
-    minimum = getattr(network, "minimum_size", None)
-    sizes = [(minimum, minimum)] if isinstance(minimum, int) else []
+    """Heights and widths to try: the one that a backbone asks for, usual ones, those that a timm network names."""
+    trial = getattr(network, "trial_size", None) or getattr(network, "minimum_size", None)
+    sizes = [(trial, trial)] if isinstance(trial, int) else []
     sizes += [(size, size) for size in _SIZES]
-    named = (getattr(network, "default_cfg", None) or {}).get("input_size")
-    sizes += [(int(named[1]), int(named[2]))] if named else []
-    return list(dict.fromkeys(sizes))
+    built = getattr(getattr(network, "patch_embed", None), "img_size", None)  # may be another than timm's own
+    sizes += [(int(built[0]), int(built[1]))] if isinstance(built, tuple | list) and len(built) == 2 else []
+    named = _named_size(network)
+    return list(dict.fromkeys([*sizes, named] if named else sizes))
+
+
+def _named_size(network: nn.Module) -> tuple[int, int] | None:
+    """Height and width that a timm network was trained with."""
+    size = (getattr(network, "default_cfg", None) or {}).get("input_size")
+    return (int(size[1]), int(size[2])) if size else None

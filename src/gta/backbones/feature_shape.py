@@ -1,10 +1,16 @@
 """Which of a feature tensor's axes are channels, frames and positions: the one place where that is decided."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-EXPECTED = "attention goes after blocks that return (B*T, C, H, W) or (B, C, T, H, W)"
+from gta.backbones.arrangement import Arrangement
+from gta.backbones.token_shape import TokenFacts, split_tokens
+
+EXPECTED = (
+    "attention goes to blocks of features (B*T, C, H, W), (B, C, T, H, W), the same with channels last, or of tokens "
+    "(B*T, L, C)"
+)
 
 
 class UnfitFeaturesError(ValueError):
@@ -18,10 +24,12 @@ class FeatureShape:
     Args:
         channels: C.
         num_frames: T there, which a network with temporal strides makes smaller than the clip's.
+        arrangement: the order of its axes.
     """
 
     channels: int
     num_frames: int
+    arrangement: Arrangement = field(default_factory=Arrangement)
 
 
 @dataclass(frozen=True)
@@ -39,48 +47,98 @@ class InputShape:
     size: tuple[int, int]
 
 
-def recognise(output: object, given: InputShape, host: nn.Module, name: str) -> FeatureShape:
-    """Read C and T from what a block returns.
+def recognise(
+    output: object,
+    given: InputShape,
+    host: nn.Module,
+    name: str,
+    *,
+    facts: TokenFacts | None = None,
+    verb: str = "returns",
+) -> FeatureShape:
+    """Read C and T from what a block returns, or is given.
 
     Args:
-        output: what the block returned.
+        output: what the block returned: a tensor, or one with the (H, W) or (T, H, W) of its tokens beside it.
         given: the input from which the network came to it.
         host: the block, whose layers decide where the shape alone does not.
         name: its dotted name, for errors.
+        facts: what the network says about its tokens.
+        verb: `returns` or `is given`, for errors.
 
     Raises:
         UnfitFeaturesError: it is nothing that attention blocks can read.
     """
     kind = type(host).__name__
-    if not isinstance(output, Tensor):
-        raise UnfitFeaturesError(f"{name} ({kind}) returns a {type(output).__name__}, not one tensor: {EXPECTED}")
-    why = _why_unfit(output, given, host)
-    if why is not None:
-        raise UnfitFeaturesError(f"{name} ({kind}) returns features of shape {tuple(output.shape)}, {why}: {EXPECTED}")
-    if output.ndim == 5:
-        return FeatureShape(output.shape[1], output.shape[2])
-    return FeatureShape(output.shape[1], output.shape[0] // given.clips)
+    features, sizes = split_sizes(output)
+    if not isinstance(features, Tensor):
+        raise UnfitFeaturesError(f"{name} ({kind}) {verb} a {type(output).__name__}, not one tensor: {EXPECTED}")
+    found = _read(features, given, host, facts or TokenFacts(), sizes)
+    if isinstance(found, str):
+        raise UnfitFeaturesError(
+            f"{name} ({kind}) {verb} features of shape {tuple(features.shape)}, {found}: {EXPECTED}"
+        )
+    return found
 
 
-def _why_unfit(features: Tensor, given: InputShape, host: nn.Module) -> str | None:
+def split_sizes(output: object) -> tuple[object, tuple[int, ...] | None]:
+    """Tokens and their (H, W) or (T, H, W), as the blocks of MViT return them; None where there are no such sizes."""
+    if isinstance(output, tuple | list) and len(output) == 2 and isinstance(output[0], Tensor):
+        sizes = output[1]
+        if isinstance(sizes, tuple | list) and len(sizes) in (2, 3) and all(isinstance(side, int) for side in sizes):
+            return output[0], tuple(sizes)
+    return output, None
+
+
+def _read(
+    features: Tensor, given: InputShape, host: nn.Module, facts: TokenFacts, sizes: tuple[int, ...] | None
+) -> FeatureShape | str:
+    """The shape, or why it is unfit."""
     shape = tuple(features.shape)
     clips, frames = given.clips, given.num_frames
     if not features.is_floating_point():
         return f"which hold {features.dtype}"
     if len(shape) == 3:
-        return "a sequence of tokens without height and width"
-    if len(shape) not in (4, 5):
+        return _read_tokens(shape, given, facts, sizes)
+    if sizes is not None or len(shape) not in (4, 5):
         return f"with {len(shape)} axes"
-    if _channels_last(shape, given.size, host):
-        return "with the channels last"
+    last = _channels_last(shape, given.size, host)
+    arrangement = Arrangement("channels_last" if last else "channels_first")
+    channels = shape[-1] if last else shape[1]
     if len(shape) == 5:
+        axis = 1 if last else 2
         if shape[0] != clips:
             return f"whose first axis does not count the clips (there were {clips})"
-        if shape[2] > frames:
-            return f"whose third axis does not count frames (there were {frames})"
-    elif shape[0] % clips or shape[0] // clips > frames:
+        if shape[axis] > frames:
+            return f"whose {'second' if last else 'third'} axis does not count frames (there were {frames})"
+        return FeatureShape(channels, shape[axis], arrangement)
+    if shape[0] % clips or shape[0] // clips > frames:
         return f"whose first axis does not count frames (there were {clips} x {frames})"
-    return None
+    return FeatureShape(channels, shape[0] // clips, arrangement)
+
+
+def _read_tokens(
+    shape: tuple[int, ...], given: InputShape, facts: TokenFacts, sizes: tuple[int, ...] | None
+) -> FeatureShape | str:
+    count, length, channels = shape
+    if sizes is not None and len(sizes) == 3:
+        prefix = length - sizes[0] * sizes[1] * sizes[2]
+        if count != given.clips or prefix < 0 or sizes[0] > given.num_frames:
+            return f"tokens that are not those of {given.clips} clips of {'x'.join(map(str, sizes))} positions"
+        return FeatureShape(channels, sizes[0], Arrangement("tokens", prefix, (sizes[1], sizes[2])))
+    if count != given.clips * given.num_frames:
+        return f"tokens whose first axis does not count frames (there were {given.clips} x {given.num_frames})"
+    if sizes is not None:
+        split = length - sizes[0] * sizes[1], (sizes[0], sizes[1])
+    else:
+        split = split_tokens(length, given.size, facts)
+    if split is None or split[0] < 0:
+        return (
+            "tokens whose patches form no image (a network with tokens before them has to say how many, as "
+            "num_prefix_tokens)"
+        )
+    prefix, grid = split
+    return FeatureShape(channels, given.num_frames, Arrangement("tokens", prefix, grid, facts.scattered))
 
 
 def _channels_last(shape: tuple[int, ...], size: tuple[int, int], host: nn.Module) -> bool:

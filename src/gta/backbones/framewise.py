@@ -1,46 +1,84 @@
-"""Any timm 2D CNN applied to every frame."""
+"""Any timm image network applied to every frame."""
 
 import contextlib
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.backbones.hub import cache_only_without_network
-from gta.backbones.stages import find_stages
+from gta.backbones.image_network import features_are_tokens, fixed_size, patch_size
+from gta.backbones.stages import BLOCKS, find_stages
 from gta.backbones.tsm import resize_shift
 from gta.files import DISK_ERRORS
-from gta.ops.layout import fold_frames, unfold_frames
+from gta.ops.layout import (
+    channels_to_back,
+    channels_to_front,
+    fold_frames,
+    fold_tokens,
+    unfold_frames,
+    unfold_tokens,
+)
 
 
 class FramewiseBackbone(nn.Module):
     """A 2D network applied to each frame on its own; only blocks inserted into it join frames.
 
     Args:
-        network: a timm CNN without classifier (`num_classes=0`).
+        network: a timm CNN or transformer without classifier (`num_classes=0`).
         num_frames: T, frames per clip.
-    """
 
-    minimum_size = 32  # pixels: the last stage is 32 times smaller than the frame
+    A transformer's tokens are features of `L x 1` positions, those of class and register tokens first.
+    """
 
     def __init__(self, network: nn.Module, num_frames: int) -> None:
         super().__init__()
         self.network = network
         self.num_frames = num_frames
+        self.fixed_size = fixed_size(network)
+        self.patch_size = patch_size(network)
+        # Pixels; the last stage of a network with stages is 32 times smaller than the frame.
+        smallest = self.patch_size if BLOCKS in find_stages(network) and self.patch_size else 32
+        self.minimum_size = max(self.fixed_size or (smallest,))
+        self.trial_size = self.minimum_size if self.fixed_size else max(smallest, 4 * (self.patch_size or 0))
+        self.tokens = features_are_tokens(network, self.trial_size)
+        self.channels_last = getattr(network, "output_fmt", None) == "NHWC"
         self.num_features = int(network.head_hidden_size)  # type: ignore[arg-type]  # width after timm's pooling
 
     def forward(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B C T h w"]:
         """Features of every frame, channels-last in memory."""
+        self._check_size(clip.shape[3], clip.shape[4])
         frames = fold_frames(clip).contiguous(memory_format=torch.channels_last)
-        return unfold_frames(self.network.forward_features(frames), self.num_frames)  # type: ignore[operator]
+        features = self.network.forward_features(frames)  # type: ignore[operator]
+        if self.tokens:
+            return unfold_tokens(features, self.num_frames, features.shape[1], 1)
+        return unfold_frames(channels_to_front(features) if self.channels_last else features, self.num_frames)
 
     def pool(self, features: Float[Tensor, "B C T h w"]) -> Float[Tensor, "B K"]:
         """Pool each frame as the 2D network does before its classifier, then average over the frames (consensus)."""
-        frames = self.network.forward_head(fold_frames(features), pre_logits=True)  # type: ignore[operator]
+        if self.tokens:
+            images = fold_tokens(features)
+        else:
+            images = fold_frames(features)
+            images = channels_to_back(images) if self.channels_last else images
+        frames = self.network.forward_head(images, pre_logits=True)  # type: ignore[operator]
         return frames.unflatten(0, (-1, self.num_frames)).mean(dim=1)
 
+    def _check_size(self, height: int, width: int) -> None:
+        if self.fixed_size is not None and (height, width) != self.fixed_size:
+            raise ValueError(
+                f"the clip is {height}x{width} pixels, the network reads {self.fixed_size[0]}x{self.fixed_size[1]} "
+                "only: build it with image_size=... for another size"
+            )
+        if self.patch_size is not None and self.tokens and (height % self.patch_size or width % self.patch_size):
+            raise ValueError(
+                f"the clip is {height}x{width} pixels, which do not divide into patches of "
+                f"{self.patch_size}x{self.patch_size}"
+            )
+
     def stages(self) -> dict[str, list[str]]:
-        """Dotted names of the residual blocks of res2..res5."""
+        """Dotted names of the residual blocks of res2..res5, and of the `blocks` of a transformer."""
         return {stage: [f"network.{name}" for name in names] for stage, names in find_stages(self.network).items()}
 
     def attention_frames(self, num_frames: int) -> int:
@@ -68,16 +106,21 @@ def tiny_network() -> nn.Module:
     )
 
 
-def timm_network(name: str, *, weights: str | None = None) -> nn.Module:
-    """A timm CNN without classifier.
+def timm_network(
+    name: str, *, weights: str | None = None, image_size: int | None = None, global_pool: str | None = None
+) -> nn.Module:
+    """A timm image network without classifier.
 
     Args:
         name: timm's name of the architecture.
         weights: None for random weights, `imagenet` for timm's default weights, or the tag of others.
+        image_size: height and width, in pixels, that a transformer is built for; timm's own if not given. Those that
+            can interpolate their encoding of positions read other sizes too.
+        global_pool: how positions become one vector: `token`, `avg`, `map`, ...; timm's own if not given.
 
     Raises:
-        ValueError: timm does not know the name or the tag, the weights cannot be downloaded, or the network has no
-            stages of strides 4 to 32.
+        ValueError: timm does not know the name or the tag, the weights cannot be downloaded, an option does not fit, or
+            the network has neither stages of strides 4 to 32 nor a row of blocks.
     """
     import timm
 
@@ -88,7 +131,7 @@ def timm_network(name: str, *, weights: str | None = None) -> nn.Module:
         _check_weights(name, weights)
     try:
         with contextlib.nullcontext() if weights is None else cache_only_without_network():
-            network = timm.create_model(tagged, pretrained=weights is not None, num_classes=0)
+            network = _create(tagged, weights is not None, {"img_size": image_size, "global_pool": global_pool})
     except OSError as error:  # the hub's and the network's errors are all of this kind, like those of the disk
         if weights is None or error.errno in DISK_ERRORS:
             raise
@@ -98,9 +141,35 @@ def timm_network(name: str, *, weights: str | None = None) -> nn.Module:
         ) from error
     if not hasattr(network, "forward_head") or not find_stages(network):
         raise ValueError(
-            f"{name!r} is not a CNN with stages of strides 4, 8, 16 and 32, so attention cannot be inserted into it"
+            f"{name!r} has neither stages of strides 4, 8, 16 and 32 nor a row of blocks, so attention cannot be "
+            "inserted into it by its name: gta.insert_attention takes the dotted names of its modules"
         )
     return network
+
+
+def _create(name: str, pretrained: bool, options: dict[str, int | str | None]) -> nn.Module:
+    """Let timm build it; transformers that can read several image sizes are built so."""
+    import timm
+
+    given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
+    ours = {"img_size": "image_size"}
+    try:
+        try:
+            return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **given)
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error) or "dynamic_img_size" not in str(error):
+                raise
+            return timm.create_model(name, pretrained=pretrained, num_classes=0, **given)
+    except TypeError as error:
+        refused = next((option for option in given if option in str(error)), None)
+        if refused is None or "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(f"{ours.get(refused, refused)} does not apply to {name!r}") from error
+    except AssertionError as error:  # timm's own checks of its arguments
+        if not given:
+            raise
+        told = ", ".join(f"{ours.get(option, option)}={value!r}" for option, value in given.items())
+        raise ValueError(f"{name!r} cannot be built with {told}: {error}") from error
 
 
 def _check_weights(name: str, weights: str) -> None:

@@ -1,53 +1,89 @@
 """Putting attention blocks after chosen residual blocks of a network, and taking them out again."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from gta.backbones.dry_run import Example, put_modules, shapes_at
-from gta.backbones.stages import child_names, every_other, find_stages
+from gta.backbones.arrangement import Arrangement, Prefix
+from gta.backbones.dry_run import Example, PlaceShape, put_modules, shapes_at
+from gta.backbones.feature_shape import split_sizes
+from gta.backbones.stages import BLOCKS, child_names, every_other, find_stages, spread
+from gta.backbones.token_shape import drops_patches
 from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.factory import create_block
 from gta.blocks.gta import Regions
 from gta.blocks.mixing_options import MixingArguments
 from gta.blocks.projection import Norm
-from gta.ops.layout import exported_for_any_batch, fold_frames, unfold_frames
+from gta.ops.layout import channels_to_back, channels_to_front, exported_for_any_batch
 
-Places = Mapping[str, int | Sequence[int]] | Sequence[str]
+Where = int | Sequence[int] | Literal["all"]
+Places = Mapping[str, Where] | Sequence[str]
+Side = Literal["after", "before"]
 
 
 class AttendedBlock(nn.Module):
-    """A network's own block with an attention block after it.
+    """A network's own block with an attention block after it, or before it.
 
     Args:
-        host: the network's block; returns `(B*T, C, H, W)` (a frame-wise network) or `(B, C, T, H, W)`.
+        host: the network's block.
         attention: maps `(B, C, T, H, W)` to the same shape.
         num_frames: T of the features here, by which frame-wise ones are split into clips.
+        arrangement: the order of the features' axes; if not given, channels first.
+        before: the attention works on what the host is given, not on what it returns.
+        prefix: class and register tokens stay as they are (`keep`), or are mixed over time like the patches (`mix`).
     """
 
-    def __init__(self, host: nn.Module, attention: nn.Module, num_frames: int) -> None:
+    def __init__(
+        self,
+        host: nn.Module,
+        attention: nn.Module,
+        num_frames: int,
+        *,
+        arrangement: Arrangement | None = None,
+        before: bool = False,
+        prefix: Prefix = "keep",
+    ) -> None:
         super().__init__()
         self.host = host
         self.attention = attention
         self.num_frames = num_frames
+        self.arrangement = arrangement or Arrangement()
+        self.before = before
+        self.prefix: Prefix = prefix
+        parts = list(attention.modules())
+        self.image = any(
+            getattr(part, "pool", "none") != "none" or getattr(part, "region_size", None) is not None for part in parts
+        )
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Apply the host to whatever the network gives it, then the attention."""
-        features = self.host(*args, **kwargs)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Apply the host to whatever the network gives it, and the attention after or before it."""
+        if self.before:
+            return self.host(self._attend_traced(args[0]), *args[1:], **kwargs)
+        output = self.host(*args, **kwargs)
+        if isinstance(output, Tensor):
+            return self._attend_traced(output)
+        features, sizes = split_sizes(output)
+        assert isinstance(features, Tensor)
+        return self._attend_traced(features, sizes), output[1]
+
+    def _attend_traced(self, features: Tensor, sizes: tuple[int, ...] | None = None) -> Tensor:
         if torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling():
             with exported_for_any_batch():
-                return self._attend(features)
-        return self._attend(features)
+                return self._attend(features, sizes)
+        return self._attend(features, sizes)
 
-    def _attend(self, features: Tensor) -> Tensor:
-        if features.ndim == 5:
-            out = self.attention(features)
-        else:
-            out = fold_frames(self.attention(unfold_frames(features, self.num_frames)))
-        # A host that works in channels-first memory goes on in it, so that its own numbers stay the same.
-        return out.contiguous() if features.is_contiguous() else out
+    def _attend(self, features: Tensor, sizes: tuple[int, ...] | None) -> Tensor:
+        clips = self.arrangement.to_clips(features, self.num_frames, prefix=self.prefix, sizes=sizes, image=self.image)
+        whole = sizes is not None and len(sizes) == 3
+        out = self.arrangement.from_clips(self.attention(clips), features, prefix=self.prefix, whole=whole)
+        # The host goes on in the memory format it had, so that its own numbers stay the same.
+        if features.is_contiguous():
+            return out.contiguous()
+        if self.arrangement.layout != "channels_first" and channels_to_front(features).is_contiguous():
+            return channels_to_back(channels_to_front(out).contiguous())
+        return out
 
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; returns the names of the parameters that were resized."""
@@ -74,6 +110,8 @@ def insert_attention(
     regions: Regions = "predicted",
     region_size: tuple[int, int] | None = None,
     instantiation: Instantiation = "softmax",
+    side: Side | None = None,
+    prefix: Prefix = "keep",
     **mixing: Unpack[MixingArguments],
 ) -> nn.Module:
     """Insert attention blocks into `network`, in place.
@@ -82,36 +120,53 @@ def insert_attention(
     each place. If it cannot take attention, nothing is changed.
 
     Args:
-        network: any backbone of this package, timm or torchvision CNN, or a module of your own. A frame-wise one is
-            afterwards called with the frames of whole clips, `(B*T, 3, H, W)`.
+        network: any backbone of this package, timm or torchvision CNN or transformer, or a module of your own. A
+            frame-wise one is afterwards called with the frames of whole clips, `(B*T, 3, H, W)`.
         block: name for `create_block`.
         at: where. A mapping from a stage (res2..res5) or the dotted name of a container of blocks to a number of
-            blocks ("every other block", from `first`) or to explicit indices; or a sequence of dotted names of modules.
+            blocks ("every other block", from `first`; among the `blocks` of a ViT evenly spread), to explicit indices
+            or to `all`; or a sequence of dotted names of modules.
         num_frames: T of the clips that the network reads; if not given, that of `example`, or 8. A 3D network with
             temporal strides has fewer frames inside: each block is built for those at its place.
         example: an input for the run, `(B*T, 3, H, W)` or `(B, 3, T, H, W)`, or a tuple of the network's arguments;
             needed if the network does not run on zeros of a usual size.
         first: index of the first block that a number counts from.
         num_groups, num_heads, num_regions, inner_channels, pool, scaled: as of `create_block`.
-        norm, zero_init, regions, region_size, instantiation: likewise.
+        norm, zero_init, regions, region_size, instantiation: likewise. In a transformer `inner_channels` is C/2 for
+            every block if not given, the bottleneck of an adapter.
+        side: attention comes `after` the block or `before` it; if not given, before blocks of frames' tokens (what it
+            adds to the patches then reaches a class token everywhere), after all others.
+        prefix: class and register tokens stay as they are (`keep`), or become further positions that are mixed over
+            time (`mix`); NL and SA do not pool positions then.
         mixing: likewise; how global temporal attention mixes frames, the fields of `gta.blocks.MixingOptions`.
 
     Returns:
         `network`, for chaining.
 
     Raises:
-        ValueError: a place does not exist or is taken; its block is not called, or returns something other than
-            `(B*T, C, H, W)` or `(B, C, T, H, W)`; or the network does not run.
+        ValueError: a place does not exist or is taken; its block is not called, or has features of other shapes than
+            `(B*T, C, H, W)`, `(B, C, T, H, W)`, these with channels last, or tokens `(B*T, L, C)`; or the network does
+            not run, or drops patches in training.
     """
+    if side not in (None, "after", "before"):
+        raise ValueError(f"side is {side!r}: it must be 'after' or 'before'")
+    if prefix not in ("keep", "mix"):
+        raise ValueError(f"prefix is {prefix!r}: it must be 'keep' or 'mix'")
     names = list(dict.fromkeys(find_places(network, at, first=first)))
     hosts = {name: network.get_submodule(name) for name in names}
     for name, host in hosts.items():
         if isinstance(host, AttendedBlock):
             raise ValueError(f"{name} has an attention block already")
-    shapes = shapes_at(network, names, num_frames=num_frames, example=example) if names else {}
+    before = None if side is None else side == "before"
+    shapes = shapes_at(network, names, num_frames=num_frames, example=example, before=before) if names else {}
+    if any(shape.arrangement.layout == "tokens" for shape, _ in shapes.values()) and drops_patches(network):
+        raise ValueError(
+            f"{type(network).__name__} leaves out other patches of every frame in training: attention over time needs "
+            "the same ones, build it without patch dropout"
+        )
     attended: dict[str, AttendedBlock] = {}
     for name, host in hosts.items():
-        shape = shapes[name]
+        shape, arrangement = shapes[name], shapes[name].features.arrangement
         attention = create_block(
             block,
             channels=shape.channels,
@@ -119,8 +174,8 @@ def insert_attention(
             num_groups=num_groups,
             num_heads=num_heads,
             num_regions=num_regions,
-            inner_channels=inner_channels,
-            pool=pool,
+            inner_channels=inner_channels or _bottleneck(shape, num_groups),
+            pool=pool if arrangement.pools(prefix) else "none",
             scaled=scaled,
             norm=norm,
             zero_init=zero_init,
@@ -135,9 +190,18 @@ def insert_attention(
         if like is not None:
             attention.to(device=like.device, dtype=like.dtype)
         attention.train(host.training)
-        attended[name] = AttendedBlock(host, attention, shape.num_frames)
+        attended[name] = AttendedBlock(
+            host, attention, shape.num_frames, arrangement=arrangement, before=shape.before, prefix=prefix
+        )
     put_modules(network, attended)
     return network
+
+
+def _bottleneck(shape: PlaceShape, num_groups: int) -> int | None:
+    """An adapter's inner width in a transformer: C/2, rounded up to whole groups; elsewhere each block has its own."""
+    if shape.features.arrangement.layout == "channels_first":
+        return None
+    return -(-shape.channels // (2 * num_groups)) * num_groups
 
 
 def remove_attention(network: nn.Module) -> int:
@@ -180,7 +244,14 @@ def find_places(network: nn.Module, at: Places, *, first: int = 0) -> list[str]:
                 raise ValueError(f"{type(network).__name__} has no stage {key}: name its blocks by their dotted names")
             _require_module(network, key)
             blocks = child_names(network, key)
-        indices = every_other(which, len(blocks), first) if isinstance(which, int) else which
+        if which == "all":
+            indices: Sequence[int] = range(len(blocks))
+        elif isinstance(which, str):
+            raise ValueError(f"{key} is {which!r}: give a number of blocks, their indices, or 'all'")
+        elif isinstance(which, int):
+            indices = spread(which, len(blocks)) if key == BLOCKS else every_other(which, len(blocks), first)
+        else:
+            indices = which
         for index in indices:
             if not 0 <= index < len(blocks):
                 raise ValueError(f"{key} has {len(blocks)} blocks, there is no block {index}")

@@ -23,6 +23,7 @@ BLOCK_SUFFIXES: dict[str, str] = {
 }
 
 PAPER_PLACES: Mapping[str, int] = {"res3": 2, "res4": 3}
+TRANSFORMER_BLOCKS = 3  # of a transformer without stages; in one of twelve blocks they add 8 % of the multiply-adds
 _TINY_PLACES: Mapping[str, int] = {"res3": 1, "res4": 1}
 _DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 _TINY_DEPTHS = (1, 1, 1, 1)
@@ -50,6 +51,10 @@ class BackboneOptions:
     """3D: in evaluation, classify every window of so many positions (height and width); None: all positions at once."""
     head_average: HeadAverage | None = None
     """3D: what is averaged over these windows."""
+    image_size: int | None = None
+    """timm's transformers: height and width, in pixels, that the network is built for."""
+    global_pool: str | None = None
+    """timm's networks: how positions become one vector (`token`, `avg`, `map`, ...)."""
 
     def given(self) -> dict[str, bool | int | str]:
         """The options that are set."""
@@ -78,7 +83,11 @@ class BackboneSpec:
 
 def _framewise(name: str, *, shift: bool = False) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
     def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
-        network = tiny_network() if name == "tiny" else timm_network(name, weights=weights)
+        network = (
+            tiny_network()
+            if name == "tiny"
+            else timm_network(name, weights=weights, image_size=options.image_size, global_pool=options.global_pool)
+        )
         if shift:
             insert_shift(network, num_frames, fraction=options.shift_div or _SHIFT["shift_div"])
         return FramewiseBackbone(network, num_frames)
@@ -119,10 +128,11 @@ def own_options(name: str) -> dict[str, bool | int | str | None]:
 
 
 def framewise_spec(name: str) -> BackboneSpec:
-    """The entry of a timm CNN that the catalogue does not name."""
-    return BackboneSpec(_framewise(name), timm_name=name)
+    """The entry of a timm network that the catalogue does not name."""
+    return BackboneSpec(_framewise(name), timm_name=name, options=_TIMM)
 
 
+_TIMM = {"image_size": None, "global_pool": None}
 _SHIFT = {"shift_div": 8}
 _HEAD = {"head_window": None, "head_average": "probabilities"}
 _C2D = {"temporal_pool": False, "stride_1x1": False, **_HEAD}

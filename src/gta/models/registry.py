@@ -1,7 +1,7 @@
 """The named models: listing and building them."""
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from inspect import signature
 from typing import Any, Unpack
@@ -9,8 +9,9 @@ from typing import Any, Unpack
 import torch
 from torch import nn
 
-from gta.backbones.insertion import insert_attention
-from gta.backbones.stages import find_stages
+from gta.backbones.arrangement import Prefix
+from gta.backbones.insertion import Side, Where, insert_attention
+from gta.backbones.stages import BLOCKS, find_stages
 from gta.backbones.tsm import make_shift_causal
 from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.gta import Regions
@@ -20,6 +21,7 @@ from gta.models.catalog import (
     BACKBONES,
     BLOCK_SUFFIXES,
     PAPER_PLACES,
+    TRANSFORMER_BLOCKS,
     BackboneOptions,
     BackboneSpec,
     framewise_spec,
@@ -55,7 +57,7 @@ def create_model(
     num_frames: int | None = None,
     pretrained: str | None = None,
     dropout: float = 0.5,
-    at: Mapping[str, int | Sequence[int]] | None = None,
+    at: Mapping[str, Where] | None = None,
     num_groups: int = 8,
     num_heads: int | None = None,
     num_regions: int = 8,
@@ -77,20 +79,26 @@ def create_model(
     head_window: int | None = None,
     head_average: HeadAverage | None = None,
     head: Head = "average",
+    side: Side | None = None,
+    prefix: Prefix = "keep",
+    image_size: int | None = None,
+    global_pool: str | None = None,
     **mixing: Unpack[MixingArguments],
 ) -> VideoClassifier:
     """Build a model by name.
 
     Args:
-        name: `<backbone>` or `<backbone>_<block>`; see `list_models()`. The backbone may be any timm CNN. If not given,
-            the network is the one that the file `pretrained` describes, with the arguments that are given changed.
+        name: `<backbone>` or `<backbone>_<block>`; see `list_models()`. The backbone may be any timm CNN, or any timm
+            transformer whose features are tokens or images. If not given, the network is the one that the file
+            `pretrained` describes, with the arguments that are given changed.
         num_classes: K.
         num_frames: T; the backbone's own if not given (8; SlowFast: 64 or 32).
         pretrained: starting weights: the path of a checkpoint of this package (with another number of frames or
             classes, if need be), `hf://owner/name` on a hub, or a file that `gta convert` reads; `imagenet` or a timm
             tag for a frame-wise backbone. What was loaded, resized and left out is in the model's `loaded` attribute.
         dropout: probability of dropping a feature before the head, in [0, 1).
-        at: attention blocks per stage, or their indices in it; the paper's places if not given.
+        at: attention blocks per stage, their indices in it, or `all`; the paper's places if not given, and in a
+            transformer without stages three of its `blocks`, evenly spread.
         num_groups, num_heads, num_regions, inner_channels, scaled: as of `gta.blocks.create_block`.
         norm, zero_init, regions, region_size, instantiation: likewise.
         pool: likewise; the backbone's own if not given (`after` in 2D, `before` in 3D models).
@@ -106,6 +114,9 @@ def create_model(
             (pytorchvideo); all positions at once if not given.
         head: `average` over frames and positions; `attentive`: an attentive probe, a learned query over all of them;
             `step`: likewise, with a static encoding of time.
+        side, prefix: in transformers, as of `gta.insert_attention`.
+        image_size: timm's transformers only: height and width, in pixels, that the network is built for.
+        global_pool: timm's networks only: how positions become one vector: `token`, `avg`, `map`, ...
         mixing: how global temporal attention mixes frames, the fields of `gta.blocks.MixingOptions`: `share_mixing`,
             `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`, `differences`. `causal` also
             makes temporal shifts uni-directional.
@@ -140,10 +151,12 @@ def create_model(
         shift_div=shift_div,
         head_window=head_window,
         head_average=head_average,
+        image_size=image_size,
+        global_pool=global_pool,
     )
     options = _options(backbone_name, spec, asked)
     backbone = spec.build(frames, options, image_weights(pretrained, backbone_name, spec))
-    places = None
+    places: dict[str, Where] | None = None
     attention: dict[str, Any] = {
         "num_groups": num_groups,
         "num_heads": num_heads,
@@ -156,6 +169,8 @@ def create_model(
         "regions": regions,
         "region_size": region_size and (int(region_size[0]), int(region_size[1])),
         "instantiation": instantiation,
+        "side": side,
+        "prefix": prefix,
         **vars(MixingOptions(**mixing)),
     }
     if block is None and instantiation != "softmax":
@@ -173,7 +188,7 @@ def create_model(
         "num_classes": num_classes,
         "num_frames": frames,
         "dropout": dropout,
-        "at": places and {stage: n if isinstance(n, int) else list(n) for stage, n in places.items()},
+        "at": places and {stage: n if isinstance(n, int | str) else list(n) for stage, n in places.items()},
         **attention,
         "region_size": region_size and list(region_size),
         **options.given(),
@@ -225,8 +240,10 @@ def _options(name: str, spec: BackboneSpec, asked: BackboneOptions) -> BackboneO
 
 
 def _default_places(backbone: nn.Module) -> dict[str, int]:
-    """The paper's places, "every other block" of res3 and res4, as far as the stages go."""
+    """The paper's places, "every other block" of res3 and res4, as far as the stages go; else three blocks."""
     stages = find_stages(backbone)
+    if BLOCKS in stages and "res3" not in stages:
+        return {BLOCKS: min(TRANSFORMER_BLOCKS, len(stages[BLOCKS]))}
     return {
         stage: min(most, (len(stages[stage]) + 1) // 2) for stage, most in PAPER_PLACES.items() if stages.get(stage)
     }

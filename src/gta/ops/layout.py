@@ -38,6 +38,34 @@ def fold_frames(clips: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "N C H W"]
     return clips.transpose(1, 2).flatten(0, 1)
 
 
+def unfold_tokens(
+    tokens: Shaped[Tensor, "N L C"], num_frames: int, height: int, width: int
+) -> Shaped[Tensor, "B C T H W"]:
+    """Split the tokens of the frames of several clips, `N = B * T` and `L = H * W`, into clips; always a view.
+
+    Raises:
+        ValueError: N is not a multiple of `num_frames`.
+    """
+    if tokens.shape[0] % num_frames:
+        raise ValueError(f"{tokens.shape[0]} frames cannot be split into clips of {num_frames} frames")
+    return from_tokens(tokens.unflatten(0, (tokens.shape[0] // num_frames, num_frames)), height, width)
+
+
+def fold_tokens(clips: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "N L C"]:
+    """The inverse of `unfold_tokens`: the tokens of every frame of all clips."""
+    return to_tokens(clips).flatten(0, 1)
+
+
+def channels_to_front(features: Shaped[Tensor, "B *positions C"]) -> Shaped[Tensor, "B C *positions"]:
+    """`(N, H, W, C)` to `(N, C, H, W)`, `(B, T, H, W, C)` to `(B, C, T, H, W)`; always a view."""
+    return features.movedim(-1, 1)
+
+
+def channels_to_back(features: Shaped[Tensor, "B C *positions"]) -> Shaped[Tensor, "B *positions C"]:
+    """The inverse of `channels_to_front`."""
+    return features.movedim(1, -1)
+
+
 def exported_for_any_batch() -> contextlib.AbstractContextManager[object]:
     """While frames are unfolded in `torch.export`: the program may not depend on there being one clip, or several.
 
