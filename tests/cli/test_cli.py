@@ -59,6 +59,8 @@ _NEEDED = {
     "explain": ["a.ckpt", "a.mp4"],
     "export": ["a.ckpt", "--to", "onnx"],
     "predict": ["a.ckpt", "a.mp4"],
+    "push": ["a.ckpt", "owner/name"],
+    "watch": ["a.ckpt", "a.mp4"],
     "probe": ["a.ckpt"],
     "study": ["table1"],
     "synthesize": ["videos"],

@@ -176,7 +176,7 @@ def test_each_stage_of_a_3d_network_has_its_own_number_of_frames(name, frames):
         with pytest.raises(ValueError, match="different numbers of frames"):
             resize_attention(network, 8)
     else:
-        assert len(resize_attention(network, 8)) == 4
+        assert len(resize_attention(network, 8)) == 2 * 4  # the matrices of pixels and of regions
 
 
 def test_widths_of_s3d_are_those_that_it_returns():

@@ -94,7 +94,7 @@ def test_gradients_reach_the_blocks_and_not_the_frozen_network(family):
     trained = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
     assert trained == {name for name, _ in network.named_parameters() if ".attention." in name and ".host." not in name}
     mixing = [parameter for name, parameter in network.named_parameters() if name.endswith("mixing")]
-    assert len(mixing) == len(attended(network))
+    assert len(mixing) == 2 * len(attended(network))  # of pixels and of regions
     assert all(parameter.grad.abs().max() > 0 for parameter in mixing)
 
 
@@ -224,13 +224,13 @@ def test_a_region_that_no_position_chooses_has_finite_gradients():
 @pytest.mark.parametrize("name", ["dinov3", "swin"])
 def test_an_exported_program_gives_the_same_numbers_for_any_number_of_clips(name):
     family = FAMILIES[name]
-    network = with_attention(family)
+    network = with_attention(family).double()  # so that the order of sums makes no difference that can be seen
     with torch.no_grad():
         clips = FRAMES * torch.export.Dim("clips", min=1, max=64)
-        exported = torch.export.export(network, (frames_of(family, 2),), dynamic_shapes=({0: clips},)).module()
+        exported = torch.export.export(network, (frames_of(family, 2).double(),), dynamic_shapes=({0: clips},)).module()
         for number in (1, 3):
-            frames = frames_of(family, number, seed=number)
-            assert torch.allclose(exported(frames), network(frames), atol=1e-5), number
+            frames = frames_of(family, number, seed=number).double()
+            assert torch.allclose(exported(frames), network(frames), atol=1e-9), number
 
 
 def test_compiled_in_one_graph_gives_the_same_numbers():

@@ -47,7 +47,7 @@ def test_same_seed_and_index_same_frames_others_differ():
 
 
 def test_appearance_is_drawn_without_knowing_the_class():
-    assert set(inspect.signature(draw_parameters).parameters) == {"seed", "index"}
+    assert set(inspect.signature(draw_parameters).parameters) == {"seed", "index", "difficulty"}
 
 
 def test_appearance_varies():

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gta.blocks.projection import add_product, frames_at_a_time
-from gta.ops.mixing import mix_columns, mix_frames, pool_regions
+from gta.ops.mixing import mix_columns, mix_frames, pool_regions, region_shares
 
 if TYPE_CHECKING:
     from gta.blocks.gta import GlobalTemporalAttention
@@ -51,6 +51,7 @@ def _infer_clips(
     columns = reader.empty_columns(frames) if block.pixel else None
     assignments: list[Tensor] = []
     pooled: list[Tensor] = []
+    shares: list[Tensor] = []
     for start in range(0, len(frames), step):
         chunk = slice(start, start + step)
         value, assignment = reader.read(frames[chunk], None if fixed is None else fixed[chunk])
@@ -59,12 +60,13 @@ def _infer_clips(
         if assignment is not None:
             assignments.append(assignment)
             pooled.append(pool_regions(frames[chunk][None], assignment[None])[0])
+            shares.append(region_shares(assignment[None])[0])
     mixed = None if columns is None else _mix_columns(columns, block.matrices("pixel", num_frames), num_frames)
     columns = None  # its memory is free for the rest
     weight, bias = block.output.folded()
     added = None
     if pooled:
-        values = reader.regions(torch.cat(pooled)).unflatten(0, (-1, num_frames))
+        values = reader.regions(torch.cat(pooled), torch.cat(shares)).unflatten(0, (-1, num_frames))
         regions = mix_frames(values, block.matrices("region", num_frames)).flatten(0, 1)  # (N, R, D)
         # A position's assignments sum to 1, so that the bias, given to each region, comes out once.
         added = torch.matmul(regions, weight[-regions.shape[2] :]) + bias  # (N, R, C)
@@ -110,10 +112,11 @@ class _Reader:
             return value, fixed
         return value, F.softmax(read[..., self.width if self.pixel else 0 :], dim=2)
 
-    def regions(self, pooled: Tensor) -> Tensor:
+    def regions(self, pooled: Tensor, shares: Tensor) -> Tensor:
         """Values of the regions: the input is pooled before it is projected, R rows instead of S."""
         assert self.region is not None
-        return F.linear(pooled, *self.region)
+        weight, bias = self.region
+        return torch.addcmul(F.linear(pooled, weight), shares.unsqueeze(-1), bias)  # a region nobody chooses has none
 
 
 def _mix_columns(columns: Tensor, mixing: Tensor, num_frames: int) -> Tensor:

@@ -109,10 +109,22 @@ def frame_differences(value: Float[Tensor, "B T S C"], groups: int) -> Float[Ten
 def pool_regions(value: Float[Tensor, "B T S C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T R C"]:
     """Average the positions into regions, weighted by the assignment; each region's total weight is divided out."""
     total = assignment.sum(dim=2).unsqueeze(-1)  # (B, T, R, 1)
-    # A region that no position chooses (softmax of the large features of a transformer) has the value 0 / floor = 0.
-    # The gradient divides by the total twice: a smaller floor would make it 0 * inf.
-    floor = max(torch.finfo(total.dtype).tiny, 1e-18)
-    return torch.matmul(assignment.transpose(2, 3), value) / total.clamp_min(floor)
+    return torch.matmul(assignment.transpose(2, 3), value) / _floored(total)
+
+
+def _floored(total: Tensor) -> Tensor:
+    """Total weights of regions that can be divided by.
+
+    A region that no position chooses (softmax of the large features of a transformer) has the value 0 / floor = 0. The
+    gradient divides by the total twice: a smaller floor would make it 0 * inf.
+    """
+    return total.clamp_min(max(torch.finfo(total.dtype).tiny, 1e-18))
+
+
+def region_shares(assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T R"]:
+    """What `pool_regions` makes of a constant 1: 1, but for a region that no position chooses."""
+    total = assignment.sum(dim=2)
+    return total / _floored(total)
 
 
 def spread_regions(regions: Float[Tensor, "B T R C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T S C"]:
