@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -39,6 +40,12 @@ def test_hostile_requests_are_told_nothing_and_leave_nothing(server, clip):
     assert httpx.get(f"{server.address}v1/health", timeout=60).status_code == 200
 
 
+def _run(coroutine) -> None:
+    """Run to the end in a thread of its own: the browser of other tests keeps an event loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
+
+
 def test_a_body_that_never_ends_is_refused_in_time():
     answers = []
 
@@ -58,7 +65,7 @@ def test_a_body_that_never_ends_is_refused_in_time():
     answers_left = [{"type": "http.request", "body": b"x", "more_body": True}]
     guard = Guard(app, limits=Limits(body_seconds=0.05), metrics=Metrics())
     scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": [], "client": None}
-    asyncio.run(guard(scope, receive, send))
+    _run(guard(scope, receive, send))
     assert answers[0]["status"] == 408
     assert b"slow_body" in answers[1]["body"]
 
@@ -90,5 +97,5 @@ def test_web_sockets_are_closed_at_once():
     async def never(*_):
         raise AssertionError
 
-    asyncio.run(Guard(never, limits=Limits(), metrics=Metrics())({"type": "websocket"}, never, send))
+    _run(Guard(never, limits=Limits(), metrics=Metrics())({"type": "websocket"}, never, send))
     assert [message["type"] for message in sent] == ["websocket.close"]

@@ -47,7 +47,7 @@ def test_every_parameter_is_in_one_group_with_its_rate() -> None:
     rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
     assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
     for key, scale in layer_scales(model, 0.5).items():
-        factor = 2.0 if key.endswith(".mixing") else 1.0
+        factor = 2.0 if key.endswith("mixing") else 1.0  # of pixels and of regions
         assert rates[id(model.get_parameter(key))] == pytest.approx(0.1 * scale * factor), key
     assert groups[0]["lr"] == 0.1
     assert {group["name"] for group in parameter_groups(model, OptimConfig())} == {
