@@ -30,6 +30,8 @@ from gta.settings import (
 __all__ = [
     "ClipConfig",
     "DataConfig",
+    "KnownLayout",
+    "Layout",
     "ModelConfig",
     "OptimConfig",
     "RunConfig",
@@ -37,6 +39,11 @@ __all__ = [
     "config_from_json",
     "config_to_json",
 ]
+
+KnownLayout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
+"""How a data set's folder may be organised."""
+Layout = Literal["auto", KnownLayout]
+"""Likewise; `auto` looks at the files."""
 
 
 @settings("model")
@@ -137,7 +144,7 @@ class DataConfig:
 
     root: Path | None = None
     """Folder of the data set."""
-    layout: Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"] = "auto"
+    layout: Layout = "auto"
     """How the folder is organised; `auto` looks at the files."""
     fold: Literal[1, 2, 3] = 1
     """Which of the three splits of UCF-101, HMDB-51 or UTD-MHAD (there 1 is the protocol, 2 and 3 choose settings)."""

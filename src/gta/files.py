@@ -6,6 +6,7 @@ back, JSON, which must be UTF-8, gets the escape that its readers turn into the 
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -127,6 +128,12 @@ def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, atomically; surrogates that stand for bytes of a file's name become these bytes."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_text(value: Any) -> str:

@@ -16,6 +16,7 @@ from gta.bulk.tables import check_output
 from gta.bulk.workers import supervised
 from gta.checkpoint import read_checkpoint
 from gta.errors import OptionError
+from gta.files import sha256
 
 TIME_LIMIT_SECONDS = 180.0
 """How long one video may take; the reader itself gives a damaged file up after 60 s where it can."""
@@ -71,7 +72,7 @@ def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, opti
     videos = read_manifest(manifest)
     checkpoint = read_checkpoint(checkpoint).path  # a damaged file is found before any process starts
     plan = Plan(
-        _digest_of(name for name, _ in videos), len(videos), _digest(checkpoint), options.topk, options.shard_size
+        _digest_of(name for name, _ in videos), len(videos), sha256(checkpoint), options.topk, options.shard_size
     )
     shards = ShardedOutput(output, plan, overwrite=options.overwrite)
     if shards.is_complete:
@@ -109,8 +110,3 @@ def _digest_of(names: Iterable[str]) -> str:
     for name in names:
         digest.update(name.encode("utf-8", errors="surrogateescape") + b"\0")
     return digest.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,13 +1,10 @@
 """`gta convert`: weights of other code bases to ours."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from gta.commands.arguments import DestinationPath, SourcePath, parse_arguments
 from gta.terminal import print_line
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gta.commands.arguments import DataPath, DestinationPath, SourcePath, VideoPath, parse_arguments
+from gta.config import Layout
 from gta.errors import DataError, OptionError
 from gta.terminal import print_line
 
 if TYPE_CHECKING:
     from gta.datasets.check import CheckReport
 
-Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
 
 _USAGE = """usage: gta data COMMAND [OPTIONS]
 

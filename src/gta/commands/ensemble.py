@@ -51,7 +51,7 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     Raises:
         DataError: a file is missing, no score file, or does not fit the others (classes, videos, labels).
     """
-    from gta.evaluation.ensembles import ensemble
+    from gta.evaluation.ensembles import average
     from gta.evaluation.score_files import read_scores
     from gta.files import write_json
     from gta.synthetic.classes import REVERSALS
@@ -59,9 +59,8 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     parts = [read_scores(path) for path in options.results]
     classes = tuple(map(str, parts[0].classes))
     weights = options.weights or (1.0,) * len(parts)
-    result = ensemble(
-        options.results, weights, reversals={name: other for name, other in REVERSALS.items() if name in classes}
-    )
+    reversals = {name: other for name, other in REVERSALS.items() if name in classes}
+    result = average(options.results, parts, weights, reversals)
     written = {
         "ensemble": [
             {"scores": str(path), "weight": weight, "top1": part.top1}

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
+from gta.config import Layout
 from gta.errors import OptionError
 from gta.terminal import print_line
-
-Layout = Literal["auto", "folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
-
 
 _TOP = 5
 _SHOWN_CLASSES, _SHOWN_PAIRS = 20, 5

@@ -96,9 +96,9 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
             differs from the original by more than the limit.
     """
     from gta.checkpoint import read_checkpoint
-    from gta.export.card import sha256
     from gta.export.run import Target, export_network
     from gta.export.writers import check_precision, check_tools
+    from gta.files import sha256
     from gta.predictor import build_model, clip_protocol
 
     folders = _folders(options)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.commands.evaluate import Layout
+from gta.config import Layout
 from gta.errors import OptionError
 from gta.terminal import print_line, printable
 

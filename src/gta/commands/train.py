@@ -37,12 +37,13 @@ continues with that run's own configuration."""
 
 
 # The names that the other commands have for what configurations call by field.
-_SHORT = {f"--{name}".replace("_", "-"): f"--{field}".replace("_", "-") for name, field in SHORT_NAMES.items()}
-_NUM_FRAMES = ("--model.num-frames", "--data.clip.num-frames")
+_SHORT = {
+    f"--{name}".replace("_", "-"): [f"--{field}".replace("_", "-") for field in fields]
+    for name, fields in SHORT_NAMES.items()
+}
 # What `--help` shows; the other fields are under `--help-all`.
 _COMMON = {
-    *(name for name in _SHORT.values() if name != "--data.fold"),
-    *_NUM_FRAMES,
+    *(field for fields in _SHORT.values() for field in fields if field != "--data.fold"),
     *("--model.pretrained", "--model.freeze", "--model.at", "--data.clip.crop-size"),
     *("--data.clip.flip", "--optim.optimizer", "--optim.weight-decay", "--optim.warmup-epochs", "--run.accelerator"),
     *("--run.devices", "--run.patience", "--run.compile", "--resume", "--print", "--yaml", "--fast-dev-run"),
@@ -129,13 +130,13 @@ def _full_names(words: list[str]) -> list[str]:
     if words and not words[0].startswith("-"):
         words = ["--data.root", *words]
     full: list[str] = []
-    for number, word in enumerate(words):
+    rest = iter(words)
+    for word in rest:
         flag, equals, value = word.partition("=")
-        if flag == "--num-frames":  # a model reads as many frames as its clips have: one flag for both
-            given = value if equals else "".join(words[number + 1 : number + 2])
-            full += [f"{name}={given}" for name in _NUM_FRAMES]
-        elif words[number - 1 : number] != ["--num-frames"]:
-            full.append(f"{_SHORT.get(flag, flag)}{equals}{value}")
+        fields = _SHORT.get(flag, [flag])
+        if len(fields) > 1 and not equals:  # the one value is for all of them
+            equals, value = "=", next(rest, "")
+        full += [f"{field}{equals}{value}" for field in fields]
     return full
 
 

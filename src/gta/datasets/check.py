@@ -10,13 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from gta.config import KnownLayout, Layout
 from gta.datasets.index import VideoFacts, load_index, relative_name, save_index, stamp_of
 from gta.datasets.layouts.common import UNKNOWN_LABEL, Listed, ignored_files
-from gta.datasets.listing import Layout, Split, check_root, detect_layout, list_layout
+from gta.datasets.listing import Split, check_root, detect_layout, list_layout
 from gta.datasets.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.types import VideoRecord
@@ -162,7 +163,7 @@ class _Look:
 
 def check_videos(
     root: str | Path,
-    layout: Layout | Literal["auto"] = "auto",
+    layout: Layout = "auto",
     *,
     index: Path | None = None,
     min_frames: int = 8,
@@ -193,7 +194,7 @@ def check_videos(
     """
     root = Path(root)
     check_root(root)
-    chosen: Layout = detect_layout(root) if layout == "auto" else layout
+    chosen: KnownLayout = detect_layout(root) if layout == "auto" else layout
     listed, not_listed = _list_all(root, chosen, fold)
     base = root if root.is_dir() else root.parent
     paths = sorted({record.path for found in listed.values() for record in found.records})
@@ -229,7 +230,7 @@ def check_videos(
     return report
 
 
-def _list_all(root: Path, layout: Layout, fold: int) -> tuple[dict[Split, Listed], dict[str, str]]:
+def _list_all(root: Path, layout: KnownLayout, fold: int) -> tuple[dict[Split, Listed], dict[str, str]]:
     """List the splits that the data set has, and why it has not the others.
 
     Raises:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from gta.config import KnownLayout, Layout
 from gta.datasets.index import DataIndex, load_index
 from gta.datasets.layouts.common import SPLIT_NAMES, Listed, folders, videos_in
 from gta.datasets.layouts.folder import list_folder
@@ -16,7 +17,6 @@ from gta.datasets.layouts.utd_mhad import holds_utd_mhad, list_utd_mhad
 from gta.errors import DataError, OptionError
 from gta.types import VideoRecord
 
-Layout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
 Split = Literal["train", "val", "test"]
 
 
@@ -35,7 +35,7 @@ class VideoList:
     """
 
     root: Path
-    layout: Layout
+    layout: KnownLayout
     split: Split
     classes: tuple[str, ...]
     records: tuple[VideoRecord, ...]
@@ -46,7 +46,7 @@ class VideoList:
         return len(self.records)
 
 
-def detect_layout(root: Path) -> Layout:
+def detect_layout(root: Path) -> KnownLayout:
     """Tell a data set's layout from the files in its folder.
 
     Raises:
@@ -94,7 +94,7 @@ def check_root(root: Path) -> None:
 def open_videos(
     root: str | Path,
     split: Split,
-    layout: Layout | Literal["auto"] = "auto",
+    layout: Layout = "auto",
     classes: Sequence[str] | None = None,
     *,
     fold: int = 1,
@@ -118,14 +118,14 @@ def open_videos(
     if split not in get_args(Split):
         raise OptionError(f"split is '{split}': it must be one of {', '.join(get_args(Split))}")
     check_root(root)
-    chosen: Layout = detect_layout(root) if layout == "auto" else layout
+    chosen: KnownLayout = detect_layout(root) if layout == "auto" else layout
     listed = list_layout(root, split, chosen, classes, fold)
     listed.require_known_labels()
     return VideoList(root, chosen, split, listed.classes, listed.records, listed.missing, load_index(root, index))
 
 
 def list_layout(
-    root: Path, split: Split, layout: Layout, classes: Sequence[str] | None = None, fold: int = 1
+    root: Path, split: Split, layout: KnownLayout, classes: Sequence[str] | None = None, fold: int = 1
 ) -> Listed:
     """List one split as its layout has it, labels that are not among the classes included (`Listed.wrong`).
 
@@ -148,4 +148,4 @@ def list_layout(
         return list_hmdb51(root, split, classes, fold)
     if layout == "utd_mhad":
         return list_utd_mhad(root, split, classes, fold)
-    raise OptionError(f"layout is '{layout}': it must be auto or one of {', '.join(get_args(Layout))}")
+    raise OptionError(f"layout is '{layout}': it must be auto or one of {', '.join(get_args(KnownLayout))}")

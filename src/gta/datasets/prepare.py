@@ -21,9 +21,10 @@ import torch
 from av.error import FFmpegError
 from PIL import Image
 
+from gta.config import KnownLayout, Layout
 from gta.datasets.check import SPLITS
 from gta.datasets.layouts.common import PICTURE_SUFFIXES, SPLIT_NAMES
-from gta.datasets.listing import Layout, check_root, detect_layout, list_layout
+from gta.datasets.listing import check_root, detect_layout, list_layout
 from gta.datasets.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.files import atomic_path, write_json
@@ -89,7 +90,7 @@ def prepare_videos(
     source: str | Path,
     target: str | Path,
     settings: PrepareSettings,
-    layout: Layout | Literal["auto"] = "auto",
+    layout: Layout = "auto",
     *,
     num_workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
@@ -113,7 +114,7 @@ def prepare_videos(
         raise DataError(f"{source}: give the folder of the manifest; it must hold manifest.csv or <split>.csv")
     if target.resolve() == source.resolve():
         raise DataError(f"{target}: the copy must go to another folder than the data set's own")
-    chosen: Layout = detect_layout(source) if layout == "auto" else layout
+    chosen: KnownLayout = detect_layout(source) if layout == "auto" else layout
     tasks = [_task(path, source, target, settings) for path in _paths(source, chosen)]
     _check_names(tasks)
     _claim(target, settings)
@@ -164,7 +165,7 @@ def convert_video(task: _Task) -> str:
     return ""
 
 
-def _paths(source: Path, layout: Layout) -> list[Path]:
+def _paths(source: Path, layout: KnownLayout) -> list[Path]:
     found: set[Path] = set()
     problem: DataError | None = None
     folds = _FOLDS if layout in ("ucf101", "hmdb51") else _FOLDS[:1]  # one fold of HMDB-51 leaves videos out

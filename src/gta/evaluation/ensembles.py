@@ -36,14 +36,23 @@ def ensemble(
     shares = tuple(weights) if weights is not None else (1.0,) * len(results)
     if not results or len(shares) != len(results) or min(shares) < 0 or sum(shares) <= 0:
         raise ValueError(f"{len(results)} results with weights {shares}: one weight for each, 0 or more, not all 0")
-    parts = [read_scores(Path(path)) for path in results]
+    return average([Path(path) for path in results], [read_scores(path) for path in results], shares, reversals)
+
+
+def average(
+    paths: Sequence[Path],
+    parts: Sequence[ScoreFile],
+    weights: Sequence[float],
+    reversals: dict[str, str] | None = None,
+) -> EvaluationResult:
+    """Average score files that are read already; the rest as `ensemble`, with a weight for each of them."""
     first = parts[0]
     names = _names(first.paths)
     total = np.zeros(first.scores.shape, np.float64)
-    for path, part, share in zip(results, parts, shares, strict=True):
-        total += share * part.scores[_match(names, part, first, Path(results[0]), Path(path))]
+    for path, part, weight in zip(paths, parts, weights, strict=True):
+        total += weight * part.scores[_match(names, part, first, paths[0], path)]
     return measure(
-        Scores(np.arange(len(names)), first.labels, (total / sum(shares)).astype(np.float32), ()),
+        Scores(np.arange(len(names)), first.labels, (total / sum(weights)).astype(np.float32), ()),
         classes=tuple(map(str, first.classes)),
         reversals=reversals,
     )

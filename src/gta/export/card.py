@@ -12,7 +12,6 @@ versions) with one more entry, "export":
     "licence"                     whose terms hold
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Literal, cast, get_args
 
 from gta.config import ClipConfig
 from gta.errors import CheckpointError
+from gta.files import sha256
 from gta.model_card import ModelCard
 from gta.stored import StoredError, entry, mapping, read_json, text, whole
 
@@ -201,9 +201,3 @@ def check_files(folder: str | Path, card: ExportCard) -> None:
             raise CheckpointError(f"{path}: it cannot be read ({error.strerror}): export the model again") from error
         if digest != facts["sha256"]:
             raise CheckpointError(f"{path}: damaged, its SHA-256 is not the one in {CARD}: export the model again")
-
-
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

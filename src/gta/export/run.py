@@ -12,13 +12,13 @@ from torch import nn
 
 from gta.config import ClipConfig
 from gta.errors import ExportError
-from gta.export.card import CARD, ExportCard, Output, Precision, RuntimeName, sha256
+from gta.export.card import CARD, ExportCard, Output, Precision, RuntimeName
 from gta.export.clips import Clip, synthetic_clips
 from gta.export.graph import ClipGraph, trace
 from gta.export.parity import Parity, compare
 from gta.export.runtimes import ExportedModel, open_runtime
 from gta.export.writers import OPSET, check_precision, check_tools, write_program
-from gta.files import atomic_folder, write_json
+from gta.files import atomic_folder, sha256, write_json
 from gta.model_card import ModelCard, library_versions
 
 _TOOLS = ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf")

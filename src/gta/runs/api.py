@@ -1,9 +1,11 @@
 """`gta.train` and `gta.open_dataset`: what the command line does, for scripts and notebooks."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gta.config import ClipConfig, TrainConfig
+from gta.errors import OptionError
 from gta.recipes import SHORT_NAMES, recipe
 from gta.recipes.files import SUFFIXES, read_config_file
 from gta.runs.train import train as train_config
@@ -46,18 +48,12 @@ def train(
 
 def _full_names(overrides: dict[str, Any]) -> dict[str, Any]:
     """The values by the names of the fields."""
-    from difflib import get_close_matches
-
-    from gta.errors import OptionError
-
     full: dict[str, Any] = {}
     for name, value in overrides.items():
         if "." in name:
             full[name] = value
-        elif name == "num_frames":  # a model reads as many frames as its clips have
-            full |= {"model.num_frames": value, "data.clip.num_frames": value}
         elif name in SHORT_NAMES:
-            full[SHORT_NAMES[name]] = value
+            full |= dict.fromkeys(SHORT_NAMES[name], value)
         else:
             close = get_close_matches(name, SHORT_NAMES, n=1)
             hint = f"did you mean {close[0]}?" if close else f"short names are {', '.join(SHORT_NAMES)}"

@@ -13,7 +13,7 @@ from gta.checkpoint import read_checkpoint
 from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
 from gta.clips.transforms import Normalize
-from gta.config import ClipConfig, config_to_json
+from gta.config import ClipConfig, Layout, config_to_json
 from gta.datasets.listing import Split, VideoList, open_videos
 from gta.errors import OptionError
 from gta.evaluation.any_model import probe_model
@@ -24,7 +24,7 @@ from gta.evaluation.scores import EvaluationResult, Precision
 from gta.evaluation.scores import evaluate as evaluate_loader
 from gta.export.card import is_exported
 from gta.predictor import build_model, choose_device, clip_protocol, load_predictor
-from gta.runs.sources import Layout, Source, find_source
+from gta.runs.sources import Source, find_source
 
 
 @dataclass(frozen=True)

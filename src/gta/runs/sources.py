@@ -2,13 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from gta.config import DataConfig, config_from_json
-from gta.datasets.listing import Layout as KnownLayout
+from gta.config import DataConfig, Layout, config_from_json
 from gta.errors import OptionError
-
-Layout = KnownLayout | Literal["auto"]
 
 
 @dataclass(frozen=True)
