@@ -18,6 +18,22 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Fixtures and tests that encode AV1 as root leave their process, and all that it starts, in a real-time class.
+
+    SVT-AV1 asks for it. Other processes on the machine would hardly run while the tests do.
+    """
+    _leave_real_time()
+    yield
+    _leave_real_time()
+
+
+def _leave_real_time() -> None:
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """The system's Chromium, driven by Playwright; tests that need it are skipped where one of both is missing."""
