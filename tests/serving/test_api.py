@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import av
 import pytest
+import torch
 from served_models import NAMES
 from starlette.testclient import TestClient
 
@@ -40,7 +41,7 @@ def _refused(answer, status, code, service):
 @pytest.mark.parametrize("model", ["gta", "nl"])
 def test_an_upload_gets_what_the_predictor_gives_and_is_gone_afterwards(client, clip, models, service, model):
     known = {one.name: one.predictor for one in models}[model]
-    answer = _send(client, clip.read_bytes(), model=model, topk=3, reverse=True).json()
+    answer = _send(client, clip.read_bytes(), model=model, top_k=3, reverse=True).json()
     expected = known.predict(clip, topk=3)
     assert [one["label"] for one in answer["predictions"]] == list(expected.labels)
     assert dict(zip(expected.labels, expected.scores, strict=True)) == _pairs(answer["predictions"])
@@ -52,9 +53,16 @@ def test_an_upload_gets_what_the_predictor_gives_and_is_gone_afterwards(client, 
 
 def test_a_changed_order_of_frames_is_what_the_model_sees(client, clip, models):
     known = models[0].predictor
-    answer = _send(client, clip.read_bytes(), change="shuffle", amount=0.5, topk=2).json()
+    answer = _send(client, clip.read_bytes(), change="shuffle", amount=0.5, top_k=2).json()
     names, scores = known.best(changed(clip_views(clip, known.clip), "shuffle", 0.5), 2)
     assert dict(zip(names, scores, strict=True)) == _pairs(answer["predictions"])
+
+
+def test_the_old_name_of_top_k_still_works_and_tells_the_new_one(client, clip):
+    answer = _send(client, clip.read_bytes(), topk=2).json()
+    assert len(answer["predictions"]) == 2
+    assert "top_k" in answer["notice"]
+    assert "notice" not in _send(client, clip.read_bytes(), top_k=2).json()
 
 
 def test_a_file_of_the_allowed_folder_is_read_by_its_path_and_nothing_else(client, clip, service, tmp_path):
@@ -136,7 +144,7 @@ def test_too_large_a_file_is_refused_with_and_without_its_length(client, service
         ({"json": ["clip.mp4"]}, 422, "no_video"),
         ({"files": {"other": b"x"}}, 422, "no_video"),
         ({"files": {"file": b"x"}, "params": {"model": "none"}}, 404, "no_model"),
-        ({"files": {"file": b"x"}, "params": {"topk": 0}}, 422, "bad_request"),
+        ({"files": {"file": b"x"}, "params": {"top_k": 0}}, 422, "bad_request"),
         ({"files": {"file": b"x"}, "params": {"change": "<b>"}}, 422, "bad_request"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "bad_request"),
     ],
@@ -189,14 +197,14 @@ def test_with_a_password_nothing_answers_without_it(service):
 
 def test_requests_at_the_same_time_share_batches_and_get_their_own_answers(service, clip):
     video = service.read(clip)
-    alone = [service.predict(video, change=change) for change in ("none", "reverse", "freeze")]
+    alone = [service.submit(video, 0, change=change).result(20) for change in ("none", "reverse", "freeze")]
     before = service.metrics._batches, service.metrics._videos
     with service._batchers[0].paused():
         futures = [
             service.submit(video, 0, change=change) for _ in range(2) for change in ("none", "reverse", "freeze")
         ]
     for future, expected in zip(futures, alone * 2, strict=True):
-        assert {one["label"]: one["score"] for one in expected} == _pairs(service.top(future.result(20), 0, 5))
+        torch.testing.assert_close(future.result(20), expected)
     assert service.metrics._videos - before[1] == 6
     assert service.metrics._batches - before[0] <= 2
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gta.csv_files import table_text
 from gta.errors import OptionError
+from gta.extras import require
 from gta.files import atomic_path
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -25,21 +26,7 @@ def check_output(output: Path) -> None:
     if output.suffix.lower() not in SUFFIXES:
         raise OptionError(f"--output is {output}: its name must end in {', '.join(SUFFIXES)}")
     if output.suffix.lower() == ".parquet":
-        require_bulk("pyarrow", "writing Parquet")
-
-
-def require_bulk(name: str, purpose: str) -> Any:
-    """Import a library of the extra `bulk`.
-
-    Raises:
-        OptionError: it is not installed.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise OptionError(f"{purpose} needs {error.name}: pip install 'gta-video[bulk]'") from error
+        require("pyarrow", "writing Parquet", extra="bulk")
 
 
 def write_table(output: Path, rows: Iterable[Mapping[str, Any]], plan: Mapping[str, Any]) -> None:

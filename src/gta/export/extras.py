@@ -1,31 +1,9 @@
-"""The libraries that only exporting needs: asked for by name, with a clear message when one is missing."""
+"""Keeping the tools of exporting quiet."""
 
 import contextlib
-import importlib
 import io
 import os
 from collections.abc import Iterator
-from typing import Any
-
-from gta.errors import OptionError
-
-
-def require(name: str, purpose: str) -> Any:
-    """Import a library of the extra `export`.
-
-    Args:
-        name: of the module.
-        purpose: what needs it, for the message.
-
-    Raises:
-        OptionError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
-            raise  # something that the library itself needs
-        raise OptionError(f"{purpose} needs {name}: pip install 'gta-video[export]'") from None
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gta.errors import CheckpointError
 from gta.export.card import CODE_CARRIERS, ExportCard, check_files, read_card
-from gta.export.extras import require
+from gta.extras import require
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Clips uint8 (B, 3, T, H, W) to the output float32 (B, K)."""
@@ -116,7 +116,7 @@ def _torch_call(module: Any) -> Run:
 
 
 def _open_onnx(path: Path, card: ExportCard, num_threads: int) -> Run:
-    onnxruntime = require("onnxruntime", f"{path}: running it")
+    onnxruntime = require("onnxruntime", f"{path}: running it", extra="export")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
@@ -126,7 +126,7 @@ def _open_onnx(path: Path, card: ExportCard, num_threads: int) -> Run:
 
 
 def _open_openvino(path: Path, card: ExportCard, num_threads: int) -> Run:
-    openvino = require("openvino", f"{path}: running it")
+    openvino = require("openvino", f"{path}: running it", extra="export")
     settings = {
         # Left alone, OpenVINO computes float32 networks in bfloat16 where the CPU has it.
         "INFERENCE_PRECISION_HINT": "bf16" if card.precision == "bf16" else "f32",

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from gta.config import ClipConfig
 from gta.errors import OptionError
 from gta.export.card import Output, Precision, RuntimeName, clip_shape
-from gta.export.extras import quietly, require
+from gta.export.extras import quietly
 from gta.export.quantise import quantise
+from gta.extras import require
 
 OPSET = 20
 """Version of ONNX's operators that is written: every op of our networks is in it, and ONNX Runtime 1.17 reads it."""
@@ -55,7 +56,7 @@ def check_tools(runtime: RuntimeName, precision: Precision) -> None:
     modules = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(runtime, ())
     with quietly():
         for name in (*modules, *(("nncf",) if precision == "int8" else ())):
-            require(name, f"--to {runtime}" if name != "nncf" else "--precision int8")
+            require(name, f"--to {runtime}" if name != "nncf" else "--precision int8", extra="export")
 
 
 def write_program(
@@ -98,7 +99,7 @@ def write_program(
 
 
 def _write_onnx(program: Any, folder: Path, output: Output, calibration: Clips | None) -> list[str]:
-    onnx = require("onnx", "--to onnx")
+    onnx = require("onnx", "--to onnx", extra="export")
     written = torch.onnx.export(
         program,
         (),
@@ -120,7 +121,7 @@ def _write_onnx(program: Any, folder: Path, output: Output, calibration: Clips |
 def _write_openvino(
     program: Any, folder: Path, output: Output, shape: tuple[int, ...], calibration: Clips | None
 ) -> list[str]:
-    openvino = require("openvino", "--to openvino")
+    openvino = require("openvino", "--to openvino", extra="export")
     with quietly():
         model = openvino.convert_model(program)
     model.inputs[0].get_tensor().set_names({"clip"})

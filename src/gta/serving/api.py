@@ -23,6 +23,7 @@ from gta.serving.service import Service
 from gta.serving.uploads import allowed_file
 
 _MOST_FIELDS = 4
+_RENAMED = "topk is top_k now; the old name will be removed in the next release"
 
 _BODY = {
     "requestBody": {
@@ -87,18 +88,24 @@ def _add_questions(app: FastAPI, service: Service, video_folder: Path | None) ->
     @app.post("/v1/predict", openapi_extra=_BODY, summary="Name the classes of a video")
     async def predict(
         request: Request,
-        topk: Annotated[int, Query(ge=1, le=1000, description="Classes to name.")] = 5,
+        top_k: Annotated[int, Query(ge=1, le=1000, description="Classes to name.")] = 5,
         model: Annotated[str | None, Query(max_length=200, description="Which model; the first if not given.")] = None,
         change: Annotated[Change, Query(description="Change the order of the frames first.")] = "none",
         amount: Annotated[float, Query(ge=0, le=1, description="Share of the frames that is changed.")] = 1.0,
         reverse: Annotated[bool, Query(description="Also predict the video played backwards.")] = False,
+        topk: Annotated[
+            int | None, Query(ge=1, le=1000, deprecated=True, description="Old name of top_k, for one release.")
+        ] = None,
     ) -> dict[str, Any]:
         """Send the video as the field `file` of a multipart form, or as JSON {"path": ...} in the server's folder."""
         number = service.model(model)
         service.require_room()
         async with _video_file(request, service, video_folder) as path:
             with service.place():
-                return await run_in_threadpool(_predict, service, path, number, topk, change, amount, reverse)
+                answer = await run_in_threadpool(
+                    _predict, service, path, number, top_k if topk is None else topk, change, amount, reverse
+                )
+        return answer if topk is None else {**answer, "notice": _RENAMED}
 
     @app.post("/v1/explain", openapi_extra=_BODY, response_class=HTMLResponse, summary="Show what a model sees")
     async def explain(
@@ -108,6 +115,7 @@ def _add_questions(app: FastAPI, service: Service, video_folder: Path | None) ->
     ) -> HTMLResponse:
         """The self-contained page of `gta explain`, for a video sent as to `/v1/predict`."""
         numbers = [service.model(model), *([service.model(compare)] if compare else [])]
+        service.require_explainable(numbers)
         service.require_room()
         async with _video_file(request, service, video_folder) as path:
             with service.place():
@@ -140,17 +148,17 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 
 
 def _predict(
-    service: Service, path: Path, number: int, topk: int, change: Change, amount: float, reverse: bool
+    service: Service, path: Path, number: int, top_k: int, change: Change, amount: float, reverse: bool
 ) -> dict[str, Any]:
     video = service.read(path)
     answer = {
         "model": service.models[number].name,
-        "predictions": service.predict(video, number, topk=topk, change=change, amount=amount),
+        "predictions": service.predict(video, number, top_k=top_k, change=change, amount=amount),
         "num_frames": video.num_frames,
         "seconds": video.seconds,
     }
     if reverse:
-        answer["reversed"] = service.predict(video, number, topk=topk, change="reverse")
+        answer["reversed"] = service.predict(video, number, top_k=top_k, change="reverse")
     return answer
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gta.evaluation.scores import video_scores
 from gta.predictor import Predictor
 from gta.serving.limits import draining
 
@@ -86,7 +85,7 @@ class Batcher:
         for jobs in shapes.values():
             begin = time.perf_counter()
             try:
-                scores = self._scores(torch.stack([job.views for job in jobs]))
+                scores = self._predictor.batch_scores(torch.stack([job.views for job in jobs]))
             except Exception as error:
                 for job in jobs:
                     job.future.set_exception(error)
@@ -94,10 +93,3 @@ class Batcher:
             self._observe(len(jobs), time.perf_counter() - begin)
             for job, row in zip(jobs, scores, strict=True):
                 job.future.set_result(row)
-
-    def _scores(self, clips: Tensor) -> Tensor:
-        predictor = self._predictor
-        with torch.inference_mode():
-            clips = clips.to(predictor.device)
-            found = video_scores(predictor.model, clips, prepare=predictor.prepare, averaging=predictor.clip.averaging)
-            return found.cpu()

@@ -1,30 +1,34 @@
 """What one server grants, and the words for what it refuses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from gta.errors import OptionError
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What requests may cost. Every number must be above 0.
-
-    `max_mb` and `max_seconds` bound a video (MiB as it arrives, seconds as it plays), `request_seconds` the answer,
-    `body_seconds` the arrival of a request. At most `queue_size` requests are worked on or wait; `batch_size` of them
-    go through the model together. Files of visitors are removed after `keep_seconds`.
-    """
+    """What requests may cost. Every number must be above 0. The options of `gta serve` are made from this."""
 
     max_mb: float = 50.0
+    """Size of a video at most, in MiB."""
     max_seconds: float = 60.0
+    """Length of a video at most, in seconds as it plays."""
     request_seconds: float = 30.0
+    """Time that an answer may take, in seconds."""
     body_seconds: float = 30.0
+    """Time that a request may take to arrive, in seconds."""
     queue_size: int = 64
+    """Requests that are worked on or wait at most; further ones are told to come back (503)."""
     batch_size: int = 8
+    """Videos that go through a model together at most."""
     num_workers: int = 2
+    """Processes that read videos."""
     keep_seconds: float = 600.0
+    """Time after which a visitor's files are removed, in seconds."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for name in (field.name for field in fields(Limits)):
+            value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise OptionError(f"--{name.replace('_', '-')} is {value:g}: it must be above 0")
 
@@ -63,6 +67,16 @@ def too_slow(limits: Limits) -> RefusedError:
     """The answer took longer than a request may."""
     return RefusedError(
         504, "too_slow", f"The answer took longer than {limits.request_seconds:g} s; try a shorter or smaller video."
+    )
+
+
+def not_explained(name: str) -> RefusedError:
+    """The model is an exported one."""
+    return RefusedError(
+        422,
+        "not_explained",
+        f"The model {name} is an exported one: it predicts, but attention, regions and class maps cannot be read from "
+        "it. Serve the checkpoint that it was made from to see them.",
     )
 
 

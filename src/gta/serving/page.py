@@ -7,23 +7,26 @@ from typing import Any
 
 import gradio as gr
 import gradio.themes
-import torch
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 
-from gta.clips.transforms import EvaluationViews
 from gta.serving import answers
 from gta.serving.api import explanation_response
+from gta.serving.cameras import WINDOW_SECONDS
 from gta.serving.changes import Change, changed
 from gta.serving.limits import RefusedError
 from gta.serving.service import Service
 
 _KEPT_PAGES = 32
 _NONE = "none"
-_STEP_SECONDS = 0.25
+_LEAST_STEP_SECONDS = 0.1
 _CAMERA_SECONDS = 300
 _HIDDEN: Any = "private"
 _START = "Choose a video: upload or record one, or take an example."
+_CAMERA_START = (
+    f"Start the camera: what it has seen in the last {WINDOW_SECONDS:g} seconds is named. Nothing is stored."
+)
+_CAMERA_WAIT = f"The first answer comes after {WINDOW_SECONDS:g} seconds."
 
 
 def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> None:
@@ -35,7 +38,7 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> None:
         examples: videos to offer, by the names that visitors see.
     """
     pages = _add_explanations(app, service)
-    blocks = _blocks(_Handlers(service, examples, pages))
+    blocks = _blocks(Handlers(service, examples, pages))
     blocks.queue(max_size=service.limits.queue_size, default_concurrency_limit=service.limits.batch_size)
     system = ["system-ui", "sans-serif"]
     gr.mount_gradio_app(
@@ -74,7 +77,7 @@ def _add_explanations(app: FastAPI, service: Service) -> "OrderedDict[str, str]"
     return pages
 
 
-class _Handlers:
+class Handlers:
     """What the controls of the page do. Each answers with markup; a refusal is shown in the place of an answer."""
 
     def __init__(self, service: Service, examples: dict[str, Path], pages: "OrderedDict[str, str]") -> None:
@@ -144,30 +147,22 @@ class _Handlers:
             self._pages.popitem(last=False)
         return answers.explanation(token, [service.names[number] for number in numbers])
 
-    def watch(self, picture: Any, window: list[torch.Tensor] | None, model: str) -> tuple[str, list[torch.Tensor]]:
-        """The camera's last frames as a clip: the window slides by one frame."""
-        window = list(window or [])
+    def watch(self, picture: Any, camera: str | None, model: str) -> tuple[Any, str | None]:
+        """The next frame of a camera: its last seconds slide along."""
         if picture is None:
-            return answers.hint("Start the camera; nothing is stored."), []
+            return answers.hint(_CAMERA_START), None
         service = self.service
         try:
             with service.place():
-                number = service.model(model)
-                clip = service.models[number].predictor.clip
-                fitted = EvaluationViews(clip)
-                frame = fitted.fit(torch.from_numpy(picture.copy()).permute(2, 0, 1))
-                if window and window[-1].shape != frame.shape:
-                    window = []
-                window = [*window, frame][-clip.num_frames :]
-                frames = torch.stack([window[0]] * (clip.num_frames - len(window)) + window)
-                views = fitted.finish(frames.repeat(clip.test_clips, 1, 1, 1))
-                found = service.predict_views(views, number)
+                token, found = service.watch(camera, service.model(model), picture)
         except RefusedError as error:
-            return answers.refusal(error.message), window
-        return answers.framed(answers.bars(found)), window
+            return answers.refusal(error.message), camera
+        if found is not None:
+            return answers.framed(answers.bars(found)), token
+        return (gr.skip() if token == camera else answers.hint(_CAMERA_WAIT)), token
 
 
-def _blocks(handlers: _Handlers) -> gr.Blocks:
+def _blocks(handlers: Handlers) -> gr.Blocks:
     names = handlers.service.names
     with gr.Blocks(title="gta serve", analytics_enabled=False) as blocks:
         gr.HTML('<div class="gta"><h1>What does the model see in a video?</h1></div>', container=False)
@@ -184,7 +179,7 @@ def _blocks(handlers: _Handlers) -> gr.Blocks:
     return blocks
 
 
-def _video_tab(handlers: _Handlers, model: gr.Dropdown, beside: gr.Dropdown) -> None:
+def _video_tab(handlers: Handlers, model: gr.Dropdown, beside: gr.Dropdown) -> None:
     limits = handlers.service.limits
     with gr.Row():
         with gr.Column(scale=1):
@@ -221,16 +216,17 @@ def _video_tab(handlers: _Handlers, model: gr.Dropdown, beside: gr.Dropdown) -> 
     button.click(handlers.explain, [*chosen, beside], seen, **hidden)
 
 
-def _camera_tab(handlers: _Handlers, model: gr.Dropdown) -> None:
+def _camera_tab(handlers: Handlers, model: gr.Dropdown) -> None:
     with gr.Row():
         camera = gr.Image(label="Camera", sources=["webcam"], streaming=True, type="numpy", elem_id="camera")
-        live = gr.HTML(answers.hint("Start the camera; nothing is stored."), elem_id="live")
-    window = gr.State(None)
+        live = gr.HTML(answers.hint(_CAMERA_START), elem_id="live")
+    token = gr.State(None)
+    most_frames = max(served.predictor.clip.num_frames for served in handlers.service.models)
     camera.stream(
         handlers.watch,
-        [camera, window, model],
-        [live, window],
-        stream_every=_STEP_SECONDS,
+        [camera, token, model],
+        [live, token],
+        stream_every=max(WINDOW_SECONDS / most_frames, _LEAST_STEP_SECONDS),
         time_limit=_CAMERA_SECONDS,
         concurrency_limit=4,
         show_progress="hidden",

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gta.config import ClipConfig, config_to_json
 from gta.explain import Explanation, explain
+from gta.export.card import ExportCard
+from gta.export.runtimes import ExportedModel
 from gta.predictor import Predictor
 from gta.serving.batching import Batcher
+from gta.serving.cameras import Cameras
 from gta.serving.changes import Change, changed
 from gta.serving.isolation import Reader, ReadVideo
-from gta.serving.limits import Limits, RefusedError, busy, draining, too_slow
+from gta.serving.limits import Limits, RefusedError, busy, not_explained, too_slow
 from gta.serving.metrics import Metrics
 from gta.serving.uploads import TemporaryFolder
 from gta.viz.explain_page import TABLE_SIDE, explain_page
@@ -37,14 +39,24 @@ class ServedModel:
     name: str
     predictor: Predictor
 
+    @property
+    def exported(self) -> ExportCard | None:
+        """The card of a model that `gta export` wrote, which answers but does not show its insides; else None."""
+        model = self.predictor.model
+        return model.card if isinstance(model, ExportedModel) else None
+
     def card(self) -> dict[str, Any]:
         """What the model is, for `/v1/model`: nothing of the machine."""
-        arguments = getattr(self.predictor.model, "arguments", {})
+        exported = self.exported
+        arguments = getattr(self.predictor.model, "arguments", {}) if exported is None else exported.model.model
         return {
             "name": self.name,
             "model": dict(arguments),
             "classes": list(self.predictor.classes),
             "clip": config_to_json(self.predictor.clip),
+            "format": "checkpoint" if exported is None else exported.runtime,
+            "precision": "float32" if exported is None else exported.precision,
+            "can_explain": exported is None,
         }
 
 
@@ -63,6 +75,7 @@ class Service:
         self.folder = TemporaryFolder(limits.keep_seconds)
         self.reader = Reader(limits)
         self._batchers = [Batcher(model.predictor, limits.batch_size, self.metrics.batch) for model in self.models]
+        self._cameras = Cameras([model.predictor for model in self.models], limits.queue_size)
         self._protocols = tuple(dict.fromkeys(model.predictor.clip for model in self.models))
         self._lock = threading.Lock()
         self._in_flight = 0
@@ -75,22 +88,18 @@ class Service:
         """Refuse a request at once, before its video arrives, if it would be refused afterwards.
 
         Raises:
-            RefusedError: all places are taken, or the server is stopping.
+            RefusedError: all places are taken.
         """
-        if self.is_draining:
-            raise draining()
         if self._in_flight >= self.limits.queue_size:
             raise busy()
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
-        """A place in the queue for one request.
+        """A place in the queue for one request. One that came before the server was told to stop still gets it.
 
         Raises:
-            RefusedError: all are taken, or the server is stopping.
+            RefusedError: all are taken.
         """
-        if self.is_draining:
-            raise draining()
         with self._lock:
             if self._in_flight >= self.limits.queue_size:
                 raise busy()
@@ -144,7 +153,7 @@ class Service:
         return video.views[self._protocols.index(self.models[number].predictor.clip)]
 
     def predict(
-        self, video: ReadVideo, number: int = 0, *, topk: int = 5, change: Change = "none", amount: float = 1.0
+        self, video: ReadVideo, number: int = 0, *, top_k: int = 5, change: Change = "none", amount: float = 1.0
     ) -> list[dict[str, Any]]:
         """The most probable classes, best first, as {"label", "score"}; frames changed first if asked for.
 
@@ -152,24 +161,25 @@ class Service:
             RefusedError: it takes too long.
         """
         scores = self._wait(self.submit(video, number, change=change, amount=amount))
-        return self.top(scores, number, topk)
+        return named(*self.models[number].predictor.name_best(scores, top_k))
 
-    def predict_views(self, views: Tensor, number: int, *, topk: int = 5) -> list[dict[str, Any]]:
-        """As `predict`, of views that are in memory, uint8 (V, 3, T, H, W)."""
-        return self.top(self._wait(self._batchers[number].submit(views)), number, topk)
+    def watch(self, token: str | None, number: int, picture: Any) -> tuple[str, list[dict[str, Any]] | None]:
+        """Take the next frame of a camera, as `Cameras.push`.
+
+        Returns:
+            The camera's token, and the most probable classes of its last seconds if there is a new answer.
+
+        Raises:
+            RefusedError: too many cameras are running.
+        """
+        token, found = self._cameras.push(token, number, picture)
+        return token, None if found is None else named(found.labels, found.scores)
 
     def submit(
         self, video: ReadVideo, number: int, *, change: Change = "none", amount: float = 1.0
     ) -> "Future[Tensor]":
         """The scores (K,) of a video, as soon as they are there."""
         return self._batchers[number].submit(changed(self.views(video, number), change, amount))
-
-    def top(self, scores: Tensor, number: int, topk: int) -> list[dict[str, Any]]:
-        """Names and scores of the most probable classes, best first."""
-        classes = self.models[number].predictor.classes
-        best = torch.topk(scores, min(topk, len(classes)))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [{"label": classes[index], "score": score} for index, score in pairs]
 
     def _wait(self, future: "Future[Tensor]") -> Tensor:
         try:
@@ -184,8 +194,9 @@ class Service:
         One at a time: an explanation takes gradients and memory.
 
         Raises:
-            RefusedError: another one takes too long.
+            RefusedError: a model is an exported one, or another explanation takes too long.
         """
+        self.require_explainable(numbers)
         if not self._explaining.acquire(timeout=self.limits.request_seconds):
             raise busy()
         try:
@@ -197,6 +208,16 @@ class Service:
             return records
         finally:
             self._explaining.release()
+
+    def require_explainable(self, numbers: Sequence[int]) -> None:
+        """Refuse what only checkpoints can do.
+
+        Raises:
+            RefusedError: one of the models is an exported one.
+        """
+        for number in numbers:
+            if self.models[number].exported is not None:
+                raise not_explained(self.models[number].name)
 
     def _explainer(self, number: int) -> Predictor:
         """A copy of a model: an explanation listens in its layers, where predictions must not pass at the same time."""
@@ -226,6 +247,11 @@ class Service:
             batcher.close()
         self.reader.close()
         self.folder.close()
+
+
+def named(labels: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
+    """Classes as answers show them, [{"label", "score"}, ...]."""
+    return [{"label": label, "score": score} for label, score in zip(labels, scores, strict=True)]
 
 
 def middle_view(views: Tensor, clip: ClipConfig) -> Tensor:

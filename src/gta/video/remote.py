@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gta.errors import OptionError, VideoError
+from gta.extras import require
 
 BLOCK_BYTES = 1 << 20
 """How much one request fetches."""
@@ -146,12 +147,9 @@ def open_filesystem(address: str) -> tuple[Any, str]:
     Raises:
         OptionError: fsspec, or what it needs for this kind of address, is not installed.
     """
+    core = require("fsspec.core", f"{address}: reading addresses", extra="bulk")
     try:
-        from fsspec.core import url_to_fs
-    except ModuleNotFoundError:
-        raise OptionError(f"{address}: reading addresses needs fsspec: pip install 'gta-video[bulk]'") from None
-    try:
-        return url_to_fs(address)
+        return core.url_to_fs(address)
     except ImportError as error:
         raise OptionError(f"{address}: {' '.join(str(error).split())}") from None
 
