@@ -78,8 +78,9 @@ class ModelConfig:
     """Half of the groups mix the values' change since the frame before."""
     pretrained: str | None = None
     """Starting weights: a checkpoint file, or `imagenet` for the backbone's own weights."""
-    head: Literal["average", "attentive", "step"] = "average"
-    """`average` over frames and positions; `attentive`: a learned query over all; `step`: with an encoding of time."""
+    head: Literal["average", "attentive", "step", "relation"] = "average"
+    """`average` over frames and positions; `attentive`: a learned query over all; `step`: with an encoding of time;
+    `relation`: ordered tuples of frames (TRN)."""
     freeze: Literal["none", "backbone"] = "none"
     """`backbone`: only the attention blocks and the head train; the backbone keeps its weights and statistics."""
     train_norms: bool = False

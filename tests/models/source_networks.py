@@ -216,8 +216,10 @@ def video_resnet(
     nonlocal_pool=True,
     window=None,
     average="probabilities",
+    stem=1,
+    kernels=None,
 ):
-    """C2D (one pathway) or SlowFast (two) on (B, 3, T, H, W); returns logits or, with windows, log-probabilities."""
+    """C2D, I3D, Slow (one pathway), SlowFast (two) on (B, 3, T, H, W): logits or, with windows, log-probabilities."""
     frames = clip.shape[2]
     picked = torch.linspace(0, frames - 1, frames // alpha).long()
     xs = [clip] if pathways == 1 else [clip[:, :, picked], clip]
@@ -236,7 +238,7 @@ def video_resnet(
             xs[0] = torch.cat([xs[0], F.relu(lateral)], dim=1)
 
     for p in range(pathways):
-        x = F.relu(conv_norm(xs[p], names.stem(p), widths[p], (5 if p else 1, 7, 7), stride=(1, 2, 2)))
+        x = F.relu(conv_norm(xs[p], names.stem(p), widths[p], (5 if p else stem, 7, 7), stride=(1, 2, 2)))
         xs[p] = F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
     fuse(1)
     for stage in range(2, 6):
@@ -248,6 +250,8 @@ def video_resnet(
                 x = xs[p]
                 first, middle = (stride, (1, 1, 1)) if stride_1x1 else ((1, 1, 1), stride)
                 size = (3 if long else 1, 1, 1)
+                if kernels:  # of each stage, taking turns
+                    size = (kernels[stage - 2][index % len(kernels[stage - 2])], 1, 1)
                 y = F.relu(conv_norm(x, names.conv(stage, p, index, "a"), inner, size, stride=first))
                 y = F.relu(conv_norm(y, names.conv(stage, p, index, "b"), inner, (1, 3, 3), stride=middle))
                 y = conv_norm(y, names.conv(stage, p, index, "c"), 4 * inner, (1, 1, 1))

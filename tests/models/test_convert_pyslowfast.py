@@ -84,6 +84,8 @@ def assert_same(model, weights, clip, depth=10, **network):
         assert (double(clip.double()) - want).norm() <= 1e-10 * want.norm()
 
 
+I3D = {"stem": 5, "kernels": [[3], [3, 1], [3, 1], [1, 3]]}
+SLOW = {"kernels": [[1], [1], [3], [3]]}
 CASES = {
     "slowfast": ("slowfast", {}, {}),
     "alpha": ("slowfast", {"SLOWFAST__ALPHA": 8}, {"alpha": 8}),
@@ -94,6 +96,11 @@ CASES = {
     "2d": ("2d", {}, {}),
     "slow_c2d": ("slow_c2d", {}, {}),
     "c2d_nopool": ("c2d_nopool", {}, {}),
+    "i3d": ("i3d", {}, {"pool": True, **I3D}),
+    "i3d_nopool": ("i3d_nopool", {}, I3D),
+    "slow_i3d": ("slow_i3d", {"RESNET__STRIDE_1X1": True}, {"stride_1x1": True, **I3D}),
+    "slow": ("slow", {}, SLOW),
+    "dot i3d": ("i3d", {}, {"pool": True, "nonlocal_at": [(3, 0), (4, 0)], "softmax": False, **I3D}),
     "stride": ("c2d", {"RESNET__STRIDE_1X1": True}, {"pool": True, "stride_1x1": True}),
     "dot": ("slowfast", {}, {"nonlocal_at": [(3, 0), (4, 0)], "softmax": False}),
     "dot c2d": ("c2d", {}, {"pool": True, "nonlocal_at": [(4, 0)], "softmax": False}),
@@ -121,7 +128,8 @@ def test_configurations_decide_what_is_computed(tmp_path, capsys, case):
     weights, clip = Weights(3), clip_of(16)
     video_resnet(weights, clip, 10, **network)
     write(tmp_path / "model.pyth", weights, config_of(arch, **changes))
-    name = ("tiny_slowfast" if two else "tiny_c2d") + ("_nl" if places else "")
+    name = "tiny_i3d" if "stem" in network else "tiny_slow" if "kernels" in network else "tiny_c2d"
+    name = ("tiny_slowfast" if two else name) + ("_nl" if places else "")
     model, _ = convert(tmp_path, tmp_path / "model.pyth", "--model", name)
     said = capsys.readouterr().out
     assert "assumed" not in said
@@ -148,6 +156,29 @@ def test_names_of_the_published_slowfast_networks(tmp_path, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.parametrize(
+    ("arch", "network", "name"), [("i3d", {"pool": True, **I3D}, "i3d50"), ("slow", SLOW, "slow50")]
+)
+@pytest.mark.parametrize("torchvideo", [False, True])
+def test_names_of_the_published_networks_of_one_pathway(tmp_path, capsys, arch, network, name, torchvideo):
+    """Their kernels tell which they are; pytorchvideo's files have no configuration."""
+    names = PytorchvideoNames(1, pooled="pool" in network) if torchvideo else PySlowFastNames()
+    weights, clip = Weights(5), clip_of(8, 32)
+    video_resnet(weights, clip, 50, names, **network)
+    config = config_of(arch, DATA__NUM_FRAMES=8)
+    write(tmp_path / "model.pyth", weights, None if torchvideo else config)
+    model, card = convert(tmp_path, tmp_path / "model.pyth")
+    assert (card.model["name"], card.model["temporal_pool"], card.model["num_frames"]) == (name, "pool" in network, 8)
+    assert_same(model, weights, clip, depth=50, names=names, **network)
+    said = capsys.readouterr().out
+    assert ("assumed" in said) == torchvideo
+    assert "they count" not in said
+    write(tmp_path / "other.pyth", weights, config_of("c2d", DATA__NUM_FRAMES=8))
+    if not torchvideo:
+        convert(tmp_path, tmp_path / "other.pyth")
+        assert f"its MODEL.ARCH is c2d, but its weights are those of {arch}: they count" in capsys.readouterr().out
+
+
 REFUSED = [
     ("slowfast", "NONLOCAL__GROUP", [[1, 1], [4, 1], [1, 1], [1, 1]]),
     ("slowfast", "NONLOCAL__POOL", [[[2, 2, 2], [1, 2, 2]]] * 4),
@@ -170,8 +201,8 @@ REFUSED = [
     ("c2d", "DATA__NUM_FRAMES", 0),
     ("c2d", "DATA__STD", [0.2, 0.0, 0.2]),
     ("c2d", "DATA__MEAN", ["a", "b", "c"]),
-    ("c2d", "MODEL__ARCH", "i3d"),
-    ("c2d", "MODEL__ARCH", "slow"),
+    ("c2d", "MODEL__ARCH", "x3d"),
+    ("c2d", "MODEL__ARCH", "csn"),
     ("c2d", "MODEL__ARCH", "nonsense"),
 ]
 

@@ -21,19 +21,6 @@ from gta.models.weight_files import read_weights
 
 # Keys and shapes as the networks' own code bases store them: one of each that tells them apart.
 FOREIGN = {
-    "I3D": [
-        {"s1.pathway0_stem.conv.weight": (64, 3, 5, 7, 7), "s2.pathway0_res0.branch2.a.weight": (64, 64, 3, 1, 1)},
-        {"blocks.0.conv.weight": (64, 3, 5, 7, 7), "blocks.1.res_blocks.0.branch2.conv_a.weight": (64, 64, 3, 1, 1)},
-        {"conv1_w": (64, 3, 5, 7, 7), "res2_0_branch2a_w": (64, 64, 3, 1, 1)},
-        {"module.s1.pathway0_stem.conv.weight": (64, 3, 5, 7, 7)},
-        {"model.blocks.0.conv.weight": (64, 3, 5, 7, 7)},
-    ],
-    "Slow (SlowOnly)": [
-        {"s1.pathway0_stem.conv.weight": (64, 3, 1, 7, 7), "s4.pathway0_res0.branch2.a.weight": (256, 512, 3, 1, 1)},
-        {"blocks.0.conv.weight": (64, 3, 1, 7, 7), "blocks.4.res_blocks.0.branch2.conv_a.weight": (512, 1024, 3, 1, 1)},
-        {"conv1_w": (64, 3, 1, 7, 7), "res4_0_branch2a_w": (256, 512, 3, 1, 1)},
-        {"model.blocks.4.res_blocks.0.branch2.conv_a.weight": (512, 1024, 3, 1, 1)},
-    ],
     "X3D": [
         {"s1.pathway0_stem.conv_xy.weight": (24, 3, 1, 3, 3), "s2.pathway0_res0.branch2.b.weight": (54, 1, 3, 3, 3)},
         {"blocks.0.conv.conv_t.weight": (9, 3, 1, 3, 3)},
@@ -86,7 +73,8 @@ def test_torchvision_networks_are_known_by_name(build, network):
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny_gta", "tiny_tsm", "tiny_slowfast_nl", "tiny_c2d", "slowfast50_8x8", "tsm101_nl"]
+    "name",
+    ["tiny_gta", "tiny_tsm", "tiny_slowfast_nl", "tiny_c2d", "i3d50", "slow50_nl", "slowfast50_8x8", "tsm101_nl"],
 )
 def test_our_own_networks_are_not_foreign(name):
     with torch.device("meta"):

@@ -1,13 +1,19 @@
 """Blocks of other papers against plain restatements of their equations, their cost against a count by hand."""
 
+import itertools
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from models_support import randomise
+from torch import nn
 
 from gta.backbones.insertion import insert_attention
 from gta.blocks import create_block, list_motion_blocks
 from gta.blocks.motion import Correlation, MotionExcitation, MultipleTemporalAggregation, SpatioTemporalMotion
+from gta.blocks.motion_squeeze import MotionSqueeze
+from gta.blocks.region_graph import RegionGraph, overlap_graphs
 from gta.models.flops import count_flops
 from gta.models.registry import create_model
 
@@ -89,6 +95,101 @@ def test_temporal_aggregation_weighs_neighbouring_frames():
     torch.testing.assert_close(block(x), over_frames(x, block.weights.weight))
 
 
+def test_motion_is_that_of_motion_squeeze():
+    """Position by position: similarities of a window, sharpened around the best, and the offsets they expect."""
+    module = randomise(MotionSqueeze(16, inner_channels=6, size=3)).eval().double().requires_grad_(False)
+    x = features(1, 16, 3, 4, 5).double()
+    reduced = torch.relu(module.reduce_norm(torch.einsum("dc,cthw->tdhw", module.reduce.weight[:, :, 0, 0], x[0])))
+    want = torch.zeros(3, 3, 4, 5, dtype=torch.double)
+    for t, y, z in torch.cartesian_prod(*map(torch.arange, (2, 4, 5))).tolist():
+        here, found = reduced[t, :, y, z], {}
+        for dy, dz in itertools.product((-1, 0, 1), repeat=2):
+            row, column = y + dy, z + dz
+            inside = 0 <= row < 4 and 0 <= column < 5
+            there = reduced[t + 1, :, row, column] if inside else torch.zeros(6, dtype=torch.double)
+            found[dy, dz] = F.cosine_similarity(here, there, dim=0, eps=1e-6)
+        by, bz = max(found, key=lambda offset: found[offset])
+        scores = {
+            (dy, dz): float(value) * math.exp(-((dy - by) ** 2 + (dz - bz) ** 2) / 50) / 0.01
+            for (dy, dz), value in found.items()
+        }
+        total = sum(math.exp(score - max(scores.values())) for score in scores.values())
+        for (dy, dz), score in scores.items():
+            weight = math.exp(score - max(scores.values())) / total
+            want[0, t, y, z] += weight * dz
+            want[1, t, y, z] += weight * dy
+        want[2, t, y, z] = found[by, bz]
+    want[:, 2] = want[:, 1]
+    torch.testing.assert_close(module.motion(x)[0], want, rtol=1e-6, atol=1e-6)
+
+
+def test_motion_points_where_the_pattern_goes():
+    """A pattern that moves by one position to the right and two down, and how far that is of a reach of 7."""
+    module = MotionSqueeze(8, inner_channels=8).eval()
+    with torch.no_grad():
+        module.reduce.weight.copy_(torch.eye(8)[:, :, None, None])
+    one = torch.rand(1, 8, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    right, down, sure = module.motion(torch.cat([one, one.roll((2, 1), dims=(3, 4))], dim=2))[0, :, 0, 8:12, 8:12]
+    torch.testing.assert_close(right, torch.full((4, 4), 1 / 7), atol=0.02, rtol=0)
+    torch.testing.assert_close(down, torch.full((4, 4), 2 / 7), atol=0.02, rtol=0)
+    torch.testing.assert_close(sure, torch.ones(4, 4))
+
+
+def test_a_clip_of_one_frame_has_no_motion():
+    block = randomise(MotionSqueeze(16)).eval()
+    assert not block.motion(features(1, 16, 1, 4, 4)).any()
+    assert block(features(1, 16, 1, 4, 4)).shape == (1, 16, 1, 4, 4)
+
+
+def test_overlaps_join_neighbouring_frames():
+    """Regions with sharp borders: the weight of an edge is the intersection over union, rows add up to 1."""
+    masks = torch.zeros(1, 2, 4, 2)  # positions 0 1 | 2 3, then 0 | 1 2 3
+    masks[0, 0, :2, 0] = masks[0, 0, 2:, 1] = masks[0, 1, :1, 0] = masks[0, 1, 1:, 1] = 1
+    forward, backward = overlap_graphs(masks)
+    overlaps = torch.tensor([[1 / 2, 1 / 4], [0, 2 / 3]])
+    want = torch.zeros(4, 4)
+    want[:2, 2:] = overlaps / overlaps.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(forward[0], want)
+    want = torch.zeros(4, 4)
+    want[2:, :2] = overlaps.T / overlaps.T.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(backward[0], want)
+
+
+def test_graph_convolution_is_that_of_region_graphs():
+    """Node by node: three layers over three graphs, with residuals; features of a position from its regions."""
+    module = randomise(RegionGraph(16, num_regions=2)).eval().double()
+    x = features(1, 16, 3, 2, 3).double()
+    tokens = x[0].flatten(2).permute(1, 2, 0)  # (T, S, C)
+    values, logits = module.values(tokens).split([4, 2], dim=2)
+    share = logits.softmax(dim=2)
+    nodes = {(t, r): sum(share[t, s, r] * values[t, s] for s in range(6)) / share[t, :, r].sum()
+             for t in range(3) for r in range(2)}  # fmt: skip
+    keys = list(nodes)
+    query, key = module.similarity.weight.chunk(2)
+    similar = {a: torch.stack([query @ nodes[a] @ (key @ nodes[b]) / 2 for b in keys]).softmax(dim=0) for a in keys}
+
+    def overlap(a, b):
+        one, other = share[a[0], :, a[1]], share[b[0], :, b[1]]
+        return torch.minimum(one, other).sum() / torch.maximum(one, other).sum()
+
+    for layer, norm in zip(module.layers, module.norms, strict=True):
+        weights = layer.weight.chunk(3)
+        found = {}
+        for a in keys:
+            out = sum(similar[a][i] * (weights[0] @ nodes[b]) for i, b in enumerate(keys))
+            for graph, step in ((1, 1), (2, -1)):
+                near = {b: overlap(a, b) if step > 0 else overlap(b, a) for b in keys if b[0] == a[0] + step}
+                total = sum(near.values())
+                out = out + sum(edge / total * (weights[graph] @ nodes[b]) for b, edge in near.items())
+            found[a] = nodes[a] + torch.relu(norm(out))
+        nodes = found
+    inner = torch.stack(
+        [torch.stack([sum(share[t, s, r] * nodes[t, r] for r in range(2)) for s in range(6)]) for t in range(3)]
+    )
+    want = module.output(inner[None], tokens[None])[0].permute(2, 0, 1).unflatten(2, (2, 3))
+    torch.testing.assert_close(module(x)[0], want)
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 def test_contract(name):
     """A fresh block is the identity; gradients reach every parameter; any number of frames; the order counts."""
@@ -100,8 +201,12 @@ def test_contract(name):
     block = randomise(block).train()
     block(features(2, 64, 6, 6, 5)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in block.parameters())
-    block.eval()
+    for layer in block.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.momentum = 1.0  # the statistics become those of the clip that is looked at
     with torch.no_grad():
+        block(x)
+        block.eval()
         if name == "tam":  # its random weights are those of no identity
             block.weights.weight.normal_()
         last = x.contiguous(memory_format=torch.channels_last_3d)
@@ -119,6 +224,19 @@ def by_hand(name: str, channels: int, frames: int, positions: int) -> tuple[int,
     if name == "tam":
         return 3 * channels * places, 3 * channels
     steps = (frames - 1) * positions
+    if name == "ms":  # C/8 channels, 15 x 15 offsets, depthwise and pointwise layers 3-16-32-64-C
+        reduced, widths = channels // 8, (3, 16, 32, 64, channels)
+        pairs = list(zip(widths, widths[1:], (49, 9, 9, 9), strict=False))
+        work = places * (channels * reduced + sum(a * kernel + a * b for a, b, kernel in pairs))
+        work += steps * (225 * reduced + 225 * 2)
+        weights = channels * reduced + 2 * reduced + sum(a * kernel + 2 * a + a * b + 2 * b for a, b, kernel in pairs)
+        return work, weights + channels
+    if name == "gcn":  # R = 8 regions a frame; three layers with a matrix for each of three graphs
+        regions, nodes = 8, frames * 8
+        work = places * (channels * (inner + regions) + 2 * regions * inner + inner * channels)
+        work += nodes * inner * 2 * inner + nodes**2 * inner + 3 * (nodes * 3 * inner**2 + 3 * nodes**2 * inner)
+        weights = (channels + 1) * (inner + regions) + 2 * inner**2 + 3 * (3 * inner**2 + 2 * inner)
+        return work, weights + (inner + 1) * channels + 2 * channels
     down, down_parameters = places * channels * inner, channels * inner + 2 * inner
     if name == "tea":
         fragment = inner // 4

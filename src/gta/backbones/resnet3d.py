@@ -1,4 +1,4 @@
-"""3D residual networks of bottlenecks: C2D, and the pathways of SlowFast (Feichtenhofer et al. 2019, Table 1)."""
+"""3D residual networks of bottlenecks: C2D, I3D, Slow, and SlowFast's pathways (Feichtenhofer et al. 2019, Table 1)."""
 
 from collections.abc import Sequence
 
@@ -94,7 +94,7 @@ class Pathway(nn.Module):
         depths: residual blocks of each stage.
         width: channels of the stem; the stages have 4, 8, 16 and 32 times as many.
         stem_kernel: temporal kernel of the stem.
-        kernels: temporal kernel of the blocks of each stage.
+        kernels: temporal kernel of the blocks of each stage; several take turns from block to block.
         temporal_blocks: how many first blocks of each stage have that kernel (the others 1); None: all.
         extra: channels that a lateral connection adds to the input of each stage.
         stride_1x1: as of `Bottleneck3d`.
@@ -106,7 +106,7 @@ class Pathway(nn.Module):
         *,
         width: int,
         stem_kernel: int,
-        kernels: Sequence[int],
+        kernels: Sequence[int | Sequence[int]],
         temporal_blocks: Sequence[int] | None = None,
         extra: Sequence[int] = (0, 0, 0, 0),
         stride_1x1: bool = False,
@@ -117,6 +117,8 @@ class Pathway(nn.Module):
         for index, (stage, depth) in enumerate(zip(STAGES, depths, strict=True)):
             inner, out = width * 2**index, 4 * width * 2**index
             temporal = depth if temporal_blocks is None else temporal_blocks[index]
+            turns = kernels[index]
+            lengths = [turns] * depth if isinstance(turns, int) else [turns[n % len(turns)] for n in range(depth)]
             if not 0 <= temporal <= depth:
                 raise ValueError(f"{temporal} temporal blocks are asked for in {stage}, which has {depth} blocks")
             blocks = [
@@ -124,7 +126,7 @@ class Pathway(nn.Module):
                     before + extra[index] if block == 0 else out,
                     inner,
                     out,
-                    temporal_kernel=kernels[index] if block < temporal else 1,
+                    temporal_kernel=lengths[block] if block < temporal else 1,
                     stride=2 if block == 0 and index > 0 else 1,
                     stride_1x1=stride_1x1,
                 )
@@ -142,14 +144,24 @@ class Pathway(nn.Module):
         }
 
 
-class C2DBackbone(nn.Module):
-    """A 3D network without temporal kernels: each frame on its own, as `FramewiseBackbone`, in the layout of 3D ones.
+I3D_KERNELS: tuple[int | tuple[int, ...], ...] = (3, (3, 1), (3, 1), (1, 3))
+"""Temporal kernels of res2..res5 of the inflated ResNet (Wang et al. 2018, as PySlowFast has it); the stem has 5."""
+SLOW_KERNELS = (1, 1, 3, 3)
+"""Those of SlowFast's slow pathway alone, whose stem has none."""
+
+
+class PathwayBackbone(nn.Module):
+    """One pathway of a 3D network: C2D, I3D or Slow.
+
+    Without temporal kernels (C2D) it works on each frame on its own, as `FramewiseBackbone`, in the layout of 3D ones.
 
     Args:
         num_frames: T, frames per clip.
         depths: residual blocks of each stage.
         width: channels of the stem.
-        temporal_pool: halve the number of frames after res2 by max-pooling, as public C2D weights were trained.
+        stem_kernel: temporal kernel of the stem.
+        kernels: temporal kernels of the stages, as of `Pathway`.
+        temporal_pool: halve the number of frames after res2 by max-pooling, as public C2D and I3D weights were trained.
         stride_1x1: as of `Bottleneck3d`.
     """
 
@@ -161,13 +173,15 @@ class C2DBackbone(nn.Module):
         *,
         depths: Sequence[int] = (3, 4, 6, 3),
         width: int = 64,
+        stem_kernel: int = 1,
+        kernels: Sequence[int | Sequence[int]] = (1, 1, 1, 1),
         temporal_pool: bool = False,
         stride_1x1: bool = False,
     ) -> None:
         super().__init__()
         self.temporal_pool = temporal_pool
         self.resize(num_frames)
-        self.pathway = Pathway(depths, width=width, stem_kernel=1, kernels=(1, 1, 1, 1), stride_1x1=stride_1x1)
+        self.pathway = Pathway(depths, width=width, stem_kernel=stem_kernel, kernels=kernels, stride_1x1=stride_1x1)
         self.num_features = self.pathway.num_features
         initialise_weights(self)
 

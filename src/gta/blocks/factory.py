@@ -58,7 +58,10 @@ def list_blocks() -> list[str]:
 
 
 def list_motion_blocks() -> list[str]:
-    """The temporal modules of other papers (TEA, STM, bLVNet's TAM, CorrNet); they can be joined likewise."""
+    """The temporal modules of other papers; they can be joined likewise.
+
+    TEA, STM, bLVNet's TAM, CorrNet's correlation, MotionSqueeze, and graphs of regions.
+    """
     return list(MOTION_BLOCKS)
 
 
@@ -88,7 +91,7 @@ def create_block(
         num_frames: T.
         num_groups: G of global temporal attention.
         num_heads: N_h of global temporal attention; G if not given.
-        num_regions: R of region-level global temporal attention.
+        num_regions: R of region-level global temporal attention, and of the region graph `gcn`.
         inner_channels: D; the paper's C/2 (NL) or C/4 (all others) if not given.
         pool: whether keys and values of NL and SA are max-pooled 2x2 `after` their projection (the paper's 2D models),
             `before` it (its 3D models), or not at all (`none`).
@@ -128,7 +131,7 @@ def create_block(
             encoding = part == "tape"
             block = TemporalAttention(channels, num_frames=num_frames, encoding=encoding, scaled=scaled, **common)
         elif part in MOTION_BLOCKS:
-            block = create_motion_block(part, channels, **common)
+            block = create_motion_block(part, channels, num_regions=num_regions, **common)
         else:
             block = GlobalTemporalAttention(
                 channels,

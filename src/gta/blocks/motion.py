@@ -1,4 +1,4 @@
-"""Temporal modules of other papers as blocks: TEA, STM, TAM and correlation. All of them see the order of frames.
+"""Temporal modules of other papers as blocks: here TEA, STM, TAM and correlation. All see the order of frames.
 
 TEA, STM and the correlation block stand inside residual bottlenecks in their papers. Here the whole bottleneck (1x1
 down to D = C/4, the method, 1x1 up) is a block of its own after a network's block, so that it starts as the identity.
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from gta.blocks.attention import check_channels
 from gta.blocks.initialise import initialise_weights
+from gta.blocks.motion_squeeze import MotionSqueeze
 from gta.blocks.projection import Norm, OutputProjection
+from gta.blocks.region_graph import RegionGraph
 from gta.ops.layout import from_tokens, to_tokens
 
 _REDUCTION = 16
@@ -227,14 +229,20 @@ class TemporalAggregation(nn.Module):
         return []
 
 
-MOTION_BLOCKS: tuple[str, ...] = ("tea", "stm", "tam", "corr")
+MOTION_BLOCKS: tuple[str, ...] = ("tea", "stm", "tam", "corr", "ms", "gcn")
 """Names of the blocks of other papers."""
 
 
 def create_motion_block(
-    name: str, channels: int, *, inner_channels: int | None, norm: Norm, zero_init: bool
-) -> MotionBlock | TemporalAggregation:
+    name: str, channels: int, *, inner_channels: int | None, num_regions: int, norm: Norm, zero_init: bool
+) -> nn.Module:
     """Build one of `MOTION_BLOCKS`; arguments as of `create_block`."""
     if name == "tam":
         return TemporalAggregation(channels, zero_init=zero_init)
+    if name == "ms":
+        return MotionSqueeze(channels, inner_channels=inner_channels, norm=norm, zero_init=zero_init)
+    if name == "gcn":
+        return RegionGraph(
+            channels, inner_channels=inner_channels, num_regions=num_regions, norm=norm, zero_init=zero_init
+        )
     return MotionBlock(name, channels, inner_channels=inner_channels, norm=norm, zero_init=zero_init)

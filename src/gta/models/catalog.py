@@ -1,17 +1,17 @@
 """What each backbone name means: how it is built, and where and how attention goes into it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
 
 from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network
-from gta.backbones.resnet3d import C2DBackbone
+from gta.backbones.resnet3d import I3D_KERNELS, SLOW_KERNELS, PathwayBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.backbones.tsm import insert_shift
 from gta.blocks.attention import Pool
 from gta.blocks.factory import list_blocks, list_motion_blocks
-from gta.models.classifier import HeadAverage
+from gta.models.classifier import Head, HeadAverage
 
 # Suffix of a model name -> name for `create_block`. The composed ones are those of the paper's Table 3.
 BLOCK_SUFFIXES: dict[str, str] = {
@@ -34,7 +34,7 @@ class BackboneOptions:
     """What a user may change about a backbone, so that weights trained elsewhere fit; None: the name's own."""
 
     temporal_pool: bool | None = None
-    """C2D: halve the number of frames after res2."""
+    """C2D, I3D, Slow: halve the number of frames after res2."""
     fusion_kernel: int | None = None
     """SlowFast: temporal kernel of the lateral connections."""
     temporal_blocks: int | None = None
@@ -44,7 +44,7 @@ class BackboneOptions:
     beta_inverse: int | None = None
     """SlowFast: channel ratio of the pathways."""
     stride_1x1: bool | None = None
-    """C2D: residual blocks have their spatial stride in the first convolution."""
+    """C2D, I3D, Slow: residual blocks have their spatial stride in the first convolution."""
     shift_div: int | None = None
     """TSM: one channel in so many is shifted each way."""
     head_window: int | None = None
@@ -79,6 +79,8 @@ class BackboneSpec:
     """Keys and values are pooled after or before their projection."""
     timm_name: str | None = None
     """timm's name, for ImageNet weights."""
+    head: Head = "average"
+    """What joins the frames in the place of `average`."""
 
 
 def _framewise(name: str, *, shift: bool = False) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
@@ -95,12 +97,16 @@ def _framewise(name: str, *, shift: bool = False) -> Callable[[int, BackboneOpti
     return build
 
 
-def _c2d(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+def _pathway(
+    depths: tuple[int, ...], width: int, *, stem: int = 1, kernels: Sequence[int | Sequence[int]] = (1, 1, 1, 1)
+) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
     def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
-        return C2DBackbone(
+        return PathwayBackbone(
             num_frames,
             depths=depths,
             width=width,
+            stem_kernel=stem,
+            kernels=kernels,
             temporal_pool=bool(options.temporal_pool),
             stride_1x1=bool(options.stride_1x1),
         )
@@ -136,6 +142,7 @@ _TIMM = {"image_size": None, "global_pool": None}
 _SHIFT = {"shift_div": 8}
 _HEAD = {"head_window": None, "head_average": "probabilities"}
 _C2D = {"temporal_pool": False, "stride_1x1": False, **_HEAD}
+_I3D = {**_C2D, "temporal_pool": True}
 _RATIOS = ("alpha", "beta_inverse", "fusion_kernel")
 _SLOWFAST_50 = {"fusion_kernel": 7, "temporal_blocks": 6, "alpha": 4, "beta_inverse": 8, **_HEAD}
 _SLOWFAST_50_4X16 = {**_SLOWFAST_50, "fusion_kernel": 5, "alpha": 8}
@@ -145,7 +152,14 @@ _SLOWFAST_101 = {**_SLOWFAST_50, "fusion_kernel": 5}
 BACKBONES: dict[str, BackboneSpec] = {
     "tiny": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES),
     "tiny_tsm": BackboneSpec(_framewise("tiny", shift=True), at=_TINY_PLACES, options=_SHIFT),
-    "tiny_c2d": BackboneSpec(_c2d(_TINY_DEPTHS, 8), at=_TINY_PLACES, options=_C2D, first=1, pool="before"),
+    "tiny_trn": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES, head="relation"),
+    "tiny_c2d": BackboneSpec(_pathway(_TINY_DEPTHS, 8), at=_TINY_PLACES, options=_C2D, first=1, pool="before"),
+    "tiny_i3d": BackboneSpec(
+        _pathway(_TINY_DEPTHS, 8, stem=5, kernels=I3D_KERNELS), at=_TINY_PLACES, options=_I3D, first=1, pool="before"
+    ),
+    "tiny_slow": BackboneSpec(
+        _pathway(_TINY_DEPTHS, 8, kernels=SLOW_KERNELS), at=_TINY_PLACES, options=_C2D, first=1, pool="before"
+    ),
     "tiny_slowfast": BackboneSpec(
         _slowfast(_TINY_DEPTHS, 8),
         at=_TINY_PLACES,
@@ -158,8 +172,15 @@ BACKBONES: dict[str, BackboneSpec] = {
     "r2d101": BackboneSpec(_framewise("resnet101"), at=PAPER_PLACES, timm_name="resnet101"),
     "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet50"),
     "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet101"),
-    "c2d50": BackboneSpec(_c2d(_DEPTHS[50], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
-    "c2d101": BackboneSpec(_c2d(_DEPTHS[101], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
+    "trn50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, timm_name="resnet50", head="relation"),
+    "c2d50": BackboneSpec(_pathway(_DEPTHS[50], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
+    "c2d101": BackboneSpec(_pathway(_DEPTHS[101], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
+    "i3d50": BackboneSpec(
+        _pathway(_DEPTHS[50], 64, stem=5, kernels=I3D_KERNELS), at=PAPER_PLACES, options=_I3D, first=1, pool="before"
+    ),
+    "slow50": BackboneSpec(
+        _pathway(_DEPTHS[50], 64, kernels=SLOW_KERNELS), at=PAPER_PLACES, options=_C2D, first=1, pool="before"
+    ),
     "slowfast50_16x8": BackboneSpec(
         _slowfast(_DEPTHS[50], 64), at=PAPER_PLACES, options=_SLOWFAST_50, num_frames=64, first=1, pool="before"
     ),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gta.backbones.insertion import resize_attention
 from gta.blocks.initialise import initialise_weights
 from gta.models.attentive import AttentiveHead
+from gta.models.relation import MOST_FRAMES, RelationHead
 
 if TYPE_CHECKING:
     from gta.models.conversion import LoadReport
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 HeadAverage = Literal["probabilities", "logits"]
-Head = Literal["average", "attentive", "step"]
+Head = Literal["average", "attentive", "step", "relation"]
 
 
 def own_modules(network: nn.Module) -> Iterator[nn.Module]:
@@ -43,7 +44,8 @@ class VideoClassifier(nn.Module):
             PySlowFast and pytorchvideo do with clips larger than in training; None: average all positions.
         head_average: what is averaged over the windows.
         head: `average` pools the features over frames and positions; `attentive` and `step` (with an encoding of time)
-            by a learned query (`AttentiveHead`).
+            by a learned query (`AttentiveHead`); `relation` joins ordered tuples of frames (`RelationHead`).
+        relation_frames: frames of the largest relation of that head.
 
     Raises:
         ValueError: the options do not go together.
@@ -60,6 +62,7 @@ class VideoClassifier(nn.Module):
         head_window: int | None = None,
         head_average: HeadAverage = "probabilities",
         head: Head = "average",
+        relation_frames: int = MOST_FRAMES,
     ) -> None:
         super().__init__()
         if head_window is not None and head_window < 1:
@@ -74,13 +77,11 @@ class VideoClassifier(nn.Module):
         elif head_window is not None:
             raise ValueError(f"head_window is {head_window}: it goes with the head 'average', not with {head!r}")
         else:
-            channels = getattr(getattr(backbone, "network", None), "num_features", backbone.num_features)
-            self.head = AttentiveHead(
-                int(channels),  # pyright: ignore[reportArgumentType]
-                num_classes,
-                dropout=dropout,
-                temporal=head == "step",
-            )
+            channels = int(getattr(getattr(backbone, "network", None), "num_features", backbone.num_features))  # pyright: ignore[reportArgumentType]
+            if head == "relation":
+                self.head = RelationHead(channels, num_classes, most_frames=relation_frames, dropout=dropout)
+            else:
+                self.head = AttentiveHead(channels, num_classes, dropout=dropout, temporal=head == "step")
         self.num_classes = num_classes
         self.num_frames = num_frames
         self.arguments = arguments
@@ -108,7 +109,7 @@ class VideoClassifier(nn.Module):
         With `head_window`, larger features are classified window by window in evaluation. Averaged probabilities are
         returned as their logarithms, so that the softmax of what is returned is they.
         """
-        if isinstance(self.head, AttentiveHead):
+        if isinstance(self.head, AttentiveHead | RelationHead):
             return self.head(features)
         height, width = features.shape[3:]
         if self.head_window is not None and not self.training and max(height, width) > self.head_window:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gta.backbones.resnet3d import C2DBackbone
+from gta.backbones.resnet3d import PathwayBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.errors import CheckpointError
 from gta.models.keymaps import KEY_MAPS, KeyMap
@@ -71,7 +71,7 @@ def backbone_kind(backbone: nn.Module) -> str:
     """Which key maps a backbone takes: `framewise`, `c2d` or `slowfast`."""
     if isinstance(backbone, SlowFastBackbone):
         return "slowfast"
-    return "c2d" if isinstance(backbone, C2DBackbone) else "framewise"
+    return "c2d" if isinstance(backbone, PathwayBackbone) else "framewise"
 
 
 def find_key_map(keys: Iterable[str], kind: str | None = None) -> KeyMap | None:
@@ -225,6 +225,11 @@ def _fit(key: str, tensor: Tensor, like: Tensor) -> tuple[Tensor | None, str]:
     if key.rpartition(".")[2] == "assignment" and tensor.ndim == 3 and tensor.shape[1:] == like.shape[1:]:
         old, new = tensor.shape[0], like.shape[0]
         return resize_assignment(tensor.float(), new).to(like.dtype), f"{key} ({old} -> {new} frames)"
+    if tensor.ndim == 4 and like.ndim == 5 and like.shape[2] > 1 and tensor.shape == (*like.shape[:2], *like.shape[3:]):
+        # I3D's start (Carreira and Zisserman 2017): a clip of one repeated picture gives what the picture gives.
+        length = like.shape[2]
+        inflated = (tensor / length).unsqueeze(2).expand(like.shape).contiguous()
+        return inflated, f"{key} (inflated to {length} frames)"
     if tensor.numel() == like.numel() and _without_ones(tensor) == _without_ones(like):
         return tensor.reshape(like.shape), ""  # a 1x1x1 convolution is a matrix, a 2D kernel a 3D one of length 1
     return None, ""

@@ -22,15 +22,9 @@ def _depthwise(shape: tuple[int, ...]) -> bool:
     return len(shape) == 5 and shape[1] == 1 and shape[0] > 1 and shape[2] > 1
 
 
-def _temporal(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 5 and shape[2] > 1
-
-
 def _solid(shape: tuple[int, ...]) -> bool:
     return len(shape) == 5
 
-
-_STAGE = r"(?:s\d\.pathway0_res\d+|blocks\.\d\.res_blocks\.\d+|res\d_\d+)[._]"
 
 # In order: what is special comes before what is general.
 _MARKS: tuple[_Mark, ...] = (
@@ -54,23 +48,13 @@ _MARKS: tuple[_Mark, ...] = (
     _Mark("S3D", r"^(?:features\.\d+\.0\.0|base\.\d+\.conv_s|.*sepConv)", _solid),
     _Mark("Inception I3D", r"Conv3d_1a_7x7|Mixed_\d[a-f]\.|conv3d_1a_7x7|mixed_\d[a-f]\."),
     _Mark("C3D", r"^(?:conv3a|conv3b|conv4b)\.weight$"),
-    _Mark("I3D", r"^s1\.pathway0_stem\.conv\.weight$|^blocks\.0\.conv\.weight$|^conv1_w$", _temporal),
     _Mark("a 3D ResNet with 3x3x3 convolutions", r"^(?:conv1|stem\.0|layer\d\.\d+\.conv\d(?:\.0)?)\.weight$", _solid),
-    _Mark("Slow (SlowOnly)", rf"^{_STAGE}branch2(?:a_w|\.a\.weight|\.conv_a\.weight)$", _temporal),
 )  # fmt: skip
-
-_TWO_PATHWAYS = re.compile(r"^s1_fuse\.|^t_pool1_subsample_|multipathway")
 
 
 def name_foreign(tensors: Mapping[str, Tensor]) -> str | None:
-    """The network that weights belong to, if it is one that this package does not have; None if nothing says so.
-
-    A sign that only networks of one pathway have says nothing in a file of two.
-    """
-    two = any(_TWO_PATHWAYS.search(key) for key in tensors)
+    """The network that weights belong to, if it is one that this package does not have; None if nothing says so."""
     for mark in _MARKS:
-        if two and mark.shape is _temporal:
-            continue
         if any(re.search(mark.key, key) and mark.shape(tuple(value.shape)) for key, value in tensors.items()):
             return mark.network
     return None
@@ -82,5 +66,5 @@ def refuse_foreign(tensors: Mapping[str, Tensor], source: str) -> None:
     if network is not None:
         raise CheckpointError(
             f"{source}: these are weights of {network}, which gta does not have: "
-            "it reads ResNet, TSM (ResNet), C2D and SlowFast, each also with non-local blocks"
+            "it reads ResNet, TSM (ResNet), C2D, I3D (ResNet), Slow and SlowFast, each also with non-local blocks"
         )

@@ -29,14 +29,18 @@ ARCHITECTURES = {
     "2d": "c2d",
     "c2d_nopool": "c2d",
     "slow_c2d": "c2d",
+    "i3d": "c2d",
+    "i3d_nopool": "c2d",
+    "slow_i3d": "c2d",
+    "slow": "c2d",
 }
-"""MODEL.ARCH -> kind of backbone, for those that this package has."""
+"""MODEL.ARCH -> kind of backbone (`c2d`: one pathway), for those that this package has."""
+FAMILIES = {"i3d": "i3d", "i3d_nopool": "i3d", "slow_i3d": "i3d", "slow": "slow"}
+"""MODEL.ARCH -> its temporal kernels, where it has one pathway: I3D's, Slow's, otherwise C2D's, which are none."""
+POOLED = ("c2d", "i3d")
+"""MODEL.ARCH that halve the number of frames after res2."""
 
 _NAMES = {
-    "i3d": "I3D",
-    "i3d_nopool": "I3D",
-    "slow_i3d": "I3D",
-    "slow": "Slow (SlowOnly)",
     "x3d": "X3D",
     "mvit": "MViT",
     "csn": "CSN",

@@ -28,6 +28,7 @@ from gta.models.catalog import (
 )
 from gta.models.classifier import Head, HeadAverage, VideoClassifier
 from gta.models.pretrained import image_weights, is_file_name, load_pretrained
+from gta.models.relation import MOST_FRAMES
 from gta.models.weight_files import read_weights
 
 
@@ -79,6 +80,7 @@ def create_model(
     head_window: int | None = None,
     head_average: HeadAverage | None = None,
     head: Head = "average",
+    relation_frames: int | None = None,
     side: Side | None = None,
     prefix: Prefix = "keep",
     image_size: int | None = None,
@@ -102,18 +104,21 @@ def create_model(
         num_groups, num_heads, num_regions, inner_channels, scaled: as of `gta.blocks.create_block`.
         norm, zero_init, regions, region_size, instantiation: likewise.
         pool: likewise; the backbone's own if not given (`after` in 2D, `before` in 3D models).
-        temporal_pool: C2D only: halve the number of frames after res2, as public C2D weights were trained.
+        temporal_pool: C2D, I3D and Slow only: halve the number of frames after res2, as public C2D and I3D weights were
+            trained (I3D's own choice).
         fusion_kernel: SlowFast only: temporal kernel of the lateral connections.
         temporal_blocks: SlowFast only: how many first blocks of res4 have a temporal kernel (R101: 6; public
             pytorchvideo weights: 23).
         alpha, beta_inverse: SlowFast only: frame-rate and channel ratio of the pathways (4 and 8; 4x16: alpha 8).
-        stride_1x1: C2D only: the spatial stride is in the first convolution of the residual blocks.
+        stride_1x1: C2D, I3D and Slow only: the spatial stride is in the first convolution of the residual blocks.
         shift_div: TSM only: one channel in so many is shifted each way (8).
         head_window, head_average: 3D models only: in evaluation, classify every window of so many positions (height and
             width; 7 for networks trained on 224 pixels) and average the `probabilities` (PySlowFast) or the `logits`
             (pytorchvideo); all positions at once if not given.
         head: `average` over frames and positions; `attentive`: an attentive probe, a learned query over all of them;
-            `step`: likewise, with a static encoding of time.
+            `step`: likewise, with a static encoding of time; `relation`: ordered tuples of frames (TRN), which
+            `trn50` and `tiny_trn` have in the place of `average`.
+        relation_frames: head `relation` only: frames of the largest relation; the network's, 8 at most, if not given.
         side, prefix: in transformers, as of `gta.insert_attention`.
         image_size: timm's transformers only: height and width, in pixels, that the network is built for.
         global_pool: timm's networks only: how positions become one vector: `token`, `avg`, `map`, ...
@@ -156,6 +161,12 @@ def create_model(
     )
     options = _options(backbone_name, spec, asked)
     backbone = spec.build(frames, options, image_weights(pretrained, backbone_name, spec))
+    if head == "average":
+        head = spec.head
+    if relation_frames is not None and head != "relation":
+        raise ValueError(f"relation_frames is {relation_frames}, an option of the head 'relation', not of {head!r}")
+    if head == "relation" and relation_frames is None:
+        relation_frames = min(MOST_FRAMES, int(backbone.attention_frames(frames)))  # type: ignore[operator]
     places: dict[str, Where] | None = None
     attention: dict[str, Any] = {
         "num_groups": num_groups,
@@ -193,6 +204,7 @@ def create_model(
         "region_size": region_size and list(region_size),
         **options.given(),
         **({} if head == "average" else {"head": head}),
+        **({} if relation_frames is None else {"relation_frames": relation_frames}),
     }
     model = _channels_last(
         VideoClassifier(
@@ -204,6 +216,7 @@ def create_model(
             head_window=options.head_window,
             head_average=options.head_average or "probabilities",
             head=head,
+            relation_frames=relation_frames or MOST_FRAMES,
         )
     )
     model.loaded = load_pretrained(model, pretrained)

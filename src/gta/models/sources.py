@@ -14,6 +14,8 @@ from gta.models.catalog import BACKBONES, own_options
 from gta.models.conversion import canonical, rename
 from gta.models.keymaps import KeyMap
 from gta.models.pyslowfast import (
+    FAMILIES,
+    POOLED,
     PySlowFastConfig,
     clip_of,
     nonlocal_arguments,
@@ -151,7 +153,7 @@ def _three_dimensional(
     config: PySlowFastConfig,
     named: bool,
 ) -> SourceNetwork:
-    """C2D and SlowFast of PySlowFast or pytorchvideo."""
+    """C2D, I3D, Slow and SlowFast of PySlowFast or pytorchvideo."""
     pytorchvideo = key_map.name.startswith("pytorchvideo")
     require_known(config, key_map.target, source.path, named=named)
     told = {"stride_1x1": config.tells("resnet")}  # argument -> whether the file tells it
@@ -168,7 +170,8 @@ def _three_dimensional(
             told["stride_1x1"] = True
             arguments["temporal_pool"] = "without temporal pool" not in key_map.name
         else:
-            arguments["temporal_pool"] = config.kind != "c2d" or config.model.arch.lower() == "c2d"
+            usual = _family(renamed) != "slow"
+            arguments["temporal_pool"] = config.model.arch.lower() in POOLED if config.kind == "c2d" else usual
     if config.tells("nonlocal_") and not pytorchvideo:
         arguments |= nonlocal_arguments(config, arguments.get("at", {}), source.path)
     elif "at" in arguments:
@@ -186,7 +189,18 @@ def _three_dimensional(
         arguments["dropout"] = config.model.dropout_rate
     assumed = tuple(name for name, known in told.items() if not known and name in arguments)
     clip = clip_of(config, source.path) if config.tells("data") else None
-    return SourceNetwork(arguments, assumed, clip, reads_bgr(config), _notes(config, key_map))
+    return SourceNetwork(arguments, assumed, clip, reads_bgr(config), _notes(config, key_map, renamed))
+
+
+def _family(renamed: Mapping[str, Tensor]) -> str:
+    """What the temporal kernels of one pathway say: `i3d` (the stem has one), `slow` (some blocks have), `c2d`."""
+
+    def long(pattern: str) -> bool:
+        return any(re.search(pattern, key) and value.ndim == 5 and value.shape[2] > 1 for key, value in renamed.items())
+
+    if long(r"^backbone\.pathway\.stem\.conv\.weight$"):
+        return "i3d"
+    return "slow" if long(r"^backbone\.pathway\.res\d\.\d+\.conv_a\.weight$") else "c2d"
 
 
 def _slowfast_arguments(renamed: Mapping[str, Tensor], config: PySlowFastConfig, source: WeightFile) -> dict[str, Any]:
@@ -218,12 +232,12 @@ def _require_agreement(arguments: Mapping[str, Any], config: PySlowFastConfig, s
             )
 
 
-def _notes(config: PySlowFastConfig, key_map: KeyMap) -> tuple[str, ...]:
+def _notes(config: PySlowFastConfig, key_map: KeyMap, renamed: Mapping[str, Tensor]) -> tuple[str, ...]:
     notes: list[str] = []
-    if config.kind not in (None, key_map.target):
-        notes.append(
-            f"its MODEL.ARCH is {config.model.arch}, but its weights are those of {key_map.target}: they count"
-        )
+    found = _family(renamed) if key_map.target == "c2d" else key_map.target
+    told = FAMILIES.get(config.model.arch.lower(), config.kind)
+    if told not in (None, found) and config.kind is not None:
+        notes.append(f"its MODEL.ARCH is {config.model.arch}, but its weights are those of {found}: they count")
     if reads_bgr(config):
         notes.append("the source reads blue, green, red: the stem's channels are reversed, so that the model reads RGB")
     if config.model.head_act != "softmax":
@@ -245,7 +259,9 @@ def _with_name(network: SourceNetwork, renamed: Mapping[str, Tensor], key_map: K
             return network  # ResNeXt, a wide ResNet or the like
         name = f"{'tsm' if 'shift_div' in arguments else 'r2d'}{depth}"
     elif key_map.target == "c2d":
-        name = f"c2d{depth}"
+        name = f"{_family(renamed)}{depth}"
+        if name not in BACKBONES:
+            return network
     else:
         frames, alpha = arguments["num_frames"], arguments["alpha"]
         speed = {(32, 8): "4x16", (64, 4): "16x8"}.get((frames, alpha), "8x8")

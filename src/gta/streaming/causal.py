@@ -110,6 +110,10 @@ class CausalStep(nn.Module):
         super().__init__()
         if not isinstance(model, VideoClassifier) or not isinstance(model.backbone, FramewiseBackbone):
             raise ValueError(f"{type(model).__name__} does not run frame by frame: exact streaming needs a 2D backbone")
+        if not isinstance(model.head, nn.Linear):
+            raise ValueError(
+                f"{type(model.head).__name__} looks at whole clips: exact streaming needs the head 'average'"
+            )
         for name, module in model.named_modules():
             _check(name, module)
         tensors = itertools.chain(model.parameters(), model.buffers())

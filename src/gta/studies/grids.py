@@ -226,10 +226,15 @@ def _methods(size: Size) -> tuple[Row, ...]:
         "tam": "bLVNet-TAM (2019), as a block",
         "tea": "TEA (2020), as a block",
         "corr": "CorrNet (2020), as a block",
+        "ms": "MSNet (2020), as a block",
+        "gcn": "GCN on regions (2018), as a block",
         "gta": "GTA (2021)",
     }
     return (
         Row("2d", "backbone alone", flat),
+        Row("trn", "TRN (2018)", "tiny_trn" if size == "cpu" else "trn50"),
+        Row("i3d", "I3D (2017)", "tiny_i3d" if size == "cpu" else "i3d50"),
+        Row("slow", "Slow (2019)", "tiny_slow" if size == "cpu" else "slow50"),
         Row("tsm", "TSM (2019)", shifted),
         *(Row(block, label, f"{flat}_{block}") for block, label in blocks.items()),
         Row("tsm-gta", "TSM + GTA", f"{shifted}_gta"),
