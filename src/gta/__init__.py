@@ -11,6 +11,7 @@ from gta._version import __version__
 if TYPE_CHECKING:
     from gta import blocks, ops
     from gta.backbones.insertion import insert_attention, remove_attention
+    from gta.blocks.fused import fuse
     from gta.clips.loader import build_loader
     from gta.clips.transforms import prepare
     from gta.evaluation.ensembles import ensemble
@@ -30,6 +31,7 @@ _ATTRIBUTES = {
     "create_model": "gta.models.registry",
     "list_models": "gta.models.registry",
     "count_flops": "gta.models.flops",
+    "fuse": "gta.blocks.fused",
     "insert_attention": "gta.backbones.insertion",
     "remove_attention": "gta.backbones.insertion",
     "prepare": "gta.clips.transforms",
@@ -66,6 +68,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "explain",
+    "fuse",
     "insert_attention",
     "list_models",
     "open_dataset",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gta.blocks.fused import fuse
 from gta.checkpoint import Checkpoint, read_checkpoint
 from gta.clips.dataset import window_views
 from gta.clips.sources import VideoInput, source_path, source_views
@@ -99,6 +100,10 @@ class Predictor:
         clip: how a video becomes clips; all its evaluation views are averaged.
         device: where to compute.
         reversals: class name -> name of the class that is its time reversal.
+
+    Attributes:
+        model: the network, on the device.
+        fused: the same as `gta.fuse` makes it at the beginning: what computes the predictions.
     """
 
     def __init__(
@@ -112,6 +117,7 @@ class Predictor:
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
+        self.fused = fuse(self.model)
         self.prepare: nn.Module = Normalize(clip.mean, clip.std).to(self.device)
         self.classes = classes
         self.clip = clip
@@ -291,7 +297,7 @@ class Predictor:
         """Class probabilities (B, K) float32 on the CPU of B videos' views, uint8 (B, V, 3, T, H, W), averaged."""
         with torch.inference_mode():
             clips = views.to(self.device)
-            return video_scores(self.model, clips, prepare=self.prepare, averaging=self.clip.averaging).cpu()
+            return video_scores(self.fused, clips, prepare=self.prepare, averaging=self.clip.averaging).cpu()
 
 
 def _check_at_least_one(**numbers: int) -> None:

@@ -7,6 +7,7 @@ from models_support import randomise
 
 from gta.backbones.insertion import insert_attention
 from gta.blocks import create_block
+from gta.blocks.fused import fuse
 
 
 def close(got, want):
@@ -26,6 +27,7 @@ def main(names):
         with torch.no_grad():
             assert close(out, want), name
             assert close(given.grad, same.grad), name
+            assert close(torch.compile(fuse(block), backend="aot_eager")(x), want), f"fused {name}"
         print(name)
     torch._dynamo.reset()
     block = randomise(create_block("gta", channels=16, num_frames=4)).eval()

@@ -65,21 +65,20 @@ class CopyCounter(torch.utils._python_dispatch.TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("name", NAMES)
-def test_no_copy_at_entry_or_exit_when_channels_last(name, grad):
+def test_no_copy_at_entry_or_exit_when_channels_last(name):
     block = randomise(create_block(name, channels=32, num_frames=4, num_regions=2)).eval()
     x = channels_last(features(2, 32, 4, 6, 6))
     assert to_tokens(x).data_ptr() == x.data_ptr()
     assert to_tokens(x).is_contiguous()
-    with torch.set_grad_enabled(grad), CopyCounter(x.numel()) as counter:
+    with CopyCounter(x.numel()) as counter:
         out = block(x)
     assert counter.copies == []
     assert out.stride() == x.stride()
     folded = features(8, 32, 6, 6).contiguous(memory_format=torch.channels_last)  # a frame-wise network's features
     clips = folded.unflatten(0, (2, 4)).transpose(1, 2)
     assert to_tokens(clips).data_ptr() == folded.data_ptr()
-    with torch.set_grad_enabled(grad), CopyCounter(x.numel()) as counter:
+    with CopyCounter(x.numel()) as counter:
         out = block(clips).transpose(1, 2).flatten(0, 1)
     assert counter.copies == []
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -90,58 +89,8 @@ def test_memory_format_does_not_change_the_numbers(name):
     block = randomise(create_block(name, channels=16, num_frames=4)).eval()
     x = features(2, 16, 4, 4, 6)
     sliced = features(2, 16, 8, 4, 6)[:, :, ::2]
-    for grad in (True, False):
-        with torch.set_grad_enabled(grad):
-            assert torch.allclose(block(channels_last(x)), block(x), atol=1e-5)
-            assert torch.allclose(block(sliced), block(sliced.clone()), atol=1e-5)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_inference_in_parts_gives_the_same_as_in_one(name, monkeypatch):
-    block = randomise(create_block(name, channels=16, num_frames=4)).eval()
-    x = channels_last(features(3, 16, 4, 5, 4))
-    want = block(x).detach()
-    for positions in (1, 45, 100_000):
-        monkeypatch.setitem(__import__("gta.blocks.projection", fromlist=["x"])._POSITIONS_AT_A_TIME, "cpu", positions)
-        before = x.clone()
-        with torch.no_grad():
-            assert torch.allclose(block(x), want, atol=1e-5)
-        assert torch.equal(x, before)  # the caller's features are not overwritten
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("place", ["", "output", "output.linear", "qkv", "values"])
-def test_hooks_see_every_call_and_keep_what_they_saw(name, place):
-    block = randomise(create_block(name, channels=16, num_frames=4)).eval()
-    x, seen = channels_last(features(3, 16, 4, 5, 4)), []
-    for part in [block, *block.children()]:
-        if place in dict(part.named_modules()):
-            part.get_submodule(place).register_forward_hook(lambda module, args, out: seen.append(out))
-    want = block(x).detach()
-    expected = [out.detach().clone() for out in seen]
-    seen.clear()
-    with torch.no_grad():
-        assert torch.allclose(block(x), want, atol=1e-5)
-    assert len(seen) == len(expected)
-    assert all(torch.allclose(got, out, atol=1e-5) for got, out in zip(seen, expected, strict=True))
-
-
-class Adapted(nn.Linear):
-    """A linear layer that does more than its weights say, as adapters for fine-tuning do."""
-
-    def forward(self, x):
-        return super().forward(x) + 1
-
-
-@pytest.mark.parametrize("place", ["sa.qkv", "sa.output.linear", "gta.values", "gta.output.linear"])
-def test_replaced_layers_count_without_gradients_too(place):
-    block = randomise(create_block("gta", channels=16, num_frames=4)).eval()
-    layer = block.get_submodule(place)
-    block.set_submodule(place, Adapted(layer.in_features, layer.out_features))
-    x = features(2, 16, 4, 5, 4)
-    with torch.no_grad():
-        got = block(x)
-    assert torch.allclose(got, block(x), atol=1e-5)
+    assert torch.allclose(block(channels_last(x)), block(x), atol=1e-5)
+    assert torch.allclose(block(sliced), block(sliced.clone()), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

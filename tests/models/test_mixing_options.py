@@ -13,6 +13,7 @@ from torch.export import Dim
 
 import gta
 from gta.blocks import GlobalTemporalAttention, MixingOptions, create_block
+from gta.blocks.fused import fuse
 from gta.blocks.mixing_options import MixingArguments
 from gta.checkpoint import read_checkpoint
 from gta.errors import CheckpointError
@@ -69,7 +70,7 @@ def test_every_way_of_mixing_equals_its_loops(name, variant, shape, seed):
     want = values_and_gradients(loops, x, weights, direction)
     assert_close(values_and_gradients(block, x, weights, direction), want, 1e-10)
     with torch.no_grad():
-        assert_close([block(x)], want[:1], 1e-10)
+        assert_close([fuse(block)(x)], want[:1], 1e-10)
 
 
 @pytest.mark.parametrize("variant", ["own", "toeplitz-causal", "dynamic", "all"])
@@ -103,9 +104,8 @@ def test_causal_blocks_do_not_hear_the_future(name, variant):
     changed = x.clone()
     changed[:, :, 3:] = torch.randn_like(changed[:, :, 3:])
     with torch.no_grad():
-        for gradients in (True, False):
-            with torch.set_grad_enabled(gradients):
-                before, after = block(x).detach(), block(changed).detach()
+        for either in (block, fuse(block)):
+            before, after = either(x), either(changed)
             assert torch.allclose(before[:, :, :3], after[:, :, :3], atol=1e-12)
             assert not torch.allclose(before[:, :, 3:], after[:, :, 3:])
         free = shuffled(create_block(name, channels=8, num_frames=5, num_groups=2).double()).eval()
@@ -119,6 +119,7 @@ def test_toeplitz_takes_clips_of_any_length_and_keeps_its_numbers():
     clip = torch.randn(1, 8, 9, 2, 2, dtype=torch.float64)
     with torch.no_grad():
         whole = block(clip)
+        assert torch.allclose(fuse(block)(clip), whole, atol=1e-12)
         for start in range(6):  # a window says the same about its last frame: lags beyond 3 count as 0
             window = block(clip[:, :, start : start + 4])
             assert torch.allclose(window[:, :, -1], whole[:, :, start + 3], atol=1e-12)

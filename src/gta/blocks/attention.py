@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.blocks.expected import ExpectedShape, check_features
 from gta.blocks.initialise import initialise_weights
-from gta.blocks.projection import Norm, OutputProjection, add_product, frames_at_a_time, is_plain
+from gta.blocks.projection import Norm, OutputProjection
 from gta.ops.attention import attention_weights, dot_product_attention, pool_positions, softmax_attention
 from gta.ops.encoding import sinusoidal_encoding
 from gta.ops.layout import from_tokens, to_tokens
@@ -16,16 +16,29 @@ Pool = Literal["after", "before", "none"]
 Instantiation = Literal["softmax", "dot_product"]
 
 
-def check_channels(features: Tensor, channels: int) -> None:
-    """Raise ValueError when `features` (B, C, T, H, W) do not have the block's number of channels."""
-    if features.shape[1] != channels:
-        raise ValueError(f"features have {features.shape[1]} channels, the block was built for {channels}")
+def project_positions(
+    qkv: nn.Linear, frames: Float[Tensor, "N S C"], height: int, width: int, *, pool: Pool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (N, S, D) of every position, keys and values (N, P, D) of P positions, pooled within their frame.
 
-
-def check_frames(features: Tensor, num_frames: int) -> None:
-    """Raise ValueError when `features` (B, C, T, H, W) do not have the block's number of frames."""
-    if features.shape[2] != num_frames:
-        raise ValueError(f"features have {features.shape[2]} frames, the block was built for {num_frames}")
+    Args:
+        qkv: C to 3 D: rows of queries, keys and values.
+        frames: positions of each frame, S = height * width.
+        height: H.
+        width: W.
+        pool: where keys and values are max-pooled 2x2: `after` the projection, `before` it, or not at all (`none`).
+    """
+    inner = qkv.out_features // 3
+    if pool == "before":
+        query = nn.functional.linear(frames, qkv.weight[:inner], qkv.bias[:inner])
+        pooled = pool_positions(frames, height, width)
+        key_value = nn.functional.linear(pooled, qkv.weight[inner:], qkv.bias[inner:])
+    else:
+        query, key_value = qkv(frames).split([inner, 2 * inner], dim=2)
+        if pool == "after":
+            key_value = pool_positions(key_value, height, width)
+    key, value = key_value.chunk(2, dim=2)
+    return query, key, value
 
 
 class _PooledAttention(nn.Module):
@@ -43,7 +56,7 @@ class _PooledAttention(nn.Module):
             raise ValueError(f"pool is {pool!r}: it must be 'after', 'before' or 'none'")
         self.channels = channels
         self.inner_channels = inner_channels
-        self.pool = pool
+        self.pool: Pool = pool
         self.scaled = scaled
         self.qkv = nn.Linear(channels, 3 * inner_channels)
         self.output = OutputProjection(inner_channels, channels, norm=norm, zero_init=zero_init)
@@ -52,21 +65,9 @@ class _PooledAttention(nn.Module):
     def project(self, features: Float[Tensor, "B C T H W"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, T, S, D) and keys and values (B, T, P, D), P pooled positions per frame."""
         clips = (features.shape[0], features.shape[2])
-        query, key, value = self._project_frames(to_tokens(features).flatten(0, 1), *features.shape[3:])
+        frames = to_tokens(features).flatten(0, 1)
+        query, key, value = project_positions(self.qkv, frames, *features.shape[3:], pool=self.pool)
         return query.unflatten(0, clips), key.unflatten(0, clips), value.unflatten(0, clips)
-
-    def _project_frames(self, frames: Float[Tensor, "N S C"], height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-        inner = self.inner_channels
-        if self.pool == "before":
-            query = nn.functional.linear(frames, self.qkv.weight[:inner], self.qkv.bias[:inner])
-            pooled = pool_positions(frames, height, width)
-            key_value = nn.functional.linear(pooled, self.qkv.weight[inner:], self.qkv.bias[inner:])
-        else:
-            query, key_value = self.qkv(frames).split([inner, 2 * inner], dim=2)
-            if self.pool == "after":
-                key_value = pool_positions(key_value, height, width)
-        key, value = key_value.chunk(2, dim=2)
-        return query, key, value
 
     def _finish(self, inner: Tensor, features: Tensor) -> Tensor:
         tokens = to_tokens(features)
@@ -113,7 +114,7 @@ class NonLocal(_PooledAttention):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position of every frame look at all (pooled) positions of all frames."""
-        check_channels(features, self.channels)
+        check_features(features, ExpectedShape(self.channels))
         query, key, value = self.project(features)
         flat = query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2)
         softmax = self.instantiation == "softmax"
@@ -149,27 +150,10 @@ class SpatialAttention(_PooledAttention):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position look at all (pooled) positions of its own frame."""
-        check_channels(features, self.channels)
-        height, width = features.shape[3:]
-        frames = to_tokens(features).flatten(0, 1)
-        if self.output.folds(features) and is_plain(self.qkv):
-            out = self._infer(frames, height, width)
-            return from_tokens(out.unflatten(0, (features.shape[0], features.shape[2])), height, width)
-        query, key, value = self._project_frames(frames, height, width)
+        check_features(features, ExpectedShape(self.channels))
+        query, key, value = (part.flatten(0, 1) for part in self.project(features))
         inner = softmax_attention(query, key, value, scaled=self.scaled)
         return self._finish(inner.unflatten(0, (features.shape[0], features.shape[2])), features)
-
-    def _infer(self, frames: Float[Tensor, "N S C"], height: int, width: int) -> Float[Tensor, "N S C"]:
-        """A few frames at a time, so that only their queries, keys and values are in memory."""
-        weight, bias = self.output.folded()
-        out = torch.empty_like(frames, memory_format=torch.contiguous_format)
-        step = frames_at_a_time(frames)
-        for some, result in zip(frames.split(step), out.split(step), strict=True):
-            query, key, value = self._project_frames(some, height, width)
-            inner = softmax_attention(query, key, value, scaled=self.scaled)
-            torch.add(some, bias, out=result)
-            add_product(result, inner, weight)
-        return out
 
     def attention(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B T S P"]:
         """The attention weights of every frame; for pictures."""
@@ -226,9 +210,7 @@ class TemporalAttention(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position look at itself in all frames."""
-        check_channels(features, self.channels)
-        if self.encoding:
-            check_frames(features, self.num_frames)
+        check_features(features, ExpectedShape(self.channels, self.num_frames if self.encoding else None))
         inner = softmax_attention(*self.project(features), scaled=self.scaled).transpose(1, 2)
         return from_tokens(self.output(inner, to_tokens(features)), *features.shape[3:])
 

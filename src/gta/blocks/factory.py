@@ -2,7 +2,6 @@
 
 from typing import Unpack
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -10,7 +9,7 @@ from gta.blocks.attention import Instantiation, NonLocal, Pool, SpatialAttention
 from gta.blocks.gta import GlobalTemporalAttention, Regions
 from gta.blocks.mixing_options import MixingArguments, MixingOptions
 from gta.blocks.motion import MOTION_BLOCKS, create_motion_block
-from gta.blocks.projection import Norm, is_watched
+from gta.blocks.projection import Norm
 
 # What each name stands for: one after another, the modules that `_create_part` builds.
 COMPOSITIONS: dict[str, tuple[str, ...]] = {
@@ -35,16 +34,9 @@ class Composition(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Apply the parts in order."""
-        given = features
         for part in self.children():
-            # Made by an earlier part, and seen by nobody else: it may be overwritten.
-            fresh = features is not given and not torch.compiler.is_compiling() and not self._watched()
-            overwrite = fresh and isinstance(part, GlobalTemporalAttention)
-            features = part.overwrite(features) if overwrite else part(features)  # type: ignore[operator]
+            features = part(features)
         return features
-
-    def _watched(self) -> bool:
-        return any(map(is_watched, self.modules()))
 
     def resize(self, num_frames: int) -> list[str]:
         """Resize every part; returns the names of the parameters that were resized."""

@@ -18,6 +18,18 @@ def spare_from_decay(mixing: nn.Parameter) -> nn.Parameter:
     return mixing
 
 
+def mixing_matrices(mixing: Tensor, options: MixingOptions, num_frames: int) -> Float[Tensor, "G N_h T T"]:
+    """M as it is applied, of the parameter that it is made of.
+
+    Args:
+        mixing: (G, N_h, T, T), or (G, N_h, 2T - 1) with `toeplitz`.
+        options: `toeplitz` and `causal` count.
+        num_frames: T of a Toeplitz M.
+    """
+    weight = toeplitz_matrices(mixing, num_frames) if options.toeplitz else mixing
+    return weight.tril() if options.causal else weight
+
+
 class FrameMixing(nn.Module):
     """What a block needs to mix the frames of its pixels and regions (Eqs. 5-8).
 
@@ -63,10 +75,11 @@ class FrameMixing(nn.Module):
             level: `pixel` or `region`; the same for a block that has one level or shares.
             num_frames: T, for a Toeplitz M; that of the block if not given.
         """
-        weight = self.region_mixing if level == "region" and self.region_mixing is not None else self.mixing
-        if self.mixing_options.toeplitz:
-            weight = toeplitz_matrices(weight, num_frames or self.num_frames)
-        return weight.tril() if self.mixing_options.causal else weight
+        return mixing_matrices(self.mixing_of(level), self.mixing_options, num_frames or self.num_frames)
+
+    def mixing_of(self, level: Level) -> nn.Parameter:
+        """The parameter that the M of a level is made of."""
+        return self.region_mixing if level == "region" and self.region_mixing is not None else self.mixing
 
     def mix(
         self, level: Level, value: Float[Tensor, "B T P D"], tokens: Float[Tensor, "B T S C"]

@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gta.blocks.attention import check_channels, check_frames
+from gta.blocks.expected import ExpectedShape, check_features
 from gta.blocks.frame_mixing import FrameMixing
-from gta.blocks.gta_inference import infer
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.mixing_options import MixingArguments, MixingOptions
-from gta.blocks.projection import Norm, OutputProjection, is_plain
+from gta.blocks.projection import Norm, OutputProjection
 from gta.ops.layout import from_tokens, to_tokens
 from gta.ops.mixing import pool_regions, resize_assignment, spread_regions
 
@@ -112,11 +111,8 @@ class GlobalTemporalAttention(FrameMixing):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Mix the frames of `features`, T of which must be `num_frames` unless M depends on lags alone (`toeplitz`)."""
-        self._check(features)
+        check_features(features, self.expected())
         tokens = to_tokens(features)
-        if self._infers(features):
-            out = torch.empty_like(tokens, memory_format=torch.contiguous_format)
-            return from_tokens(infer(self, tokens, self._constant(features), out), *features.shape[3:])
         parts = list(self.values(tokens).split(self.widths, dim=3))
         mixed = []
         if self.pixel:
@@ -129,45 +125,26 @@ class GlobalTemporalAttention(FrameMixing):
         inner = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=3)
         return from_tokens(self.output(inner, tokens), *features.shape[3:])
 
-    def overwrite(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """As `forward`, but the result may take the place of `features`; for features that nobody else needs."""
-        tokens = to_tokens(features)
-        if not self._infers(features) or not tokens.is_contiguous():
-            return self(features)
-        self._check(features)
-        return from_tokens(infer(self, tokens, self._constant(features), tokens), *features.shape[3:])
+    def expected(self) -> ExpectedShape:
+        """What the features' sizes must be; M of lags fits any number of frames, predicted regions any size."""
+        constant = self.assignment is not None
+        frames = self.num_frames if constant or not self.mixing_options.toeplitz else None
+        return ExpectedShape(self.channels, frames, self.region_size if constant else None)
 
-    def _check(self, features: Tensor) -> None:
-        check_channels(features, self.channels)
-        if self.assignment is not None or not self.mixing_options.toeplitz:
-            check_frames(features, self.num_frames)
-
-    def _infers(self, features: Tensor) -> bool:
-        return self.mixing_options.linear and self.output.folds(features) and is_plain(self.values)
-
-    def _constant(self, features: Tensor) -> Tensor | None:
-        """The learned constant assignment (T, S, R), or None if it is predicted."""
-        if self.assignment is None:
-            return None
-        height, width = features.shape[3:]
-        if self.region_size is not None and (height, width) != tuple(self.region_size):
-            raise ValueError(
-                f"features are {height}x{width}, the constant regions were built for "
-                f"{self.region_size[0]}x{self.region_size[1]}"
-            )
-        return F.softmax(self.assignment, dim=2)
+    def constant_assignment(self) -> Float[Tensor, "T S R"] | None:
+        """Weights of each position in each region if they are a learned constant, or None if they are predicted."""
+        return None if self.assignment is None else F.softmax(self.assignment, dim=2)
 
     def _assign(self, logits: list[Tensor], features: Tensor) -> Tensor:
         """Weights (B, T, S, R) of each position in each region; they sum to 1 over the regions."""
-        constant = self._constant(features)
-        if constant is None:
-            return F.softmax(logits[0], dim=3)
-        return constant.expand(features.shape[0], *constant.shape)
+        constant = self.constant_assignment()
+        return F.softmax(logits[0], dim=3) if constant is None else constant.expand(features.shape[0], *constant.shape)
 
     def regions(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B T R H W"]:
         """The region assignment as images, R of them for each frame; for pictures."""
         if not self.region:
             raise ValueError("this block has no regions")
+        check_features(features, self.expected())
         parts = self.values(to_tokens(features)).split(self.widths, dim=3)
         assignment = self._assign([parts[-1]], features)
         return assignment.transpose(2, 3).unflatten(3, tuple(features.shape[3:]))

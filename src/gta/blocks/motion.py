@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gta.blocks.attention import check_channels
+from gta.blocks.expected import ExpectedShape, check_features
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.motion_squeeze import MotionSqueeze
 from gta.blocks.projection import Norm, OutputProjection
@@ -187,7 +187,7 @@ class MotionBlock(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Add what the method finds."""
-        check_channels(features, self.channels)
+        check_features(features, ExpectedShape(self.channels))
         inner = F.relu(self.reduce_norm(self.reduce(features)))
         tokens = to_tokens(features).contiguous()
         out = self.output(to_tokens(self.method(inner)), tokens)
@@ -221,7 +221,7 @@ class TemporalAggregation(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Mix neighbouring frames; those beyond the ends count as 0."""
-        check_channels(features, self.channels)
+        check_features(features, ExpectedShape(self.channels))
         return self.weights(features)
 
     def resize(self, num_frames: int) -> list[str]:

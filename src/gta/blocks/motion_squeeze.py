@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gta.blocks.attention import check_channels
+from gta.blocks.expected import ExpectedShape, check_features
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.projection import Norm, OutputProjection
 from gta.ops.layout import fold_frames, from_tokens, to_tokens, unfold_frames
@@ -90,7 +90,7 @@ class MotionSqueeze(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Add what moves; a clip of one frame has no motion and stays as it is but for the norm's shift."""
-        check_channels(features, self.channels)
+        check_features(features, ExpectedShape(self.channels))
         frames = features.shape[2]
         motion = self.depthwise(self.transform(fold_frames(self.motion(features))))
         inner = to_tokens(unfold_frames(motion, frames))

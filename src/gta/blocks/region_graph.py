@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gta.blocks.attention import check_channels
+from gta.blocks.expected import ExpectedShape, check_features
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.projection import Norm, OutputProjection
 from gta.ops.layout import from_tokens, to_tokens
@@ -83,7 +83,7 @@ class RegionGraph(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Add to each position what its regions found."""
-        check_channels(features, self.channels)
+        check_features(features, ExpectedShape(self.channels))
         tokens = to_tokens(features).contiguous()
         values, logits = self.values(tokens).split(self.widths, dim=3)
         assignment = F.softmax(logits, dim=3)

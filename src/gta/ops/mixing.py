@@ -108,23 +108,20 @@ def frame_differences(value: Float[Tensor, "B T S C"], groups: int) -> Float[Ten
 
 def pool_regions(value: Float[Tensor, "B T S C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T R C"]:
     """Average the positions into regions, weighted by the assignment; each region's total weight is divided out."""
-    total = assignment.sum(dim=2).unsqueeze(-1)  # (B, T, R, 1)
-    return torch.matmul(assignment.transpose(2, 3), value) / _floored(total)
+    return pool_with_shares(value, assignment)[0]
 
 
-def _floored(total: Tensor) -> Tensor:
-    """Total weights of regions that can be divided by.
+def pool_with_shares(
+    value: Float[Tensor, "... S C"], assignment: Float[Tensor, "... S R"]
+) -> tuple[Float[Tensor, "... R C"], Float[Tensor, "... R"]]:
+    """`pool_regions` of any number of frames, and what it makes of a constant 1: 1, but 0 for a region nobody chooses.
 
     A region that no position chooses (softmax of the large features of a transformer) has the value 0 / floor = 0. The
     gradient divides by the total twice: a smaller floor would make it 0 * inf.
     """
-    return total.clamp_min(max(torch.finfo(total.dtype).tiny, 1e-18))
-
-
-def region_shares(assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T R"]:
-    """What `pool_regions` makes of a constant 1: 1, but for a region that no position chooses."""
-    total = assignment.sum(dim=2)
-    return total / _floored(total)
+    total = assignment.sum(dim=-2)
+    floored = total.clamp_min(max(torch.finfo(total.dtype).tiny, 1e-18))
+    return torch.matmul(assignment.transpose(-2, -1), value) / floored.unsqueeze(-1), total / floored
 
 
 def spread_regions(regions: Float[Tensor, "B T R C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T S C"]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from gta.blocks.fused import fuse
 from gta.checkpoint import read_checkpoint
 from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
@@ -140,7 +141,7 @@ def measure_checkpoint(
     source = find_source(path, root, layout, fold)
     videos = open_videos(source.root, split, layout=source.layout, classes=predictor.classes, fold=source.fold)
     result = evaluate_loader(
-        predictor.model,
+        predictor.fused,
         _loader(videos, clip, batch_size, num_workers, predictor.device),
         prepare=predictor.prepare,
         classes=predictor.classes,
@@ -263,7 +264,7 @@ def probe_checkpoint(
     pairs = find_chiral_pairs(checkpoint.classes, opposites)
     place = choose_device(device)
     result = probe_loader(
-        build_model(checkpoint).to(place),
+        fuse(build_model(checkpoint).to(place)),
         _loader(videos, clip, batch_size, num_workers, place),
         prepare=Normalize(clip.mean, clip.std).to(place),
         classes=checkpoint.classes,
