@@ -33,8 +33,8 @@ from gta.evaluation.statistics import paired_gap
 from gta.files import write_text
 from gta.model_card import describe, library_versions
 from gta.studies.cell import describe_machine, row_model
-from gta.studies.grids import create_grid
 from gta.studies.study import prepare_videos
+from gta.studies.tables import create_grid
 from gta.synthetic.classes import REVERSALS
 from gta.training.fit import fit
 

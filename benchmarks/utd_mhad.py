@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gta.datasets.listing import open_videos
-from gta.studies.grids import Grid, Row, create_grid, grid_to_json
+from gta.studies.grids import Grid, Row, grid_to_json
+from gta.studies.tables import create_grid
 from gta.synthetic.write import write_video
 from gta.video.reading import read_video
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from gta.errors import OptionError
-from gta.studies.grids import Budget, Grid, Row, create_grid, grid_from_json, grid_to_json, list_grids
+from gta.studies.grids import Budget, Grid, Row, grid_from_json, grid_to_json
+from gta.studies.tables import create_grid, list_grids
 
 GRIDS = [(name, size) for name in list_grids() for size in ("cpu", "gpu")]
 
@@ -18,12 +19,12 @@ def test_every_row_can_be_built_and_differs_from_the_others(name, size):
 
     grid = create_grid(name, size)
     built = set()
-    for row in grid.rows:
+    for row in grid.trained:
         with torch.device("meta"):
             model = row_model(row, grid.budget, num_classes=16)
         assert model.num_frames == (row.num_frames or grid.budget.clip.num_frames)
         built.add(json.dumps(model.arguments, sort_keys=True))
-    assert len(built) == len(grid.rows)
+    assert len(built) == len(grid.trained)
 
 
 @pytest.mark.parametrize(("name", "size"), GRIDS)
@@ -59,9 +60,16 @@ def test_grid_of_ones_own():
         ({"rows": [{"key": "a", "label": "A", "model": "tiny", "colour": 1}]}, "colour"),
         ({"rows": [{"key": "a/b", "label": "A", "model": "tiny"}]}, "a/b"),
         ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "budgets": {}}, "budgets"),
+        ({"rows": [{"key": "a", "label": "A"}]}, "either a model or an ensemble of rows"),
+        ({"rows": [{"key": "a", "label": "A", "model": "tiny", "ensemble": ["a", "a"]}]}, "either a model or an"),
+        ({"rows": [{"key": "a", "label": "A", "ensemble": ["b", "c"]}]}, "'b' is not a row that is trained"),
+        (
+            {"rows": [{"key": "a", "label": "A", "model": "tiny"}, {"key": "b", "label": "B", "ensemble": ["a"]}]},
+            "an ensemble needs two rows",
+        ),
         ({"rows": [{"key": "a", "label": "A", "model": "tiny"}], "reference": "z"}, "'z'"),
         ({"rows": [{"key": "a", "label": "A", "model": "tiny"}] * 2}, "more than one"),
-        ({"rows": [{"key": "a"}]}, "row 1 ('a'): a Row needs label, model"),
+        ({"rows": [{"key": "a"}]}, "row 1 ('a'): a Row needs label"),
         (
             {"rows": [{"key": "a", "label": "A", "model": "tiny", "num_groups": "eight"}]},
             "num_groups of a Row is 'eight'",
@@ -100,7 +108,16 @@ def test_methods_has_the_modules_of_other_papers_beside_the_papers_own():
     grid = create_grid("methods")
     models = [row.model for row in grid.rows]
     blocks = ("nl", "tea", "stm", "tam", "corr", "ms", "gcn", "gta")
-    backbones = ("tiny", "tiny_tsm", "tiny_trn", "tiny_i3d", "tiny_slow")
+    backbones = (
+        "tiny",
+        "tiny_tsm",
+        "tiny_trn",
+        "tiny_i3d",
+        "tiny_slow",
+        "tiny_eco",
+        "tiny_eco_lite",
+        "tiny_difference",
+    )
     assert {*backbones, *(f"tiny_{block}" for block in blocks)} <= set(models)
     assert {grid.reference(row).key for row in grid.rows} == {"gta"}
 

@@ -170,9 +170,9 @@ def test_all_files_are_written(study, tmp_path):
     assert report == tmp_path / "report.md"
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
-        "report.md", "report.html", "cells.csv", "rows.csv", "accuracy.png", "direction.png", "curves.png"
+        "report.md", "report.html", "cells.csv", "rows.csv", "accuracy.png", "direction.png", "cost.png", "curves.png"
     }  # fmt: skip
-    for name in ("accuracy.png", "direction.png", "curves.png"):
+    for name in ("accuracy.png", "direction.png", "cost.png", "curves.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 

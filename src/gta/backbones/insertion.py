@@ -214,18 +214,24 @@ def remove_attention(network: nn.Module) -> int:
     return len(attended)
 
 
-def resize_attention(network: nn.Module, num_frames: int) -> list[str]:
+def resize_attention(network: nn.Module, num_frames: int | Mapping[str, int]) -> list[str]:
     """Change the number of frames of every inserted block; returns the names of the parameters that were resized.
 
+    Args:
+        network: the network.
+        num_frames: T of the features at all places, or at each by its dotted name.
+
     Raises:
-        ValueError: the blocks read different numbers of frames.
+        ValueError: the blocks read different numbers of frames, and one number is given.
     """
     attended = {name: module for name, module in network.named_modules() if isinstance(module, AttendedBlock)}
-    frames = {module.num_frames for module in attended.values()}
-    if len(frames) > 1:
-        numbers = ", ".join(map(str, sorted(frames)))
-        raise ValueError(f"the attention blocks read different numbers of frames ({numbers}): insert them anew")
-    return [f"{name}.{parameter}" for name, module in attended.items() for parameter in module.resize(num_frames)]
+    if isinstance(num_frames, int):
+        frames = {module.num_frames for module in attended.values()}
+        if len(frames) > 1:
+            numbers = ", ".join(map(str, sorted(frames)))
+            raise ValueError(f"the attention blocks read different numbers of frames ({numbers}): insert them anew")
+        num_frames = dict.fromkeys(attended, num_frames)
+    return [f"{name}.{key}" for name, module in attended.items() for key in module.resize(num_frames[name])]
 
 
 def find_places(network: nn.Module, at: Places, *, first: int = 0) -> list[str]:

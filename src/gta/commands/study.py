@@ -12,7 +12,8 @@ import tyro
 from gta.commands.arguments import parse_arguments
 from gta.errors import OptionError
 from gta.stored import StoredError, read_json
-from gta.studies.grids import Grid, create_grid, grid_from_json, grid_to_json, list_grids
+from gta.studies.grids import Grid, grid_from_json, grid_to_json
+from gta.studies.tables import create_grid, list_grids
 from gta.terminal import print_line
 
 
@@ -129,7 +130,9 @@ def choose_grid(options: StudyArguments) -> Grid:
     unknown = [key for key in options.rows if key not in keys]
     if unknown:
         raise OptionError(f"--rows: '{unknown[0]}' is not a row of {grid.name}: choose from {', '.join(keys)}")
-    kept = {key for name in options.rows for key in (name, grid.reference(grid.row(name)).key)}
+    kept = {
+        key for name in options.rows for key in (name, grid.reference(grid.row(name)).key, *grid.row(name).ensemble)
+    }
     return replace(
         grid,
         rows=tuple(row for row in grid.rows if row.key in kept),

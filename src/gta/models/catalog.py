@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from gta.backbones.eco import ECOBackbone
 from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network
 from gta.backbones.resnet3d import I3D_KERNELS, SLOW_KERNELS, PathwayBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.backbones.tsm import insert_shift
+from gta.backbones.two_stream import DifferenceBackbone
 from gta.blocks.attention import Pool
 from gta.blocks.factory import list_blocks, list_motion_blocks
 from gta.models.classifier import Head, HeadAverage
@@ -24,6 +26,7 @@ BLOCK_SUFFIXES: dict[str, str] = {
 
 PAPER_PLACES: Mapping[str, int] = {"res3": 2, "res4": 3}
 TRANSFORMER_BLOCKS = 3  # of a transformer without stages; in one of twelve blocks they add 8 % of the multiply-adds
+_ECO_PLACES: Mapping[str, int] = {"res3": 1, "res4": 1}
 _TINY_PLACES: Mapping[str, int] = {"res3": 1, "res4": 1}
 _DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 _TINY_DEPTHS = (1, 1, 1, 1)
@@ -127,6 +130,21 @@ def _slowfast(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOpt
     return build
 
 
+def _difference(name: str) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        network = tiny_network() if name == "tiny" else timm_network(name, weights=weights)
+        return DifferenceBackbone(network, num_frames)
+
+    return build
+
+
+def _eco(width: int, *, lite: bool) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        return ECOBackbone(num_frames, lite=lite, width=width)
+
+    return build
+
+
 def own_options(name: str) -> dict[str, bool | int | str | None]:
     """The options of a model's backbone, with its own values; empty for backbones that the catalogue does not name."""
     fitting = [key for key in BACKBONES if name == key or name.startswith(f"{key}_")]
@@ -153,6 +171,9 @@ BACKBONES: dict[str, BackboneSpec] = {
     "tiny": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES),
     "tiny_tsm": BackboneSpec(_framewise("tiny", shift=True), at=_TINY_PLACES, options=_SHIFT),
     "tiny_trn": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES, head="relation"),
+    "tiny_difference": BackboneSpec(_difference("tiny"), at=_TINY_PLACES),
+    "tiny_eco": BackboneSpec(_eco(8, lite=False), at=_TINY_PLACES, pool="before"),
+    "tiny_eco_lite": BackboneSpec(_eco(8, lite=True), at=_TINY_PLACES, pool="before"),
     "tiny_c2d": BackboneSpec(_pathway(_TINY_DEPTHS, 8), at=_TINY_PLACES, options=_C2D, first=1, pool="before"),
     "tiny_i3d": BackboneSpec(
         _pathway(_TINY_DEPTHS, 8, stem=5, kernels=I3D_KERNELS), at=_TINY_PLACES, options=_I3D, first=1, pool="before"
@@ -173,6 +194,9 @@ BACKBONES: dict[str, BackboneSpec] = {
     "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet50"),
     "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet101"),
     "trn50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, timm_name="resnet50", head="relation"),
+    "difference50": BackboneSpec(_difference("resnet50"), at=PAPER_PLACES, timm_name="resnet50"),
+    "eco": BackboneSpec(_eco(64, lite=False), at=_ECO_PLACES, pool="before"),
+    "eco_lite": BackboneSpec(_eco(64, lite=True), at=_ECO_PLACES, pool="before"),
     "c2d50": BackboneSpec(_pathway(_DEPTHS[50], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
     "c2d101": BackboneSpec(_pathway(_DEPTHS[101], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
     "i3d50": BackboneSpec(

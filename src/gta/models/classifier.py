@@ -137,8 +137,8 @@ class VideoClassifier(nn.Module):
         if num_frames < 1:
             raise ValueError(f"num_frames is {num_frames}: at least one frame is needed")
         self.backbone.resize(num_frames)  # type: ignore[operator]
-        inner_frames = int(self.backbone.attention_frames(num_frames))  # type: ignore[operator]
-        resized = resize_attention(self, inner_frames)
+        frames = self.backbone.attention_frames(num_frames)  # type: ignore[operator]
+        resized = [f"backbone.{name}" for name in resize_attention(self.backbone, frames)]
         self.num_frames = num_frames
         self.arguments = {**self.arguments, "num_frames": num_frames}
         return resized

@@ -166,7 +166,9 @@ def create_model(
     if relation_frames is not None and head != "relation":
         raise ValueError(f"relation_frames is {relation_frames}, an option of the head 'relation', not of {head!r}")
     if head == "relation" and relation_frames is None:
-        relation_frames = min(MOST_FRAMES, int(backbone.attention_frames(frames)))  # type: ignore[operator]
+        inner = backbone.attention_frames(frames)  # type: ignore[operator]
+        last = min(inner.values(), default=frames) if isinstance(inner, Mapping) else int(inner)
+        relation_frames = min(MOST_FRAMES, last)
     places: dict[str, Where] | None = None
     attention: dict[str, Any] = {
         "num_groups": num_groups,

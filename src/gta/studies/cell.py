@@ -33,6 +33,7 @@ from gta.models.classifier import VideoClassifier
 from gta.models.flops import count_flops
 from gta.models.registry import create_model
 from gta.runs.composition import reversals
+from gta.studies.ensembles import write_orders
 from gta.studies.grids import Budget, Row, grid_from_json
 from gta.studies.lifeline import end_with_input
 from gta.studies.results import RESULT, CellResult, result_to_json
@@ -147,6 +148,7 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
         machine=describe_machine(num_threads, budget.accelerator),
     )
     fitted.best_checkpoint.unlink(missing_ok=True)  # the study judges the final weights; no epoch is picked
+    write_orders(folder, probed.labels, probed.scores)
     write_json(folder / RESULT, result_to_json(result))
     return result
 

@@ -37,7 +37,12 @@ class Study:
     @property
     def num_planned(self) -> int:
         """Cells of the whole grid."""
-        return len(self.rows) * len(self.seeds)
+        return len(self.grid.trained) * len(self.seeds)
+
+    @property
+    def num_done(self) -> int:
+        """Finished ones among them."""
+        return sum(len(row.cells) for row in self.rows if not row.row.ensemble)
 
 
 def findings(study: Study) -> list[str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from gta.files import write_bytes, write_text
 from gta.studies.findings import Study
 from gta.studies.report import cells_csv, html_page, markdown, rows_csv
+from gta.studies.results import RowResult
 from gta.viz.figures import png_bytes
-from gta.viz.study import Bar, accuracy_figure, seed_curve_figure
+from gta.viz.study import Bar, CostPoint, accuracy_figure, cost_figure, seed_curve_figure
 
 CELLS = "cells.csv"
 ROWS = "rows.csv"
@@ -29,12 +30,18 @@ def draw_pictures(study: Study) -> dict[str, tuple[str, bytes]]:
         title = "direction accuracy (50 % = guessing)"
         figure = accuracy_figure(direction, ceiling=None, title=title, x_label="direction accuracy, %")
         pictures["direction.png"] = ("How often the true class scores above its time reversal", png_bytes(figure))
+    costs = [_cost(study, result) for result in study.rows if result.cells]
+    if len(costs) > 1:
+        pictures["cost.png"] = (
+            "Top-1 over the cost of a clip: mean over the runs, line from the lowest to the highest",
+            png_bytes(cost_figure(costs, ceiling=study.ceiling, title=study.grid.title)),
+        )
     curves = {
         f"{result.row.part}  {result.row.label}" if result.row.part else result.row.label: [
             cell.curves["val_top1"] for cell in result.cells
         ]
         for result in study.rows
-        if result.cells
+        if result.cells and not result.row.ensemble
     }
     if curves:
         figure = seed_curve_figure(
@@ -45,6 +52,13 @@ def draw_pictures(study: Study) -> dict[str, tuple[str, bytes]]:
             png_bytes(figure),
         )
     return pictures
+
+
+def _cost(study: Study, result: RowResult) -> CostPoint:
+    label = f"{result.row.part}  {result.row.label}" if result.row.part else result.row.label
+    runs = [cell.top1 for cell in result.cells]
+    rate = study.speed.get(result.row.key)
+    return CostPoint(label, runs, result.cells[0].gflops, rate, result.sees_order)
 
 
 def _bars(study: Study, quantity: str, *, paper: bool) -> Sequence[Bar]:

@@ -28,7 +28,7 @@ def progress_table(grid: Grid, cells: Sequence[Cell]) -> Table:
     for seed in seeds:
         table.add_column(f"seed {seed}", justify="right")
     table.add_column("mean top-1", justify="right")
-    for row in grid.rows:
+    for row in grid.trained:
         mine = {cell.seed: cell for cell in cells if cell.row.key == row.key}
         values = summarise([cell.result.top1 for cell in mine.values() if cell.result])
         name = f"{row.part}  {row.label}" if row.part else row.label

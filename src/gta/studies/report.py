@@ -229,7 +229,7 @@ def markdown(study: Study, pictures: Mapping[str, str]) -> str:
 
 
 def _progress_note(study: Study) -> list[str]:
-    done = len(study.cells)
+    done = study.num_done
     if done == study.num_planned:
         return []
     return ["", f"**Unfinished: {done} of {study.num_planned} cells.**"]
@@ -283,12 +283,15 @@ def _plots(study: Study) -> list[Html]:
             words += f" Dashed: most to be expected without the order of frames ({limit:.2f} %)."
         note = paragraph(words, kind="note")
         plots.append(section(title, note, bars(means, high=100, dots=runs, limit=limit)))
-    curves = [(label, _mean_curve(result)) for label, result in zip(labels, finished, strict=True)]
+    trained = [result for result in finished if not result.row.ensemble]
+    curves = [(_label(result), _mean_curve(result)) for result in trained]
     if any(curve for _, curve in curves):
         series = [Series(label, curve) for label, curve in curves]
         limit = None if study.ceiling is None else 100 * study.ceiling
         chart = line_chart(series, x_label="epoch", y_label="top-1, %", from_zero=True, limit=limit)
-        names = legend(labels, limit="" if limit is None else "most without the order of frames")
+        names = legend(
+            [label for label, _ in curves], limit="" if limit is None else "most without the order of frames"
+        )
         plots.append(
             section(
                 "Learning curves",

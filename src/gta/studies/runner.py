@@ -76,7 +76,7 @@ def plan_cells(grid: Grid, seeds: Sequence[int], folder: Path) -> list[Cell]:
     cells = [
         Cell(row, seed, folder / CELLS / row.key / f"seed{seed}", grid.budget.epochs)
         for seed in seeds
-        for row in grid.rows
+        for row in grid.trained
     ]
     for cell in cells:
         cell.result = read_result(cell.folder)

@@ -30,7 +30,7 @@ def study_speed(grid: Grid, folder: Path, *, num_classes: int, num_threads: int)
     """Clips per second of every row's training step; measured once per study and machine, then read from its folder."""
     machine = describe_machine(num_threads, grid.budget.accelerator)
     known = read_speed(folder)
-    if known and known["machine"] == machine and known["clips_per_second"].keys() == {row.key for row in grid.rows}:
+    if known and known["machine"] == machine and known["clips_per_second"].keys() == {row.key for row in grid.trained}:
         return known["clips_per_second"]
     speed = measure_speed(grid, num_classes=num_classes, num_threads=num_threads)
     write_json(folder / SPEED, {"machine": machine, "rounds": _ROUNDS, "clips_per_second": speed})
@@ -66,7 +66,7 @@ def measure_speed(grid: Grid, *, num_classes: int, num_threads: int, rounds: int
     former = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
-        steps = {row.key: _stepper(row, grid.budget, num_classes, num_threads) for row in grid.rows}
+        steps = {row.key: _stepper(row, grid.budget, num_classes, num_threads) for row in grid.trained}
         seconds: dict[str, list[float]] = {key: [] for key in steps}
         for turn in range(rounds + 1):
             for key, step in steps.items():

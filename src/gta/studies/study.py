@@ -13,7 +13,9 @@ from gta.datasets.frame_store import build_store, missing_room
 from gta.datasets.listing import VideoList, open_videos
 from gta.errors import DataError, GtaError, OptionError
 from gta.evaluation.statistics import proportion_error
+from gta.runs.composition import reversals
 from gta.studies.cell import row_model
+from gta.studies.ensembles import ensemble_results, together
 from gta.studies.findings import Study
 from gta.studies.grids import Budget, Grid, grid_to_json
 from gta.studies.output import write_study
@@ -126,7 +128,7 @@ def check_grid(grid: Grid) -> None:
     budget = grid.budget
     if budget.accelerator == "gpu" and not torch.cuda.is_available():
         raise OptionError(f"the grid {grid.name} is meant for a GPU, and PyTorch finds none here: use --size cpu")
-    for row in grid.rows:
+    for row in grid.trained:
         try:
             with torch.device("meta"):  # shapes only: no memory, no time
                 row_model(row, budget, num_classes=2)
@@ -176,9 +178,12 @@ def _speed(
 ) -> dict[str, float]:
     """Training speed of the rows, all in turn: measured once the cells are done, or what was measured before."""
     if not measure:
-        return (read_speed(folder) or {}).get("clips_per_second", {})
-    with console.status("measuring the speed of training, all rows in turn"):
-        return study_speed(grid, folder, num_classes=len(videos.classes), num_threads=num_threads)
+        speed = (read_speed(folder) or {}).get("clips_per_second", {})
+    else:
+        with console.status("measuring the speed of training, all rows in turn"):
+            speed = study_speed(grid, folder, num_classes=len(videos.classes), num_threads=num_threads)
+    several = {row.key: together([speed.get(key) for key in row.ensemble]) for row in grid.rows if row.ensemble}
+    return speed | {key: rate for key, rate in several.items() if rate is not None}
 
 
 def _study(
@@ -208,7 +213,9 @@ def _study(
             f"computed from their classes; with {len(val):,} of them, chance adds or takes "
             f"{100 * proportion_error(ceiling, len(val)):.1f} points (standard error)."
         )
-    results = [cell.result for cell in cells if cell.result is not None]
+    finished = {(cell.row.key, cell.seed): (cell.result, cell.folder) for cell in cells if cell.result is not None}
+    results = [result for result, _ in finished.values()]
+    results += ensemble_results(grid, finished, reversals=reversals(classes))
     return Study(
         grid, collect(grid, results), tuple(sorted({cell.seed for cell in cells})), ceiling, data, command, speed
     )

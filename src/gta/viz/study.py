@@ -92,6 +92,56 @@ def _paper_panel(axis: Axes, bars: Sequence[Bar], parts: Sequence[str]) -> None:
     axis.set_title("the paper, on another data set\n(Something-Something V1)", fontsize=8)
 
 
+@dataclass(frozen=True)
+class CostPoint:
+    """One row of a cost-accuracy plot."""
+
+    label: str
+    top1: Sequence[float]
+    """One per seed, in [0, 1]."""
+    gflops: float
+    rate: float | None
+    """Training clips per second, measured; None if they were not."""
+    sees_order: bool
+
+
+def cost_figure(points: Sequence[CostPoint], *, ceiling: float | None, title: str) -> Figure:
+    """Draw accuracy over cost: over multiply-adds, and over measured speed where all rows have one.
+
+    Args:
+        points: rows.
+        ceiling: best top-1 without the order of frames, in [0, 1]; drawn as a line.
+        title: heading.
+    """
+    timed = all(point.rate for point in points)
+    figure = new_figure(11.5 if timed else 6.8, 5.2)
+    panels = figure.subplots(1, 2 if timed else 1, squeeze=False, sharey=True)[0]
+    costs = [[point.gflops for point in points], [point.rate or 0.0 for point in points]]
+    names = ("GFLOPs of a clip (less is cheaper)", "training clips per second, measured (more is cheaper)")
+    for axis, values, name in zip(panels, costs, names, strict=False):
+        for number, (point, cost) in enumerate(zip(points, values, strict=True)):
+            runs = 100 * np.asarray(point.top1, dtype=np.float64)
+            colour = COLOURS[0] if point.sees_order else COLOURS[1]
+            axis.vlines(cost, runs.min(), runs.max(), color=colour, alpha=0.4, linewidth=1.5)
+            axis.plot(cost, runs.mean(), "o" if point.sees_order else "s", color=colour, ms=5)
+            place = (4, 4) if number % 2 else (4, -9)  # neighbours' names one above, one below
+            axis.annotate(
+                plain_text(point.label), (cost, runs.mean()), xytext=place, textcoords="offset points", fontsize=7
+            )
+        axis.set_xscale("log")
+        axis.margins(x=0.12)
+        axis.set_xlabel(name, fontsize=9)
+        if ceiling is not None:
+            axis.axhline(100 * ceiling, color="#b00020", linewidth=1.0, linestyle="--")
+        axis.grid(alpha=0.25, which="both")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    panels[0].set_ylabel("top-1 on held-out videos, %", fontsize=9)
+    words = "circles see the order of frames, squares do not" + ("; dashed: most without it" if ceiling else "")
+    figure.suptitle(plain_text(f"{title}\n{words}"), fontsize=9)
+    return figure
+
+
 def seed_curve_figure(
     curves: Mapping[str, Sequence[Sequence[float | None]]], *, ceiling: float | None, title: str, y_label: str
 ) -> Figure:
