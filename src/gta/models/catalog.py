@@ -9,6 +9,7 @@ from gta.backbones.eco import ECOBackbone
 from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network
 from gta.backbones.resnet3d import I3D_KERNELS, SLOW_KERNELS, PathwayBackbone
 from gta.backbones.slowfast import SlowFastBackbone
+from gta.backbones.torchvision_video import NETWORKS, PREFIX, TorchvisionBackbone, torchvision_network
 from gta.backbones.tsm import insert_shift
 from gta.backbones.two_stream import DifferenceBackbone
 from gta.blocks.attention import Pool
@@ -80,8 +81,8 @@ class BackboneSpec:
     """Index of the first block in a stage that "every other block" counts from."""
     pool: Pool = "after"
     """Keys and values are pooled after or before their projection."""
-    timm_name: str | None = None
-    """timm's name, for ImageNet weights."""
+    has_weights: bool = False
+    """timm or torchvision have pretrained weights for it, which a tag names."""
     head: Head = "average"
     """What joins the frames in the place of `average`."""
 
@@ -145,6 +146,14 @@ def _eco(width: int, *, lite: bool) -> Callable[[int, BackboneOptions, str | Non
     return build
 
 
+def _torchvision(name: str) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        network = torchvision_network(name, num_frames, weights=weights)
+        return TorchvisionBackbone(network, num_frames)
+
+    return build
+
+
 def own_options(name: str) -> dict[str, bool | int | str | None]:
     """The options of a model's backbone, with its own values; empty for backbones that the catalogue does not name."""
     fitting = [key for key in BACKBONES if name == key or name.startswith(f"{key}_")]
@@ -152,8 +161,10 @@ def own_options(name: str) -> dict[str, bool | int | str | None]:
 
 
 def framewise_spec(name: str) -> BackboneSpec:
-    """The entry of a timm network that the catalogue does not name."""
-    return BackboneSpec(_framewise(name), timm_name=name, options=_TIMM)
+    """The entry of a network that the catalogue does not name: timm's, or torchvision's if its name says so."""
+    if name.startswith(PREFIX):
+        return BackboneSpec(_torchvision(name.removeprefix(PREFIX)))  # which says that there is none
+    return BackboneSpec(_framewise(name), has_weights=True, options=_TIMM)
 
 
 _TIMM = {"image_size": None, "global_pool": None}
@@ -189,12 +200,12 @@ BACKBONES: dict[str, BackboneSpec] = {
         first=1,
         pool="before",
     ),
-    "r2d50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, timm_name="resnet50"),
-    "r2d101": BackboneSpec(_framewise("resnet101"), at=PAPER_PLACES, timm_name="resnet101"),
-    "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet50"),
-    "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, options=_SHIFT, timm_name="resnet101"),
-    "trn50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, timm_name="resnet50", head="relation"),
-    "difference50": BackboneSpec(_difference("resnet50"), at=PAPER_PLACES, timm_name="resnet50"),
+    "r2d50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, has_weights=True),
+    "r2d101": BackboneSpec(_framewise("resnet101"), at=PAPER_PLACES, has_weights=True),
+    "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, options=_SHIFT, has_weights=True),
+    "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, options=_SHIFT, has_weights=True),
+    "trn50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, has_weights=True, head="relation"),
+    "difference50": BackboneSpec(_difference("resnet50"), at=PAPER_PLACES, has_weights=True),
     "eco": BackboneSpec(_eco(64, lite=False), at=_ECO_PLACES, pool="before"),
     "eco_lite": BackboneSpec(_eco(64, lite=True), at=_ECO_PLACES, pool="before"),
     "c2d50": BackboneSpec(_pathway(_DEPTHS[50], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
@@ -217,4 +228,8 @@ BACKBONES: dict[str, BackboneSpec] = {
     "slowfast101_8x8": BackboneSpec(
         _slowfast(_DEPTHS[101], 64), at=PAPER_PLACES, options=_SLOWFAST_101, num_frames=32, first=1, pool="before"
     ),
+    **{
+        f"{PREFIX}{name}": BackboneSpec(_torchvision(name), num_frames=frames, has_weights=True)
+        for name, frames in NETWORKS.items()
+    },
 }

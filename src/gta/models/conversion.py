@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gta.backbones.resnet3d import PathwayBackbone
 from gta.backbones.slowfast import SlowFastBackbone
+from gta.backbones.torchvision_video import TorchvisionBackbone
 from gta.errors import CheckpointError
 from gta.models.keymaps import KEY_MAPS, KeyMap
 from gta.ops.mixing import resize_assignment, resize_lags, resize_mixing
@@ -68,7 +69,9 @@ def canonical(key: str) -> str:
 
 
 def backbone_kind(backbone: nn.Module) -> str:
-    """Which key maps a backbone takes: `framewise`, `c2d` or `slowfast`."""
+    """Which key maps a backbone takes: `framewise`, `c2d`, `slowfast` or `torchvision`."""
+    if isinstance(backbone, TorchvisionBackbone):
+        return "torchvision"
     if isinstance(backbone, SlowFastBackbone):
         return "slowfast"
     return "c2d" if isinstance(backbone, PathwayBackbone) else "framewise"

@@ -16,11 +16,12 @@ class KeyMap:
 
     Args:
         name: what it is, for reports.
-        target: kind of backbone that it fits: `framewise`, `c2d` or `slowfast`.
+        target: kind of backbone that it fits: `framewise`, `c2d`, `slowfast` or `torchvision`.
         marks: patterns of which each must match some key.
         absent: patterns of which none may match any key.
         rules: (pattern, replacement), applied in order.
         ignored: patterns of keys that are no weights of the model.
+        of_libraries: the network is timm's or torchvision's own, which a user has to name.
     """
 
     name: str
@@ -29,6 +30,7 @@ class KeyMap:
     rules: Rules
     absent: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    of_libraries: bool = False
 
 
 _BLOCK_3D: Rules = (  # inside a residual block, once its place is known
@@ -62,6 +64,12 @@ _TSM_RULES: Rules = (
 # ImageNet networks of timm and torchvision name their classifier in one of these ways.
 _IMAGE_RULES: Rules = (
     (r"^(?:fc|classifier|head\.fc|head)\.(weight|bias)$", r"classifier.\1"),
+    (r"^(?!classifier\.)", r"backbone.network."),
+    (r"^classifier\.", r"head."),
+)
+
+_TORCHVISION_RULES: Rules = (
+    (r"^(?:fc|head|head\.1|classifier\.1)\.(weight|bias)$", r"classifier.\1"),
     (r"^(?!classifier\.)", r"backbone.network."),
     (r"^classifier\.", r"head."),
 )
@@ -195,6 +203,26 @@ KEY_MAPS: tuple[KeyMap, ...] = (
         (r"^blocks\.1\.res_blocks\.", r"^blocks\.5\.proj\."),
         _pytorchvideo_c2d((1, 2, 3, 4), 5),
     ),
+    KeyMap(
+        "torchvision 3D ResNet", "torchvision", (r"^stem\.0\.", r"^layer4\."), _TORCHVISION_RULES, of_libraries=True
+    ),
+    KeyMap(
+        "torchvision S3D",
+        "torchvision",
+        (r"^features\.0\.0\.0\.", r"^classifier\.1\."),
+        _TORCHVISION_RULES,
+        of_libraries=True,
+    ),
+    KeyMap(
+        "torchvision Video Swin",
+        "torchvision",
+        (r"^patch_embed\.proj\.", r"^features\."),
+        _TORCHVISION_RULES,
+        of_libraries=True,
+    ),
+    KeyMap(
+        "torchvision MViT", "torchvision", (r"^conv_proj\.", r"^pos_encoding\."), _TORCHVISION_RULES, of_libraries=True
+    ),
     KeyMap("ImageNet ResNet", "framewise", (r"^conv1\.", r"^layer4\."), _IMAGE_RULES),
     KeyMap("ImageNet ResNet", "c2d", (r"^conv1\.", r"^layer4\."), _IMAGE_TO_C2D),
     KeyMap(
@@ -202,5 +230,12 @@ KEY_MAPS: tuple[KeyMap, ...] = (
         "framewise",
         (r"^(stem|conv_stem|stages|s1)[._]",),
         _IMAGE_RULES,
+    ),
+    KeyMap(
+        "timm transformer",
+        "framewise",
+        (r"^patch_embed\.", r"^(blocks|layers|stages)\."),
+        _IMAGE_RULES,
+        of_libraries=True,
     ),
 )

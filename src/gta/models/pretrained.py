@@ -27,14 +27,14 @@ def is_file_name(pretrained: str) -> bool:
 
 
 def image_weights(pretrained: str | None, name: str, spec: BackboneSpec) -> str | None:
-    """The ImageNet tag to build a frame-wise backbone with, or None when `pretrained` is a file or nothing.
+    """The tag of weights to build a backbone with, or None when `pretrained` is a file or nothing.
 
     Raises:
-        ValueError: the backbone has no ImageNet weights.
+        ValueError: the backbone has no weights that a tag could name.
     """
     if pretrained is None or is_file_name(pretrained):
         return None
-    if spec.timm_name is None:
+    if not spec.has_weights:
         raise ValueError(f"the backbone {name!r} has no {pretrained!r} weights: give the path of a file")
     return pretrained
 
@@ -68,8 +68,9 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
         if source.card is None:
             return report
         return replace(report, differing=find_differences(model.arguments, describe_card(source.card), given=given))
-    refuse_foreign(source.tensors, str(source.path))
     key_map = find_key_map(source.tensors, backbone_kind(model.backbone))
+    if key_map is None or not key_map.of_libraries:
+        refuse_foreign(source.tensors, str(source.path))
     if key_map is None:
         other = find_key_map(source.tensors)
         what = f"{other.name} weights, which do not fit" if other else "weights of an unknown layout for"

@@ -91,6 +91,8 @@ def describe_source(source: WeightFile, key_map: KeyMap, *, named: bool = False)
         arguments["at"] = places
     if key_map.target == "framewise":
         network = _framewise(arguments, source.tensors, renamed, key_map)
+    elif key_map.target == "torchvision":
+        return SourceNetwork(arguments)
     elif key_map.name == "ImageNet ResNet":  # as C2D; it knows no time
         network = SourceNetwork({**arguments, "stride_1x1": False})
     else:
