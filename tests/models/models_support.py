@@ -12,7 +12,7 @@ def randomise(module):
     for name, parameter in module.named_parameters():
         if parameter.ndim == 1:
             parameter.uniform_(0.5, 1.5) if name.endswith("weight") else parameter.uniform_(-0.2, 0.2)
-        elif "mixing" in name or "assignment" in name or name.endswith("weights.weight"):
+        elif not parameter.any() or "mixing" in name or "assignment" in name or name.endswith("weights.weight"):
             parameter.normal_(std=0.5)
     for layer in module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):

@@ -223,6 +223,9 @@ def by_hand(name: str, channels: int, frames: int, positions: int) -> tuple[int,
     places = frames * positions
     if name == "tam":
         return 3 * channels * places, 3 * channels
+    if name == "st_adapter":
+        half = channels // 2
+        return places * (2 * channels * half + 27 * half), 2 * channels * half + 27 * half + 2 * half + channels
     steps = (frames - 1) * positions
     if name == "ms":  # C/8 channels, 15 x 15 offsets, depthwise and pointwise layers 3-16-32-64-C
         reduced, widths = channels // 8, (3, 16, 32, 64, channels)

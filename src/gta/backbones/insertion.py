@@ -11,8 +11,9 @@ from gta.backbones.dry_run import Example, PlaceShape, put_modules, shapes_at
 from gta.backbones.feature_shape import split_sizes
 from gta.backbones.stages import BLOCKS, child_names, every_other, find_stages, spread
 from gta.backbones.token_shape import drops_patches
+from gta.blocks.adapters import TemporalReuse
 from gta.blocks.attention import Instantiation, Pool
-from gta.blocks.factory import create_block
+from gta.blocks.factory import REUSE, create_block
 from gta.blocks.gta import Regions
 from gta.blocks.mixing_options import MixingArguments
 from gta.blocks.projection import Norm
@@ -122,7 +123,7 @@ def insert_attention(
     Args:
         network: any backbone of this package, timm or torchvision CNN or transformer, or a module of your own. A
             frame-wise one is afterwards called with the frames of whole clips, `(B*T, 3, H, W)`.
-        block: name for `create_block`.
+        block: name for `create_block`; or `aim`, in image transformers: the block's own attention once more over time.
         at: where. A mapping from a stage (res2..res5) or the dotted name of a container of blocks to a number of
             blocks ("every other block", from `first`; among the `blocks` of a ViT evenly spread), to explicit indices
             or to `all`; or a sequence of dotted names of modules.
@@ -167,23 +168,28 @@ def insert_attention(
     attended: dict[str, AttendedBlock] = {}
     for name, host in hosts.items():
         shape, arrangement = shapes[name], shapes[name].features.arrangement
-        attention = create_block(
-            block,
-            channels=shape.channels,
-            num_frames=shape.num_frames,
-            num_groups=num_groups,
-            num_heads=num_heads,
-            num_regions=num_regions,
-            inner_channels=inner_channels or _bottleneck(shape, num_groups),
-            pool=pool if arrangement.pools(prefix) else "none",
-            scaled=scaled,
-            norm=norm,
-            zero_init=zero_init,
-            regions=regions,
-            region_size=region_size,
-            instantiation=instantiation,
-            **mixing,
-        )
+        if block == REUSE:
+            attention: nn.Module = TemporalReuse(
+                host, shape.channels, shape.num_frames, inner_channels=inner_channels, zero_init=zero_init
+            )
+        else:
+            attention = create_block(
+                block,
+                channels=shape.channels,
+                num_frames=shape.num_frames,
+                num_groups=num_groups,
+                num_heads=num_heads,
+                num_regions=num_regions,
+                inner_channels=inner_channels or _bottleneck(shape, num_groups),
+                pool=pool if arrangement.pools(prefix) else "none",
+                scaled=scaled,
+                norm=norm,
+                zero_init=zero_init,
+                regions=regions,
+                region_size=region_size,
+                instantiation=instantiation,
+                **mixing,
+            )
         like = next(host.parameters(), None)
         if like is None:
             like = next(network.parameters(), None)

@@ -11,6 +11,9 @@ from gta.blocks.mixing_options import MixingArguments, MixingOptions
 from gta.blocks.motion import MOTION_BLOCKS, create_motion_block
 from gta.blocks.projection import Norm
 
+REUSE = "aim"
+"""The block that has no attention of its own: `gta.blocks.adapters.TemporalReuse`."""
+
 # What each name stands for: one after another, the modules that `_create_part` builds.
 COMPOSITIONS: dict[str, tuple[str, ...]] = {
     "nl": ("nl",),
@@ -52,7 +55,7 @@ def list_blocks() -> list[str]:
 def list_motion_blocks() -> list[str]:
     """The temporal modules of other papers; they can be joined likewise.
 
-    TEA, STM, bLVNet's TAM, CorrNet's correlation, MotionSqueeze, and graphs of regions.
+    TEA, STM, bLVNet's TAM, CorrNet's correlation, MotionSqueeze, graphs of regions, and ST-Adapter.
     """
     return list(MOTION_BLOCKS)
 
@@ -98,6 +101,8 @@ def create_block(
     Raises:
         ValueError: the name is unknown, the channels do not divide into the groups, or an option is another block's.
     """
+    if name == REUSE:
+        raise ValueError(f"{REUSE!r} uses the attention of a transformer's block: gta.insert_attention puts it there")
     known = COMPOSITIONS | {name: (name,) for name in MOTION_BLOCKS}
     unknown = [word for word in name.split("+") if word not in known]
     if unknown:

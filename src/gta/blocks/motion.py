@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.blocks.adapters import SpatioTemporalAdapter
 from gta.blocks.expected import ExpectedShape, check_features
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.motion_squeeze import MotionSqueeze
@@ -229,7 +230,7 @@ class TemporalAggregation(nn.Module):
         return []
 
 
-MOTION_BLOCKS: tuple[str, ...] = ("tea", "stm", "tam", "corr", "ms", "gcn")
+MOTION_BLOCKS: tuple[str, ...] = ("tea", "stm", "tam", "corr", "ms", "gcn", "st_adapter")
 """Names of the blocks of other papers."""
 
 
@@ -245,4 +246,6 @@ def create_motion_block(
         return RegionGraph(
             channels, inner_channels=inner_channels, num_regions=num_regions, norm=norm, zero_init=zero_init
         )
+    if name == "st_adapter":
+        return SpatioTemporalAdapter(channels, inner_channels=inner_channels, zero_init=zero_init)
     return MotionBlock(name, channels, inner_channels=inner_channels, norm=norm, zero_init=zero_init)

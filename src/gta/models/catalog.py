@@ -13,12 +13,12 @@ from gta.backbones.torchvision_video import NETWORKS, PREFIX, TorchvisionBackbon
 from gta.backbones.tsm import insert_shift
 from gta.backbones.two_stream import DifferenceBackbone
 from gta.blocks.attention import Pool
-from gta.blocks.factory import list_blocks, list_motion_blocks
+from gta.blocks.factory import REUSE, list_blocks, list_motion_blocks
 from gta.models.classifier import Head, HeadAverage
 
 # Suffix of a model name -> name for `create_block`. The composed ones are those of the paper's Table 3.
 BLOCK_SUFFIXES: dict[str, str] = {
-    **{name: name for name in (*list_blocks(), *list_motion_blocks())},
+    **{name: name for name in (*list_blocks(), *list_motion_blocks(), REUSE)},
     "sa_ta": "sa+ta",
     "sa_tape": "sa+tape",
     "sa_pixel_gta": "sa+pixel_gta",

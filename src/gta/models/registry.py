@@ -12,8 +12,10 @@ from torch import nn
 from gta.backbones.arrangement import Prefix
 from gta.backbones.insertion import Side, Where, insert_attention
 from gta.backbones.stages import BLOCKS, find_stages
+from gta.backbones.torchvision_video import PREFIX
 from gta.backbones.tsm import make_shift_causal
 from gta.blocks.attention import Instantiation, Pool
+from gta.blocks.factory import REUSE
 from gta.blocks.gta import Regions
 from gta.blocks.mixing_options import MixingArguments, MixingOptions
 from gta.blocks.projection import Norm
@@ -35,9 +37,12 @@ from gta.models.weight_files import read_weights
 def list_models(pattern: str = "*") -> list[str]:
     """Names of the models, sorted; `pattern` may contain `*` and `?`.
 
-    Besides these, any timm CNN with stages of strides 4 to 32 works by its name, alone or with a block as suffix.
+    Besides these, any timm CNN with stages of strides 4 to 32 and any timm transformer works by its name, alone or
+    with a block as suffix; so do torchvision's networks, which are listed without suffixes.
     """
-    names = [name if not suffix else f"{name}_{suffix}" for name in BACKBONES for suffix in ("", *BLOCK_SUFFIXES)]
+    suffixes = [suffix for suffix in BLOCK_SUFFIXES if suffix != REUSE]  # none of these is an image transformer
+    own = [name for name in BACKBONES if not name.startswith(PREFIX)]
+    names = [*BACKBONES, *(f"{name}_{suffix}" for name in own for suffix in suffixes)]
     return sorted(fnmatch.filter(names, pattern))
 
 

@@ -144,6 +144,11 @@ def resize_assignment(assignment: Float[Tensor, "T S R"], num_frames: int) -> Fl
     return longer.permute(2, 0, 1).contiguous()
 
 
+def resize_rows(encoding: Float[Tensor, "T C"], num_frames: int) -> Float[Tensor, "U C"]:
+    """Interpolate a learned encoding of time linearly to another number of frames."""
+    return F.interpolate(encoding.T[None], size=num_frames, mode="linear", align_corners=False)[0].T.contiguous()
+
+
 def resize_mixing(weight: Float[Tensor, "G N_h T T"], num_frames: int) -> Float[Tensor, "G N_h U U"]:
     """Interpolate the T x T matrices to another number of frames, keeping each row's sum.
 
