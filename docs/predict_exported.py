@@ -14,12 +14,13 @@ clip, export, model = card["clip"], card["export"], str(folder / next(iter(card[
 count, side = clip["num_frames"], clip["test_crop_size"] or clip["crop_size"]
 
 
-def _resize(image, size, axis):  # bilinear with antialiasing, as in training
+def _resize(image, size, axis):  # bilinear or bicubic, with antialiasing, as in training
     scale = image.shape[axis] / size
-    places = np.arange(image.shape[axis]) + 0.5 - (np.arange(size)[:, None] + 0.5) * scale
-    weights = np.clip(1 - np.abs(places) / max(scale, 1), 0, None)
+    x = np.abs(np.arange(image.shape[axis]) + 0.5 - (np.arange(size)[:, None] + 0.5) * scale) / max(scale, 1)
+    cubic = np.where(x < 1, (1.5 * x - 2.5) * x**2 + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2) * (x < 2)
+    weights = cubic if clip.get("interpolation") == "bicubic" else np.clip(1 - x, 0, None)
     mixed = np.tensordot(weights / weights.sum(1, keepdims=True), image, (1, axis))
-    return np.rint(np.moveaxis(mixed, 0, axis)).astype(np.uint8)
+    return np.rint(np.moveaxis(mixed, 0, axis).clip(0, 255)).astype(np.uint8)
 
 
 frames = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation % 360 // 90) for f in av.open(sys.argv[2]).decode(video=0)]
@@ -45,5 +46,4 @@ else:
     import openvino
 
     scores = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({"clip": batch})[0][0]
-for number in np.argsort(-scores)[:3]:
-    print(f"{scores[number]:.4f}  {card['classes'][number]}")
+print(*(f"{scores[i]:.4f}  {card['classes'][i]}" for i in np.argsort(-scores)[:3]), sep="\n")

@@ -30,6 +30,7 @@ from gta.settings import (
 __all__ = [
     "ClipConfig",
     "DataConfig",
+    "Interpolation",
     "KnownLayout",
     "Layout",
     "ModelConfig",
@@ -45,6 +46,9 @@ KnownLayout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101"
 Layout = Literal["auto", KnownLayout]
 """Likewise; `auto` looks at the files."""
 
+Interpolation = Literal["bilinear", "bicubic"]
+"""How frames are resized; with antialiasing either way."""
+
 
 @settings("model")
 class ModelConfig:
@@ -58,6 +62,16 @@ class ModelConfig:
     """Probability of dropping a feature before the classifier, in [0, 1)."""
     at: dict[str, Whole] | None = None
     """How many attention blocks in which stage, e.g. `res3 2 res4 3`; the model's own choice if not given."""
+    inner_channels: Count | None = None
+    """Inner width D of attention blocks; each block's own if not given (in transformers half of the channels)."""
+    side: Literal["after", "before"] | None = None
+    """Attention comes after or before a network's own block; before the blocks of image transformers if not given."""
+    prefix: Literal["keep", "mix"] = "keep"
+    """Class and register tokens of a transformer stay as they are, or are mixed over time like the patches."""
+    image_size: Count | None = None
+    """Height and width, in pixels, that a timm transformer is built for; its own if not given."""
+    global_pool: str | None = None
+    """How a timm network makes one vector of its positions: `token`, `avg`, `map`, ...; its own if not given."""
     num_groups: Count = 8
     """Channel groups G of global temporal attention."""
     num_regions: Count = 8
@@ -122,6 +136,8 @@ class ClipConfig:
     """Mean of red, green and blue, subtracted from values in [0, 1]."""
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     """Standard deviation of red, green and blue that values are divided by."""
+    interpolation: Interpolation = "bilinear"
+    """How frames are resized, with antialiasing; `bicubic` for most image transformers."""
     test_resize: tuple[Count, Count] | Count | None = None
     """Size before cropping in evaluation, in pixels; as `resize` if not given."""
     test_crop_size: Count | None = None
@@ -159,6 +175,8 @@ class DataConfig:
     """Processes that decode videos; 0 decodes in the main process."""
     val_views: Literal["one", "all"] = "one"
     """Views of each video in the validations while training: one (the centre), or all that `clip` has for tests."""
+    match_model: bool = False
+    """Let clips be as the pretrained network had its images: mean, std, interpolation, and its size instead of 224."""
     clip: ClipConfig = field(default_factory=ClipConfig)
     """How a video becomes a clip."""
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def place(tmp_path_factory):
         output = "probabilities" if runtime == "onnx" else "logits"
         target = Target(runtime, output=output, batch_size=1)
         export_network(network, folder / runtime, target=target, classes=CLASSES, clip=CLIP)
+    cubic = replace(CLIP, interpolation="bicubic")
+    export_network(network, folder / "cubic", target=Target("onnx", batch_size=1), classes=CLASSES, clip=cubic)
     for number, name in enumerate(CLASSES):
         (folder / "videos" / "val" / name).mkdir(parents=True)
         write_clip(folder / "videos" / "val" / name / f"{number}.mp4", "Opening something", seed=number, index=number)
@@ -107,7 +110,9 @@ def only_these(folder, *names):
     return found
 
 
-@pytest.mark.parametrize(("runtime", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
+@pytest.mark.parametrize(
+    ("runtime", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino"), ("cubic", "onnxruntime")]
+)
 def test_the_script_in_the_docs_needs_the_runtime_numpy_and_av(place, tmp_path, runtime, package):
     assert "torch" not in only_these(tmp_path, package, "numpy", "av")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -120,16 +125,14 @@ def test_the_script_in_the_docs_needs_the_runtime_numpy_and_av(place, tmp_path, 
     assert done.returncode == 0, done.stderr
     found = {name: float(score) for score, name in (line.split("  ") for line in done.stdout.splitlines())}
     views = gta.Predictor.from_exported(place / runtime)
-    middle = views.model.outputs(_middle_view(video_of(place)))[0]
+    middle = views.model.outputs(_middle_view(video_of(place), views.clip))[0]
     assert found == pytest.approx(dict(zip(CLASSES, middle.tolist(), strict=True)), abs=0.02)
 
 
-def _middle_view(path):
-    from dataclasses import replace
-
+def _middle_view(path, clip):
     from gta.clips.dataset import clip_views
 
-    return clip_views(path, replace(CLIP, test_crops=1)).numpy()
+    return clip_views(path, replace(clip, test_crops=1)).numpy()
 
 
 def test_the_script_is_as_short_as_the_docs_say():

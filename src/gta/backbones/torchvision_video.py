@@ -150,7 +150,7 @@ def torchvision_network(name: str, num_frames: int, *, weights: str | None = Non
         raise ValueError(f"{name!r} has no {weights!r} weights: there are kinetics, {', '.join(tags)}")
     chosen = known["DEFAULT" if weights == "kinetics" else weights]
     try:
-        return _without_head(get_model(name, weights=chosen, progress=False))
+        network = _without_head(get_model(name, weights=chosen, progress=False))
     except OSError as error:
         if error.errno in DISK_ERRORS:
             raise
@@ -158,6 +158,18 @@ def torchvision_network(name: str, num_frames: int, *, weights: str | None = Non
             f"the weights {chosen.name} of {name!r} cannot be downloaded (no network?) and are not in the cache: give "
             f"a file as model.pretrained, or none for random weights ({type(error).__name__})"
         ) from error
+    network.pretrained_cfg = _facts(chosen.transforms())
+    return network
+
+
+def _facts(preprocessing: Any) -> dict[str, Any]:
+    """What torchvision does with the clips of a network, in timm's words."""
+    return {
+        "mean": tuple(preprocessing.mean),
+        "std": tuple(preprocessing.std),
+        "input_size": (3, *preprocessing.crop_size),
+        "interpolation": preprocessing.interpolation.value,
+    }
 
 
 def _without_head(network: nn.Module) -> nn.Module:

@@ -7,10 +7,11 @@
 | `pyslowfast` | the public code of PySlowFast (3D networks) |
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from gta.config import ClipConfig
+from gta.config import ClipConfig, Interpolation
 from gta.errors import OptionError
 
 PRESETS = ("paper", "tsm", "pyslowfast")
@@ -119,6 +120,24 @@ def _pyslowfast(sampling: Sampling, data: DataKind, num_frames: int) -> ClipConf
         mean=_SLOWFAST_MEAN,
         std=_SLOWFAST_STD,
     )
+
+
+def matched_to(clip: ClipConfig, facts: Mapping[str, Any]) -> ClipConfig:
+    """Clips as a pretrained network had its images: mean, std and interpolation, and size.
+
+    Args:
+        clip: a resolved protocol. Its size stays if it is another than the protocols' 224.
+        facts: timm's `pretrained_cfg`: `mean`, `std`, `input_size` (C, H, W), `interpolation`; what is missing stays.
+    """
+    size = facts.get("input_size")
+    if size is not None and clip.crop_size == _REFERENCE_CROP:
+        clip = _scaled(clip, int(size[-1]))
+    changes: dict[str, Any] = {
+        name: tuple(float(value) for value in facts[name]) for name in ("mean", "std") if facts.get(name) is not None
+    }
+    if facts.get("interpolation") in get_args(Interpolation):
+        changes["interpolation"] = facts["interpolation"]
+    return replace(clip, **changes)
 
 
 _RULES = {"paper": _paper, "tsm": _tsm, "pyslowfast": _pyslowfast}

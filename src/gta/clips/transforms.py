@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from gta.config import ClipConfig
+from gta.config import ClipConfig, Interpolation
 from gta.video.resize import resize, resized_size
 
 # TSN's multi-scale crop: shares of the short side, and how many steps apart width and height may be.
@@ -67,10 +67,12 @@ def view_boxes(height: int, width: int, crop_size: int, num_crops: int) -> list[
     return [(top, place, side, side) for place in (0, left, width - side)]
 
 
-def crop_and_resize(frames: torch.Tensor, box: Box, crop_size: int) -> torch.Tensor:
+def crop_and_resize(
+    frames: torch.Tensor, box: Box, crop_size: int, interpolation: Interpolation = "bilinear"
+) -> torch.Tensor:
     """Cut `box` out of uint8 (T, C, H, W) and resize it to crop_size x crop_size."""
     top, left, height, width = box
-    return resize(frames[..., top : top + height, left : left + width], (crop_size, crop_size))
+    return resize(frames[..., top : top + height, left : left + width], (crop_size, crop_size), interpolation)
 
 
 class TrainingView:
@@ -95,7 +97,7 @@ class TrainingView:
 
     def fit(self, frame: torch.Tensor) -> torch.Tensor:
         """Resize one decoded frame (C, H, W); the reader calls it, so that large frames are never all in memory."""
-        return resize(frame, resized_size(frame.shape[-2], frame.shape[-1], self._size))
+        return resize(frame, resized_size(frame.shape[-2], frame.shape[-1], self._size), self._clip.interpolation)
 
     def box(self, height: int, width: int) -> Box:
         """Draw the crop from a resized frame."""
@@ -109,7 +111,7 @@ class TrainingView:
         """Crop and flip resized frames, uint8 (T, C, H, W), to a clip, uint8 (C, T, crop_size, crop_size)."""
         height, width = frames.shape[-2:]
         self.crop = self.box(height, width)
-        clip = crop_and_resize(frames, self.crop, self._clip.crop_size)
+        clip = crop_and_resize(frames, self.crop, self._clip.crop_size, self._clip.interpolation)
         if self.flipped:
             clip = clip.flip(-1)
         return clip.transpose(0, 1)  # a view: stacking to a batch makes the one copy
@@ -125,7 +127,7 @@ class EvaluationViews:
 
     def fit(self, frame: torch.Tensor) -> torch.Tensor:
         """Resize one decoded frame (C, H, W)."""
-        return resize(frame, resized_size(frame.shape[-2], frame.shape[-1], self._resize))
+        return resize(frame, resized_size(frame.shape[-2], frame.shape[-1], self._resize), self._clip.interpolation)
 
     def boxes(self, height: int, width: int) -> list[Box]:
         """The `test_crops` boxes that are cut out of resized frames."""
@@ -134,7 +136,9 @@ class EvaluationViews:
     def finish(self, frames: torch.Tensor) -> torch.Tensor:
         """Cut resized frames, uint8 (test_clips * T, C, H, W), into views, uint8 (V, C, T, crop_size, crop_size)."""
         height, width = frames.shape[-2:]
-        crops = [crop_and_resize(frames, box, self._crop_size) for box in self.boxes(height, width)]
+        crops = [
+            crop_and_resize(frames, box, self._crop_size, self._clip.interpolation) for box in self.boxes(height, width)
+        ]
         views = [
             crop[start : start + self._clip.num_frames].transpose(0, 1)
             for start in range(0, len(frames), self._clip.num_frames)

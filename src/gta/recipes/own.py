@@ -14,7 +14,7 @@ def finetune() -> TrainConfig:
     """
     return TrainConfig(
         model=ModelConfig(name="r2d50_gta", num_frames=8, pretrained="imagenet"),
-        data=DataConfig(batch_size=16, num_workers=4, clip=clip_config("paper")),
+        data=DataConfig(batch_size=16, num_workers=4, match_model=True, clip=clip_config("paper")),
         optim=OptimConfig(
             lr=0.005,
             lr_batch_size=32,
@@ -35,7 +35,7 @@ def adapt() -> TrainConfig:
     """
     return TrainConfig(
         model=ModelConfig(name="r2d50_gta", num_frames=8, pretrained="imagenet", dropout=0.5, freeze="backbone"),
-        data=DataConfig(batch_size=16, num_workers=4, clip=clip_config("paper")),
+        data=DataConfig(batch_size=16, num_workers=4, match_model=True, clip=clip_config("paper")),
         optim=OptimConfig(
             optimizer="adamw",
             lr=5e-4,
@@ -51,8 +51,38 @@ def adapt() -> TrainConfig:
     )
 
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {"finetune": finetune, "adapt": adapt}
+def finetune_transformer() -> TrainConfig:
+    """Fine-tune an image transformer with GTA in it: AdamW, layer-wise decay of the learning rate, strong smoothing.
+
+    The values are those that ImageNet fine-tuning of CLIP and MAE networks has settled on; early layers, which know
+    images already, move little.
+    """
+    return TrainConfig(
+        model=ModelConfig(name="vit_base_patch16_clip_224_gta", num_frames=8, pretrained="imagenet", dropout=0.5),
+        data=DataConfig(batch_size=8, num_workers=4, match_model=True, clip=clip_config("paper")),
+        optim=OptimConfig(
+            optimizer="adamw",
+            lr=1e-4,
+            lr_batch_size=64,
+            weight_decay=0.05,
+            layer_decay=0.75,
+            schedule="cosine",
+            warmup_epochs=2.0,
+            label_smoothing=0.1,
+            clip_grad_norm=1.0,
+            class_weights="balanced",
+        ),
+        run=RunConfig(folder=Path("runs/finetune_transformer"), max_epochs=30, patience=8),
+    )
+
+
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    "finetune": finetune,
+    "finetune_transformer": finetune_transformer,
+    "adapt": adapt,
+}
 SUMMARIES: dict[str, str] = {
     "finetune": "your own videos (--data.root DIR): ImageNet weights, balanced classes, early stopping",
+    "finetune_transformer": "your own videos, an image transformer (CLIP's ViT-B/16): AdamW, layer-wise decay",
     "adapt": "your own videos, a frozen image network (--model.name, --model.pretrained): attention and head train",
 }

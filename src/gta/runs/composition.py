@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
+from gta.clips.presets import matched_to
 from gta.clips.transforms import Normalize
 from gta.config import ClipConfig, ModelConfig, OptimConfig, TrainConfig, config_to_json
 from gta.datasets.layouts.utd_mhad import UTD_MHAD_REVERSALS
@@ -42,21 +43,17 @@ def fit_videos(
     """Build everything that `gta.runs.train.train` needs, and fit; returns and raises what it does."""
     if resume:
         config = _as_it_was_built(config)
-    # So that gta evaluate finds the data from every folder.
-    plain = config_to_json(replace(config, data=replace(config.data, root=training.root.absolute())))
-    clip = config.data.clip
     fabric = create_fabric(config.run, config.optim)
     if fabric.is_global_zero:
         check_run_folder(config.run.folder, resume=resume)
-        if (config.run.folder / "config.json").exists():
-            stored = read_config(config.run.folder)
-            if isinstance(stored.get("model"), dict):
-                stored["model"] = {"share_mixing": True, **stored["model"]}  # as runs were before they said so
-            changed = check_same_config(stored, plain, may_change=change)
-            for name, (before, now) in changed.items():
-                print_line(f"changed from here on: {name} {before} -> {now}", file=sys.stderr)
     torch.manual_seed(config.run.seed)
     model = build_model(config.model, num_classes=len(training.classes))
+    config = _matched(config, model)
+    clip = config.data.clip
+    # So that gta evaluate finds the data from every folder.
+    plain = config_to_json(replace(config, data=replace(config.data, root=training.root.absolute())))
+    if fabric.is_global_zero:
+        _refuse_changes(config, plain, change)
     if model.loaded is not None and fabric.is_global_zero:  # which weights were used, resized, left out
         for line in model.loaded.summary().splitlines():
             print_line(line, file=sys.stderr)
@@ -98,6 +95,33 @@ def fit_videos(
         return None
     write_training_report(result, model=config.model.name, config=plain, validation=validation)
     return result
+
+
+def _refuse_changes(config: TrainConfig, plain: dict[str, Any], change: Collection[str]) -> None:
+    """Compare the configuration with that of the run to be resumed, if there is one; say what may have changed."""
+    if not (config.run.folder / "config.json").exists():
+        return
+    stored = read_config(config.run.folder)
+    if isinstance(stored.get("model"), dict):
+        stored["model"] = {"share_mixing": True, **stored["model"]}  # as runs were before they said so
+    changed = check_same_config(stored, plain, may_change=change)
+    for name, (before, now) in changed.items():
+        print_line(f"changed from here on: {name} {before} -> {now}", file=sys.stderr)
+
+
+def _matched(config: TrainConfig, model: VideoClassifier) -> TrainConfig:
+    """The configuration with the clips of the pretrained network, where `data.match_model` asks for them."""
+    facts = getattr(getattr(model.backbone, "network", None), "pretrained_cfg", None)
+    if not config.data.match_model or config.model.pretrained is None or not facts:
+        return config
+    clip = matched_to(config.data.clip, facts)
+    if clip != config.data.clip:
+        print_line(
+            f"clips as {config.model.name} had its images: {clip.crop_size} pixels, mean {list(clip.mean)}, "
+            f"std {list(clip.std)}, {clip.interpolation} (data.match_model)",
+            file=sys.stderr,
+        )
+    return replace(config, data=replace(config.data, clip=clip))
 
 
 def _say_frozen(model: VideoClassifier, *, whole: bool) -> str:
@@ -164,6 +188,11 @@ def build_model(config: ModelConfig, *, num_classes: int) -> VideoClassifier:
             at=config.at,
             num_groups=config.num_groups,
             num_regions=config.num_regions,
+            inner_channels=config.inner_channels,
+            side=config.side,
+            prefix=config.prefix,
+            image_size=config.image_size,
+            global_pool=config.global_pool,
             head=config.head,
             share_mixing=config.share_mixing,
             mixing_init=config.mixing_init,

@@ -1,7 +1,10 @@
 """Resizing decoded frames, as data sets and clips both do."""
 
 import torch
+from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
+
+from gta.config import Interpolation
 
 
 def resized_size(height: int, width: int, resize: tuple[int, int] | int) -> tuple[int, int]:
@@ -13,8 +16,8 @@ def resized_size(height: int, width: int, resize: tuple[int, int] | int) -> tupl
     return max(int(height * resize / width), 1), resize
 
 
-def resize(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resize uint8 (..., C, H, W) to `size` (height, width), bilinear with antialiasing; itself if it fits already."""
+def resize(frames: torch.Tensor, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> torch.Tensor:
+    """Resize uint8 (..., C, H, W) to `size` (height, width) with antialiasing; itself if it fits already."""
     if tuple(frames.shape[-2:]) == tuple(size):
         return frames
-    return F.resize(frames, list(size), antialias=True)
+    return F.resize(frames, list(size), interpolation=InterpolationMode(interpolation), antialias=True)
