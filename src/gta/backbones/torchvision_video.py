@@ -158,7 +158,7 @@ def torchvision_network(name: str, num_frames: int, *, weights: str | None = Non
             f"the weights {chosen.name} of {name!r} cannot be downloaded (no network?) and are not in the cache: give "
             f"a file as model.pretrained, or none for random weights ({type(error).__name__})"
         ) from error
-    network.pretrained_cfg = _facts(chosen.transforms())
+    network.pretrained_cfg = _facts(chosen.transforms())  # type: ignore[assignment]  # timm's name and form
     return network
 
 

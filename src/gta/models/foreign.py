@@ -66,6 +66,6 @@ def refuse_foreign(tensors: Mapping[str, Tensor], source: str) -> None:
     if network is not None:
         raise CheckpointError(
             f"{source}: these are weights of {network}, which gta does not have: "
-            "it reads ResNet, TSM (ResNet), C2D, I3D (ResNet), Slow and SlowFast, each also with non-local blocks, and the "
-            "networks of timm and torchvision if they are named as the model"
+            "it reads ResNet, TSM (ResNet), C2D, I3D (ResNet), Slow and SlowFast, each also with non-local blocks, and "
+            "the networks of timm and torchvision if they are named as the model"
         )
