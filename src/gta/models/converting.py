@@ -86,8 +86,7 @@ def _convert(source_path: Path, dest: Path, name: str | None, given: dict[str, A
         arguments: dict[str, Any] = check_description(source.card, source.tensors, source_path)
         clip = source.card.clip
     else:
-        if name is None or key_map is None or not key_map.of_libraries:
-            refuse_foreign(source.tensors, str(source_path))
+        refuse_foreign(source.tensors, str(source_path), but=key_map.known_as if name and key_map else ())
         if key_map is None:
             raise CheckpointError(f"{source_path}: its keys match no known layout, e.g. {min(source.tensors)}")
         arguments, clip, stated = _describe(source, key_map, name)

@@ -1,7 +1,7 @@
 """Recognising networks that this package does not have, so that their weights are refused by the right name."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -60,10 +60,10 @@ def name_foreign(tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def refuse_foreign(tensors: Mapping[str, Tensor], source: str) -> None:
-    """Raise CheckpointError for weights of a network that this package does not have."""
+def refuse_foreign(tensors: Mapping[str, Tensor], source: str, *, but: Collection[str] = ()) -> None:
+    """Raise CheckpointError for weights of a network that this package does not have, `but` for some."""
     network = name_foreign(tensors)
-    if network is not None:
+    if network is not None and network not in but:
         raise CheckpointError(
             f"{source}: these are weights of {network}, which gta does not have: "
             "it reads ResNet, TSM (ResNet), C2D, I3D (ResNet), Slow and SlowFast, each also with non-local blocks, and "

@@ -21,7 +21,7 @@ class KeyMap:
         absent: patterns of which none may match any key.
         rules: (pattern, replacement), applied in order.
         ignored: patterns of keys that are no weights of the model.
-        of_libraries: the network is timm's or torchvision's own, which a user has to name.
+        known_as: what `gta.models.foreign` calls its networks, which a user has to name: timm's or torchvision's own.
     """
 
     name: str
@@ -30,7 +30,7 @@ class KeyMap:
     rules: Rules
     absent: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    of_libraries: bool = False
+    known_as: tuple[str, ...] = ()
 
 
 _BLOCK_3D: Rules = (  # inside a residual block, once its place is known
@@ -204,24 +204,28 @@ KEY_MAPS: tuple[KeyMap, ...] = (
         _pytorchvideo_c2d((1, 2, 3, 4), 5),
     ),
     KeyMap(
-        "torchvision 3D ResNet", "torchvision", (r"^stem\.0\.", r"^layer4\."), _TORCHVISION_RULES, of_libraries=True
+        "torchvision 3D ResNet",
+        "torchvision",
+        (r"^stem\.0\.", r"^layer4\."),
+        _TORCHVISION_RULES,
+        known_as=("a 3D ResNet with 3x3x3 convolutions", "R(2+1)D"),
     ),
     KeyMap(
         "torchvision S3D",
         "torchvision",
         (r"^features\.0\.0\.0\.", r"^classifier\.1\."),
         _TORCHVISION_RULES,
-        of_libraries=True,
+        known_as=("S3D",),
     ),
     KeyMap(
         "torchvision Video Swin",
         "torchvision",
         (r"^patch_embed\.proj\.", r"^features\."),
         _TORCHVISION_RULES,
-        of_libraries=True,
+        known_as=("a Swin transformer",),
     ),
     KeyMap(
-        "torchvision MViT", "torchvision", (r"^conv_proj\.", r"^pos_encoding\."), _TORCHVISION_RULES, of_libraries=True
+        "torchvision MViT", "torchvision", (r"^conv_proj\.", r"^pos_encoding\."), _TORCHVISION_RULES, known_as=("MViT",)
     ),
     KeyMap("ImageNet ResNet", "framewise", (r"^conv1\.", r"^layer4\."), _IMAGE_RULES),
     KeyMap("ImageNet ResNet", "c2d", (r"^conv1\.", r"^layer4\."), _IMAGE_TO_C2D),
@@ -236,6 +240,6 @@ KEY_MAPS: tuple[KeyMap, ...] = (
         "framewise",
         (r"^patch_embed\.", r"^(blocks|layers|stages)\."),
         _IMAGE_RULES,
-        of_libraries=True,
+        known_as=("a vision transformer", "a Swin transformer"),
     ),
 )

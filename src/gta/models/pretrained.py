@@ -69,8 +69,7 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
             return report
         return replace(report, differing=find_differences(model.arguments, describe_card(source.card), given=given))
     key_map = find_key_map(source.tensors, backbone_kind(model.backbone))
-    if key_map is None or not key_map.of_libraries:
-        refuse_foreign(source.tensors, str(source.path))
+    refuse_foreign(source.tensors, str(source.path), but=key_map.known_as if key_map else ())
     if key_map is None:
         other = find_key_map(source.tensors)
         what = f"{other.name} weights, which do not fit" if other else "weights of an unknown layout for"
