@@ -10,7 +10,7 @@ from gta.blocks.initialise import initialise_weights
 from gta.blocks.projection import Norm, OutputProjection
 from gta.ops.attention import attention_weights, dot_product_attention, pool_positions, softmax_attention
 from gta.ops.encoding import sinusoidal_encoding
-from gta.ops.layout import from_tokens, to_tokens
+from gta.ops.layout import channels_last, from_tokens, to_tokens
 
 Pool = Literal["after", "before", "none"]
 Instantiation = Literal["softmax", "dot_product"]
@@ -115,6 +115,7 @@ class NonLocal(_PooledAttention):
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position of every frame look at all (pooled) positions of all frames."""
         check_features(features, ExpectedShape(self.channels))
+        features = channels_last(features)
         query, key, value = self.project(features)
         flat = query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2)
         softmax = self.instantiation == "softmax"
@@ -151,6 +152,7 @@ class SpatialAttention(_PooledAttention):
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position look at all (pooled) positions of its own frame."""
         check_features(features, ExpectedShape(self.channels))
+        features = channels_last(features)
         query, key, value = (part.flatten(0, 1) for part in self.project(features))
         inner = softmax_attention(query, key, value, scaled=self.scaled)
         return self._finish(inner.unflatten(0, (features.shape[0], features.shape[2])), features)
@@ -211,6 +213,7 @@ class TemporalAttention(nn.Module):
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Let every position look at itself in all frames."""
         check_features(features, ExpectedShape(self.channels, self.num_frames if self.encoding else None))
+        features = channels_last(features)
         inner = softmax_attention(*self.project(features), scaled=self.scaled).transpose(1, 2)
         return from_tokens(self.output(inner, to_tokens(features)), *features.shape[3:])
 

@@ -12,7 +12,7 @@ from gta.blocks.frame_mixing import FrameMixing
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.mixing_options import MixingArguments, MixingOptions
 from gta.blocks.projection import Norm, OutputProjection
-from gta.ops.layout import from_tokens, to_tokens
+from gta.ops.layout import channels_last, from_tokens, to_tokens
 from gta.ops.mixing import pool_regions, resize_assignment, spread_regions
 
 Regions = Literal["predicted", "constant"]
@@ -112,7 +112,7 @@ class GlobalTemporalAttention(FrameMixing):
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Mix the frames of `features`, T of which must be `num_frames` unless M depends on lags alone (`toeplitz`)."""
         check_features(features, self.expected())
-        tokens = to_tokens(features)
+        tokens = to_tokens(channels_last(features))
         parts = list(self.values(tokens).split(self.widths, dim=3))
         mixed = []
         if self.pixel:

@@ -1,7 +1,8 @@
 """How every block ends: a linear projection, a norm whose gamma starts at 0, and the residual addition."""
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -35,7 +36,23 @@ class OutputProjection(nn.Module):
         """Project `inner` and add it to `tokens`."""
         projected = self.linear(inner)
         if isinstance(self.norm, nn.LayerNorm):
-            return tokens + self.norm(projected)
+            return _ContiguousGradient.apply(tokens + self.norm(projected))
         # As rows of channels, not as images: on CPUs, batch norm's backward pass is wrong for channels-last images of
         # height 1 when their gradient has another memory format (PyTorch 2.15).
-        return tokens + self.norm(projected.flatten(0, 2)).view(tokens.shape)
+        return _ContiguousGradient.apply(tokens + self.norm(projected.flatten(0, 2)).view(tokens.shape))
+
+
+class _ContiguousGradient(torch.autograd.Function):
+    """The identity, whose gradient is contiguous.
+
+    The gradient of a network in channels-first memory arrives with its axes swapped. Batch norm's backward pass and the
+    matrix products read it several times, each time at a multiple of the cost (on a CPU eightfold) of copying it once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor) -> Tensor:
+        return tokens.view_as(tokens)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].contiguous()

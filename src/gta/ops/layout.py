@@ -6,6 +6,7 @@ In channels-last memory a frame-wise backbone's `(B*T, C, H, W)` is `(B, T, S, C
 
 import contextlib
 
+import torch
 import torch.fx.experimental._config as tracing
 from jaxtyping import Shaped
 from torch import Tensor
@@ -14,6 +15,14 @@ from torch import Tensor
 def to_tokens(features: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "B T S C"]:
     """Features as a sequence of positions; a view when `features` is channels-last in memory."""
     return features.permute(0, 2, 3, 4, 1).flatten(2, 3)
+
+
+def channels_last(features: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "B C T H W"]:
+    """Features whose tokens are contiguous: themselves in channels-last memory, else a copy.
+
+    A block reads its features several times; from channels-first memory each time would cost what one copy costs.
+    """
+    return features.contiguous(memory_format=torch.channels_last_3d)
 
 
 def from_tokens(tokens: Shaped[Tensor, "B T S C"], height: int, width: int) -> Shaped[Tensor, "B C T H W"]:
