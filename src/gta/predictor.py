@@ -104,6 +104,13 @@ class Predictor:
     Attributes:
         model: the network, on the device.
         fused: the same as `gta.fuse` makes it at the beginning: what computes the predictions.
+
+    >>> predictor = gta.Predictor.from_checkpoint("runs/mine/best.ckpt")
+    >>> prediction = predictor.predict("clip.mp4", topk=3)
+    >>> len(prediction.labels), prediction.scores[0] >= prediction.scores[1]
+    (3, True)
+    >>> [prediction.error for prediction in predictor.predict("videos", batch_size=4)].count(None)  # a whole folder
+    48
     """
 
     def __init__(

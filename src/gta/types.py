@@ -19,6 +19,9 @@ class VideoInfo:
     `width` and `height` are those of the frames that `read_video` returns, that is, after `rotation_degrees`
     (counter-clockwise, a multiple of 90) has been applied. `stream_index` is the stream of the file that is read, the
     best of its `num_video_streams` (cover pictures are not counted).
+
+    >>> gta.probe_video("clip.mp4").num_video_streams
+    1
     """
 
     path: Path
@@ -52,6 +55,10 @@ class Prediction:
 
     `path` is None for frames that come from no file. Of several videos, one that cannot be read has no labels, and
     `error` says why.
+
+    >>> prediction = gta.Predictor.from_checkpoint("runs/mine/best.ckpt").predict("clip.mp4", topk=2)
+    >>> str(prediction.path), len(prediction.labels), prediction.error
+    ('clip.mp4', 2, None)
     """
 
     path: Path | None
@@ -66,6 +73,11 @@ class WindowPrediction:
 
     `start_seconds` and `end_seconds` are counted from the first frame; the last window ends where the video does.
     `scores` are softmax probabilities in [0, 1].
+
+    >>> predictor = gta.Predictor.from_checkpoint("runs/mine/best.ckpt")
+    >>> first, *_ = predictor.predict_windows("clip.mp4", window_seconds=0.5, hop_seconds=0.25)
+    >>> first.start_seconds, first.end_seconds
+    (0.0, 0.5)
     """
 
     path: Path

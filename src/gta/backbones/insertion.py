@@ -148,6 +148,11 @@ def insert_attention(
         ValueError: a place does not exist or is taken; its block is not called, or has features of other shapes than
             `(B*T, C, H, W)`, `(B, C, T, H, W)`, these with channels last, or tokens `(B*T, L, C)`; or the network does
             not run, or drops patches in training.
+
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3))
+    >>> network = gta.insert_attention(network, block="gta", at=["0", "2"], num_frames=4)
+    >>> network(torch.randn(2 * 4, 3, 32, 32)).shape  # two clips of four frames
+    torch.Size([8, 32, 6, 6])
     """
     if side not in (None, "after", "before"):
         raise ValueError(f"side is {side!r}: it must be 'after' or 'before'")
@@ -211,7 +216,11 @@ def _bottleneck(shape: PlaceShape, num_groups: int) -> int | None:
 
 
 def remove_attention(network: nn.Module) -> int:
-    """Take out every inserted attention block, in place; returns how many there were."""
+    """Take out every inserted attention block, in place; returns how many there were.
+
+    >>> gta.remove_attention(gta.create_model("tiny_gta").backbone)
+    2
+    """
     attended = [name for name, module in network.named_modules() if isinstance(module, AttendedBlock)]
     for name in reversed(attended):  # inner ones first
         module = network.get_submodule(name)

@@ -77,8 +77,8 @@ class FrameMixing(nn.Module):
         """
         return mixing_matrices(self.mixing_of(level), self.mixing_options, num_frames or self.num_frames)
 
-    def mixing_of(self, level: Level) -> nn.Parameter:
-        """The parameter that the M of a level is made of."""
+    def mixing_of(self, level: Level) -> Tensor:
+        """The parameter that the M of a level is made of (or what stands for it while a network is run on shapes)."""
         return self.region_mixing if level == "region" and self.region_mixing is not None else self.mixing
 
     def mix(

@@ -186,6 +186,11 @@ def build_loader(
 
     Returns:
         A loader of `Batch` dictionaries.
+
+    >>> data = gta.open_dataset("videos", "val", clip=gta.recipe("synthetic").data.clip)
+    >>> loader = gta.build_loader(data.clips, batch_size=4, num_workers=0, shuffle=False)
+    >>> len(loader)  # batches
+    4
     """
     sampler = ClipSampler(
         len(dataset),

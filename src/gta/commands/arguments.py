@@ -32,6 +32,9 @@ DestinationPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="D
 
 _OPTION = re.compile(r"^[│ ] (-\S+)")
 _BORDER = re.compile(r"^[│\s]+|[│\s]+$")
+# "(default: None)" and "(default: )", also where the frame breaks the line between the two words.
+_NO_DEFAULT = re.compile(r"\(default:(?: |\s*│\n│\s*|\s*\n\s*)(?:None)?\)")
+_EMPTY = re.compile(r"^│\s+│\n", re.M)
 _RULE = re.compile(r"^[─╭╰╮╯\s].*[─╭╰╮╯]")
 
 
@@ -74,7 +77,7 @@ def parse_arguments(
     except SystemExit as stop:
         if stop.code in (0, None):
             shown.seek(0)
-            text = shown.read()
+            text = _without_empty_defaults(shown.read())
             print(text if everything or common is None else _shorten(text, common, command), end="")
             raise
     raise OptionError(_one_line(captured.getvalue(), command))
@@ -111,6 +114,11 @@ def _with_new_names(arguments: list[str], renamed: Mapping[str, str], command: s
             print_line(f"{command}: {flag} is now {now}; the old name goes with the next release", file=sys.stderr)
         words.append(word if now is None else f"{now}{equals}{value}")
     return words
+
+
+def _without_empty_defaults(text: str) -> str:
+    """Help without the defaults that say nothing: an option that may be left out says itself what happens then."""
+    return _EMPTY.sub("", _NO_DEFAULT.sub(lambda found: re.sub(r"[^\s│]", " ", found[0]), text))
 
 
 def _shorten(text: str, common: Collection[str], command: str) -> str:

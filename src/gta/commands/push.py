@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -18,7 +19,7 @@ class PushArguments:
 
     checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run; what lies beside it goes into the page."""
-    dest: tyro.conf.Positional[str]
+    dest: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OWNER/NAME")]
     """Repository, owner/name; made if it is missing."""
     private: bool = False
     """Make a new repository private."""

@@ -32,6 +32,13 @@ def ensemble(
     Raises:
         DataError: a file is missing, no score file, or does not fit the others (classes, videos, labels).
         ValueError: there is no result, or the weights do not fit them.
+
+    >>> paths = [str(record.path) for record in gta.open_dataset("videos", "val").clips.videos.records]
+    >>> for name in ("mine", "nl"):
+    ...     result = gta.evaluate(f"runs/{name}/best.ckpt", "videos", num_workers=0)
+    ...     result.write_scores(f"{name}.npz", paths)
+    >>> gta.ensemble(["mine.npz", "nl.npz"], weights=[0.7, 0.3]).num_videos
+    16
     """
     shares = tuple(weights) if weights is not None else (1.0,) * len(results)
     if not results or len(shares) != len(results) or min(shares) < 0 or sum(shares) <= 0:

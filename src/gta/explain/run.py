@@ -66,6 +66,11 @@ def explain(
     Raises:
         ValueError: an argument does not fit the model or the clip.
         VideoError: the video cannot be read.
+
+    >>> predictor = gta.Predictor.from_checkpoint("runs/mine/best.ckpt")
+    >>> record = gta.explain(predictor, "clip.mp4", query=(3, 16, 16))
+    >>> [block.kind for block in record.blocks]
+    ['sa', 'gta', 'sa', 'gta']
     """
     if num_class_maps < 1:
         raise ValueError(f"num_class_maps is {num_class_maps}: it must be at least 1")

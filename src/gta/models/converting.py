@@ -61,6 +61,11 @@ def convert(
     Raises:
         CheckpointError: the source is missing, damaged or of no known layout.
         OptionError: `dest` exists or has another suffix, or the arguments do not fit the model.
+
+    >>> import timm
+    >>> torch.save(timm.create_model("resnet50").state_dict(), "resnet50.pth")
+    >>> converted = gta.convert("resnet50.pth", "r2d50.safetensors", model="r2d50")
+    >>> model = gta.create_model("r2d50_gta", pretrained="r2d50.safetensors")
     """
     source, dest = Path(source), Path(dest)
     if dest.suffix != ".safetensors":

@@ -18,6 +18,9 @@ def count_flops(model: nn.Module, clip_shape: Sequence[int]) -> int:
     Args:
         model: any network; it is left unchanged.
         clip_shape: shape of its input, e.g. `(1, 3, 8, 224, 224)`; without the batch a batch of one is meant.
+
+    >>> round(gta.count_flops(gta.create_model("r2d50"), (3, 8, 224, 224)) / 1e9, 1)  # the paper's 32.7 GFLOPs
+    32.7
     """
     shape = tuple(clip_shape) if len(clip_shape) == 5 else (1, *clip_shape)
     shapes_only = {name: tensor.detach().to("meta") for name, tensor in _tensors(model)}

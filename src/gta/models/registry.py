@@ -39,6 +39,9 @@ def list_models(pattern: str = "*") -> list[str]:
 
     Besides these, any timm CNN with stages of strides 4 to 32 and any timm transformer works by its name, alone or
     with a block as suffix; so do torchvision's networks, which are listed without suffixes.
+
+    >>> gta.list_models("tiny_*nl")[:2]
+    ['tiny_c2d_dnl', 'tiny_c2d_nl']
     """
     suffixes = [suffix for suffix in BLOCK_SUFFIXES if suffix != REUSE]  # none of these is an image transformer
     own = [name for name in BACKBONES if not name.startswith(PREFIX)]
@@ -137,6 +140,10 @@ def create_model(
     Raises:
         ValueError: the name is unknown or the arguments do not fit it.
         gta.errors.CheckpointError: the weights are missing, damaged or do not fit.
+
+    >>> model = gta.create_model("tiny_gta", num_classes=10, num_frames=8)
+    >>> model(torch.randn(2, 3, 8, 64, 64)).shape
+    torch.Size([2, 10])
     """
     if name is None:
         return create_model(**_described(pretrained, locals()))

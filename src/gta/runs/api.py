@@ -92,6 +92,11 @@ def open_dataset(
 
     Raises:
         DataError: the folder is missing, empty or of no known layout.
+
+    >>> data = gta.open_dataset("videos", "train", clip=gta.recipe("synthetic").data.clip)
+    >>> batch = next(iter(torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)))
+    >>> batch["clip"].shape, batch["clip"].dtype
+    (torch.Size([4, 3, 8, 56, 56]), torch.uint8)
     """
     from gta.clips.dataset import VideoDataset
     from gta.clips.plain import ClipDataset

@@ -96,6 +96,10 @@ def evaluate(
         CheckpointError: the checkpoint is missing or damaged.
         DataError: the data set is missing, or none of its videos can be read.
         OptionError: no data is named, neither here nor beside the checkpoint.
+
+    >>> result = gta.evaluate("runs/mine/best.ckpt", "videos", test_clips=2, num_workers=0)
+    >>> result.num_videos, result.scores.shape, 0 <= result.top1 <= 1
+    (16, (16, 16), True)
     """
     views = {"test_clips": test_clips, "test_crops": test_crops, "averaging": averaging}
     return measure_checkpoint(
@@ -191,6 +195,10 @@ def probe(
     Raises:
         TypeError: a module without a loader.
         GtaError: as `gta.evaluate` and `probe_model` say.
+
+    >>> result = gta.probe("runs/mine/best.ckpt", "videos", num_permutations=2, num_workers=0)
+    >>> result.treatments
+    ('in order', 'reversed', 'shuffled 1', 'shuffled 2', 'one frame')
     """
     if isinstance(model, nn.Module):
         if data is None or isinstance(data, str | Path):

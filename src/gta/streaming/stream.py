@@ -79,6 +79,11 @@ class Stream:
 
     Raises:
         ValueError: a number is out of range.
+
+    >>> stream = gta.Stream(gta.Predictor.from_checkpoint("runs/mine/best.ckpt"), window=0.5, hop=0.25, fps=25)
+    >>> found = [stream.push(frame) for frame in gta.read_video("clip.mp4")]
+    >>> stream.counts.predictions == len([prediction for prediction in found if prediction is not None]) > 0
+    True
     """
 
     def __init__(

@@ -224,7 +224,7 @@ def markdown(study: Study, pictures: Mapping[str, str]) -> str:
     out += ["", "## How to read it", ""] + [f"- {line}" for line in _notes(study)]
     for name, caption in pictures.items():
         out += ["", f"![{caption}]({name})"]
-    out += ["", "## How it was made", "", "```", study.command, "```", "", *_environment(study)]
+    out += ["", "## How it was made", "", "```sh", study.command, "```", "", *_environment(study)]
     return "\n".join(out) + "\n"
 
 

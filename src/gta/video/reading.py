@@ -44,6 +44,10 @@ def probe_video(path: str | Path) -> VideoInfo:
 
     Raises:
         VideoError: it is missing or damaged.
+
+    >>> info = gta.probe_video("clip.mp4")
+    >>> info.width, info.height, info.codec
+    (64, 48, 'h264')
     """
     with open_video(path) as video:
         return video.info()
@@ -65,6 +69,9 @@ def read_video(path: str | Path, indices: Iterable[SupportsIndex] | None = None)
     Raises:
         IndexError: a number lies outside the video.
         VideoError: the video is missing or damaged, or the frames take more than 1 GiB of memory at a time.
+
+    >>> gta.read_video("clip.mp4", [0, 5, 5]).shape
+    torch.Size([3, 3, 48, 64])
     """
     with open_video(path) as video:
         return video.read(range(video.num_frames) if indices is None else indices)
