@@ -20,9 +20,9 @@ import torch
 
 import gta
 from gta.bulk.run import BulkOptions, predict_many
-from gta.bulk.tables import require_bulk
 from gta.checkpoint import write_checkpoint
 from gta.config import ClipConfig, config_to_json
+from gta.extras import require
 from gta.model_card import describe
 from gta.synthetic import write_clip
 
@@ -73,7 +73,7 @@ def kills(place: Path) -> None:
         done = len(list(parts.glob("0*.jsonl")))
         print(f"kill {number + 1}: exit code {process.wait()}, {done} of 32 shards on disk", flush=True)
     subprocess.run(command, check=True)
-    rows = require_bulk("pyarrow.parquet", "reading").read_table(output).to_pylist()
+    rows = require("pyarrow.parquet", "reading Parquet", extra="bulk").read_table(output).to_pylist()
     names = [row["path"] for row in rows]
     print(f"rows {len(rows)}, different paths {len(set(names))}, with a reason {sum(bool(r['error']) for r in rows)}")
     print(f"the manifest in its order: {names == sorted(map(str, videos.iterdir()))}")

@@ -16,7 +16,7 @@ import gta
 from gta.bulk import run as bulk_run
 from gta.bulk.manifest import read_manifest
 from gta.bulk.progress import describe_progress
-from gta.bulk.rows import Row
+from gta.bulk.rows import PredictRows, Row
 from gta.bulk.run import BulkOptions, predict_many
 from gta.cli import run
 from gta.errors import DataError, OptionError
@@ -104,7 +104,7 @@ def test_rows_say_what_the_predictor_says(model, videos, tmp_path):
     assert any(row["error"] for row in rows)
 
 
-class _DangerousRows:
+class _DangerousRows(PredictRows):
     """Crashes, hangs, kills its process once, or answers, as the name of the file says."""
 
     def __call__(self, worker: int):
@@ -124,7 +124,7 @@ class _DangerousRows:
 
 
 def test_a_crash_and_a_hang_cost_their_own_rows_only(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(bulk_run, "PredictRows", lambda *_: _DangerousRows())
+    monkeypatch.setattr(bulk_run, "PredictRows", lambda *_: _DangerousRows(Path("none.ckpt")))
     names = [*(f"{n:02d}.mp4" for n in range(20)), "crash.mp4", "hang.mp4", "once.mp4", "crash2.mp4"]
     random.Random(1).shuffle(names)
     (tmp_path / "list.txt").write_text("".join(f"{tmp_path}/{name}\n" for name in names))

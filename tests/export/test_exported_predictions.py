@@ -85,6 +85,58 @@ def test_gta_evaluate_measures_an_exported_folder_and_keeps_the_checkpoints_resu
     assert "computes as it was exported" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_many_videos_get_the_checkpoints_rows(place, tmp_path, capsys, runtime):
+    (place / "bad.txt").write_text(f"{video_of(place)}\nmissing.mp4\n")
+    tables = []
+    for path in ("best.ckpt", runtime):
+        output = tmp_path / f"{path}.jsonl"
+        words = ["--manifest", str(place / "bad.txt"), "--output", str(output), "--num-workers", "1"]
+        assert run(["predict", str(place / path), *words, "--device", "cpu", "--top-k", "3"]) == 0
+        tables.append([json.loads(line) for line in output.read_text().splitlines()])
+    first, second = tables
+    assert second[0]["labels"] == first[0]["labels"]
+    assert second[0]["scores"] == pytest.approx(first[0]["scores"], abs=1e-4)
+    assert second[1] == first[1]
+    assert first[1]["error"] == "no such file"
+    (place / runtime / "card.json").rename(tmp_path / "card.json")
+    try:
+        assert run(["predict", str(place / runtime), *words]) == 2
+    finally:
+        (tmp_path / "card.json").rename(place / runtime / "card.json")
+    assert str(place / runtime) in capsys.readouterr().err
+
+
+def test_a_table_of_another_model_or_with_code_is_refused_before_any_worker_starts(place, tmp_path, capsys):
+    network = build_model(read_checkpoint(place / "best.ckpt"))
+    export_network(network, tmp_path / "torch", target=Target("torch"), classes=CLASSES, clip=CLIP)
+    output = tmp_path / "scores.csv"
+    words = ["--manifest", str(place / "videos"), "--output", str(output), "--num-workers", "1"]
+    assert run(["predict", str(tmp_path / "torch"), *words]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "give --trust" in line
+    assert run(["predict", str(tmp_path / "torch"), *words, "--device", "cuda"]) == 2
+    capsys.readouterr()
+    assert run(["predict", str(place / "onnx"), *words]) == 0
+    assert run(["predict", str(place / "openvino"), *words]) == 2
+    assert "it exists already" in capsys.readouterr().err
+
+
+def test_gta_watch_takes_an_exported_folder(place, capsys):
+    lines = []
+    for path in ("best.ckpt", "onnx"):
+        words = ["--window", "0.8", "--hop", "0.4", "--top-k", "3", "--device", "cpu"]
+        assert run(["watch", str(place / path), str(video_of(place)), *words]) == 0
+        lines.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    first, second = lines
+    assert len(first) == len(second) > 1
+    for one, other in zip(first, second, strict=True):
+        assert other["time"] == one["time"]
+        assert dict(zip(other["labels"], other["scores"], strict=True)) == pytest.approx(
+            dict(zip(one["labels"], one["scores"], strict=True)), abs=1e-4
+        )
+
+
 def test_predicting_needs_neither_timm_nor_lightning_nor_the_other_runtime(place):
     program = "import sys, gta; print(gta.Predictor.from_exported(sys.argv[1]).predict(sys.argv[2]).labels)"
     loaded = modules_after(program, str(place / "onnx"), str(video_of(place)))

@@ -9,7 +9,8 @@ import torch
 from gta.clips.dataset import opened_views
 from gta.datasets.workers import Failure
 from gta.errors import VideoError
-from gta.predictor import Predictor, choose_device
+from gta.export.card import is_exported
+from gta.predictor import Predictor, choose_device, load_predictor
 from gta.video.limits import describe
 from gta.video.reading import open_video
 from gta.video.remote import TRAFFIC
@@ -41,14 +42,16 @@ class PredictRows:
     """Makes the function from (number, path) to a row in the process that calls it; only this crosses to workers.
 
     Args:
-        checkpoint: file of the model.
+        checkpoint: file of the model, or a folder that `gta export` wrote.
         device: as `--device`; of several GPUs, worker number k takes number k modulo their number.
         topk: how many classes to name.
+        trust: as in `Predictor.from_exported`.
     """
 
     checkpoint: Path
     device: str = "cpu"
     topk: int = 5
+    trust: bool = False
 
     def __call__(self, worker: int) -> "RowMaker":
         """Load the model.
@@ -57,10 +60,11 @@ class PredictRows:
             GtaError: the checkpoint is missing or damaged, or there is no such device.
         """
         device = self.device
-        if device in ("auto", "cuda") and torch.cuda.is_available():
-            device = f"cuda:{worker % torch.cuda.device_count()}"
-        choose_device(device)
-        return RowMaker(Predictor.from_checkpoint(self.checkpoint, device=device), self.topk)
+        if not is_exported(self.checkpoint):  # exported ones run on the CPU
+            if device in ("auto", "cuda") and torch.cuda.is_available():
+                device = f"cuda:{worker % torch.cuda.device_count()}"
+            choose_device(device)
+        return RowMaker(load_predictor(self.checkpoint, device=device, trust=self.trust), self.topk)
 
 
 def as_row(result: Row | Failure) -> Row:

@@ -1,13 +1,16 @@
 """Predicting every video of a manifest into one table."""
 
 import hashlib
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
+from gta.bulk.cluster import ClusterOptions, cluster_rows
 from gta.bulk.manifest import read_manifest
 from gta.bulk.progress import ProgressLine
 from gta.bulk.rows import PredictRows, Row, as_row
@@ -16,7 +19,11 @@ from gta.bulk.tables import check_output
 from gta.bulk.workers import supervised
 from gta.checkpoint import read_checkpoint
 from gta.errors import OptionError
+from gta.export.card import CARD, is_exported
+from gta.export.runtimes import check_exported
 from gta.files import sha256
+
+Engine = Literal["processes", "ray"]
 
 TIME_LIMIT_SECONDS = 180.0
 """How long one video may take; the reader itself gives a damaged file up after 60 s where it can."""
@@ -29,18 +36,25 @@ class BulkOptions:
     Args:
         topk: classes named for each video, 1 or more.
         device: as `--device`.
-        num_workers: worker processes; as many as this process may use cores if None.
+        engine: `processes` of this machine, or the actors of a `ray` cluster.
+        num_workers: worker processes, as many as this process may use cores if None; or actors, as many as the
+            cluster has room for.
+        gpus_per_worker: share of a GPU that each actor gets, 0 or more; only Ray places by it.
         shard_size: videos whose rows are written together; what a killed run loses is at most the shards in hand.
         time_limit_seconds: how long one video may take before it is given up, above 0.
         overwrite: begin anew, whatever is there.
+        trust: load exported folders of the formats torch and aoti, too.
     """
 
     topk: int = 5
     device: str = "auto"
+    engine: Engine = "processes"
     num_workers: int | None = None
+    gpus_per_worker: float = 0.0
     shard_size: int = 256
     time_limit_seconds: float = TIME_LIMIT_SECONDS
     overwrite: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         numbers = (("top-k", self.topk), ("num-workers", self.num_workers), ("shard-size", self.shard_size))
@@ -49,13 +63,32 @@ class BulkOptions:
                 raise OptionError(f"--{name} is {number}: it must be 1 or more")
         if not self.time_limit_seconds > 0:
             raise OptionError(f"--time-limit is {self.time_limit_seconds:g}: it must be above 0 seconds")
+        self._check_gpus()
+
+    def _check_gpus(self) -> None:
+        share = self.gpus_per_worker
+        if not 0 <= share < math.inf or (share > 1 and share != int(share)):
+            raise OptionError(f"--gpus-per-worker is {share:g}: it must be a share from 0 to 1, or a whole number")
+        if self.engine != "ray":
+            if share:
+                raise OptionError("--gpus-per-worker goes with --engine ray; otherwise --device chooses")
+        elif self.device not in ("auto", "cpu", "cuda"):
+            raise OptionError(
+                f"--device is {self.device}: with --engine ray, Ray chooses the GPU; use auto, cpu or cuda"
+            )
+        elif self.device == "cuda" and not share:
+            raise OptionError(
+                "--engine ray on GPUs needs each worker's share: give --gpus-per-worker, for example 0.25"
+            )
+        elif self.device == "cpu" and share:
+            raise OptionError("--device cpu and --gpus-per-worker exclude each other: leave one out")
 
 
 def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, options: BulkOptions | None = None) -> str:
     """Predict every video of a manifest into one table; killed and repeated, it goes on where it was.
 
     Args:
-        checkpoint: file of the model.
+        checkpoint: file of the model, or a folder that `gta export` wrote.
         manifest: as `read_manifest` takes it.
         output: `.parquet`, `.csv` or `.jsonl`, with one row per video: path, labels, scores, duration, error.
         options: how.
@@ -70,16 +103,15 @@ def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, opti
     output = Path(output)
     check_output(output)
     videos = read_manifest(manifest)
-    checkpoint = read_checkpoint(checkpoint).path  # a damaged file is found before any process starts
-    plan = Plan(
-        _digest_of(name for name, _ in videos), len(videos), sha256(checkpoint), options.topk, options.shard_size
-    )
+    checkpoint, digest = _checked(checkpoint, options.trust)
+    plan = Plan(_digest_of(name for name, _ in videos), len(videos), digest, options.topk, options.shard_size)
     shards = ShardedOutput(output, plan, overwrite=options.overwrite)
     if shards.is_complete:
         return f"{output} is complete already: {len(videos):,} videos"
     progress = ProgressLine(len(videos), shards.num_done)
-    make = PredictRows(checkpoint.absolute(), options.device, options.topk)
-    for number, row in _rows(make, videos, shards.waiting(), options):
+    make = PredictRows(checkpoint.absolute(), options.device, options.topk, options.trust)
+    work = _cluster_rows if options.engine == "ray" else _rows
+    for number, row in work(make, videos, shards.waiting(), options):
         shards.add(number, videos[number][0], row)
         progress.add(unreadable=row.error is not None, requests=row.requests, num_bytes=row.bytes)
     progress.close()
@@ -87,22 +119,38 @@ def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, opti
     return f"{output}: {progress.text()}"
 
 
+def _checked(checkpoint: str | Path, trust: bool) -> tuple[Path, str]:
+    """The model's file or folder, and a digest of it; damage is found before any process starts."""
+    if is_exported(checkpoint):
+        check_exported(checkpoint, trust=trust)
+        return Path(checkpoint), sha256(Path(checkpoint) / CARD)  # which holds the digests of the other files
+    path = read_checkpoint(checkpoint).path
+    return path, sha256(path)
+
+
 def _rows(
-    make: Callable[[int], Callable[[tuple[int, str]], Row]],
-    videos: Sequence[tuple[str, str]],
-    waiting: Iterable[int],
-    options: BulkOptions,
+    make: PredictRows, videos: Sequence[tuple[str, str]], waiting: Iterable[int], options: BulkOptions
 ) -> Iterator[tuple[int, Row]]:
+    """The rows from processes of this machine."""
     uses_gpu = options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available())
     results = supervised(
         make,
         ((number, videos[number][1]) for number in waiting),
         num_workers=options.num_workers or len(os.sched_getaffinity(0)),
         time_limit_seconds=options.time_limit_seconds,
-        method="spawn" if uses_gpu else None,
+        # Neither CUDA nor the threads of a runtime that the calling process may use survive a fork.
+        method="spawn" if uses_gpu or is_exported(make.checkpoint) else None,
     )
     for (number, _), row in results:
         yield number, as_row(row)
+
+
+def _cluster_rows(
+    make: PredictRows, videos: Sequence[tuple[str, str]], waiting: Iterable[int], options: BulkOptions
+) -> Iterator[tuple[int, Row]]:
+    """The rows from a Ray cluster."""
+    how = ClusterOptions(options.num_workers, options.gpus_per_worker, options.time_limit_seconds)
+    return cluster_rows(make, videos, waiting, how)
 
 
 def _digest_of(names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gta.commands.arguments import CheckpointPath, VideoPaths, parse_arguments
 from gta.errors import OptionError, VideoError
@@ -46,8 +46,12 @@ class PredictArguments:
     """Predict many videos: a list (.csv, .jsonl, .txt), a folder or a glob pattern; needs --output."""
     output: Path | None = None
     """With --manifest: the table to write, .parquet, .csv or .jsonl. A killed command goes on when it is repeated."""
+    engine: Literal["processes", "ray"] = "processes"
+    """With --manifest: `processes` of this machine, or the actors of a `ray` cluster (RAY_ADDRESS, or started here)."""
     num_workers: int | None = None
-    """With --manifest: worker processes; one for each core if not given."""
+    """With --manifest: worker processes, one for each core if not given; with Ray actors, as many as there is room."""
+    gpus_per_worker: float = 0.0
+    """With --engine ray: share of a GPU for each actor, such as 0.25; 0 computes on CPUs."""
     shard_size: int = 256
     """With --manifest: videos whose rows are written together."""
     time_limit: float = 180.0
@@ -104,10 +108,13 @@ def _predict_many(options: PredictArguments) -> None:
     how = BulkOptions(
         topk=options.top_k or 5,
         device=options.device,
+        engine=options.engine,
         num_workers=options.num_workers,
+        gpus_per_worker=options.gpus_per_worker,
         shard_size=options.shard_size,
         time_limit_seconds=options.time_limit,
         overwrite=options.overwrite,
+        trust=options.trust,
     )
     print_line(predict_many(options.checkpoint, str(options.manifest), str(options.output), how))
 

@@ -28,7 +28,7 @@ class WatchArguments:
     """
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run."""
+    """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """A video file, `-` for standard input, a camera (its number or device, e.g. 0 or /dev/video0), or an rtsp:// or
     http:// address."""
@@ -46,6 +46,8 @@ class WatchArguments:
     """Attempts in a row to open a lost camera or address again, with growing delays of up to 30 s."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    trust: bool = False
+    """Load an exported folder of the formats torch or aoti, whose files can run code of whoever wrote them."""
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -60,14 +62,14 @@ class WatchArguments:
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta watch`."""
     options = parse_arguments(WatchArguments, arguments, command="gta watch")
-    from gta.predictor import Predictor
+    from gta.predictor import load_predictor
     from gta.streaming.reader import FrameReader
     from gta.streaming.stream import Stream
     from gta.streaming.watching import watch
     from gta.video.live import LiveVideo, kind_of, shown_name
 
     kind = kind_of(options.source)
-    predictor = Predictor.from_checkpoint(options.checkpoint, device=options.device)
+    predictor = load_predictor(options.checkpoint, device=options.device, trust=options.trust)
     stream = Stream(
         predictor, hop=options.hop, window=options.window, topk=options.top_k, name=shown_name(options.source)
     )

@@ -73,6 +73,20 @@ def load_exported(folder: str | Path, *, trust: bool = False, num_threads: int |
         OptionError: the runtime is not installed.
     """
     folder = Path(folder)
+    card = check_exported(folder, trust=trust)
+    return ExportedModel(card, open_runtime(folder, card, num_threads))
+
+
+def check_exported(folder: str | Path, *, trust: bool = False) -> ExportCard:
+    """The card of an exported folder whose files are whole and may be opened; opens none of them.
+
+    Args:
+        folder: what `gta export` wrote.
+        trust: as in `load_exported`.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged or of another kind, or needs `trust`.
+    """
     card = read_card(folder)
     check_files(folder, card)
     if card.runtime in CODE_CARRIERS and not trust:
@@ -80,7 +94,7 @@ def load_exported(folder: str | Path, *, trust: bool = False, num_threads: int |
             f"{folder}: the files of the {card.runtime} format can run code of whoever wrote them: give --trust "
             "(trust=True in Python) if you know where they come from, or take --to onnx or openvino"
         )
-    return ExportedModel(card, open_runtime(folder, card, num_threads))
+    return card
 
 
 def open_runtime(folder: Path, card: ExportCard, num_threads: int | None = None) -> Run:
