@@ -5,6 +5,7 @@ Exit codes: 0 success, 1 a defect of ours (with a traceback), 2 a user's mistake
 Nothing here may import PyTorch: `gta --help` and a mistyped command must answer at once.
 """
 
+import contextlib
 import difflib
 import errno
 import importlib
@@ -13,6 +14,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from gta._version import __version__
@@ -72,7 +74,8 @@ def run(arguments: list[str]) -> int:
     code = 2
     _announce_loading()
     try:
-        importlib.import_module(f"gta.commands.{name}").main(rest)
+        with _told_traffic(name):
+            importlib.import_module(f"gta.commands.{name}").main(rest)
     except GtaError as error:
         message, code = " ".join(str(error).split()), error.exit_code
     except OSError as error:
@@ -87,6 +90,25 @@ def run(arguments: list[str]) -> int:
         return 0
     print_line(f"gta {name}: {message}", file=sys.stderr)
     return code
+
+
+@contextlib.contextmanager
+def _told_traffic(name: str) -> Iterator[None]:
+    """Say in the end what the command fetched from addresses, if anything."""
+    before = _fetched()
+    try:
+        yield
+    finally:
+        requests, size = (now - former for now, former in zip(_fetched(), before, strict=True))
+        if requests:
+            print_line(f"gta {name}: fetched {requests:,} ranges, {size / 1e6:,.1f} MB", file=sys.stderr)
+
+
+def _fetched() -> tuple[int, int]:
+    """Ranges and bytes that this process has fetched so far; only commands that read videos load what counts them."""
+    remote = sys.modules.get("gta.video.remote")
+    traffic = None if remote is None else remote.total_traffic()
+    return (0, 0) if traffic is None else (traffic.requests, traffic.bytes)
 
 
 class _Announcer(importlib.abc.MetaPathFinder):

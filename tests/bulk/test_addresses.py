@@ -84,6 +84,26 @@ def test_predict_evaluate_and_bulk_take_addresses(bucket, tmp_path, capsys):
     assert rows[2]["error"]
 
 
+def test_evaluate_reads_addresses_and_says_what_came_in_its_workers_too(bucket, tmp_path, capsys):
+    model = write_model(tmp_path / "model.ckpt")
+    listed = tmp_path / "val.csv"
+    listed.write_text("path,label\nmemory://bucket/a.mp4,left\nmemory://bucket/b.mp4,right\n")
+    told = []
+    for workers in ("0", "2"):
+        words = ["--num-workers", workers, "--device", "cpu", "--output", str(tmp_path / "out.json")]
+        assert run(["evaluate", str(model), str(listed), *words]) == 0
+        assert json.loads((tmp_path / "out.json").read_text())["num_videos"] == 2
+        told += [line for line in capsys.readouterr().err.splitlines() if "fetched" in line]
+    assert len(told) == 2
+    assert told[0] == told[1]
+    ranges, size = int(told[0].split()[3]), float(told[0].split()[5])
+    sizes = sum(bucket.info(f"/bucket/{name}.mp4")["size"] for name in "ab")
+    assert 2 <= ranges <= 4  # each video, and those again whose frames the report shows
+    assert sizes / 1e6 - 0.06 <= size <= 2 * sizes / 1e6 + 0.06
+    assert run(["evaluate", str(model), str(tmp_path / "none.csv")]) == 2
+    assert "fetched" not in capsys.readouterr().err
+
+
 def test_lists_of_a_data_set_may_name_addresses(bucket, tmp_path):
     listed = tmp_path / "val.csv"
     listed.write_text("path,label\nmemory://bucket/a.mp4,left\nmemory://bucket/b.mp4,right\n")

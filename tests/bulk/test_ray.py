@@ -1,6 +1,7 @@
 """`gta predict --manifest --engine ray`: the rows of one machine, from the actors of a local cluster."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from gta.cli import run
 from gta.errors import OptionError
 
 ray = pytest.importorskip("ray", reason="bulk prediction's extra is not installed")
+from ray._private import services  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -19,23 +21,33 @@ def local_cluster():
     """Two cores and, as far as Ray is told, one GPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        for chance in (2, 1, 0):
-            try:
-                ray.init(
-                    num_cpus=2,
-                    num_gpus=1,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    object_store_memory=80_000_000,
-                    _node_ip_address="127.0.0.1",
-                )
-                break
-            except Exception:  # Ray gives its processes 30 s to start, too little on a machine that is busy
-                ray.shutdown()
-                if not chance:
-                    raise
+        patch.setattr(services, "get_node", patient(services.get_node))
+        ray.init(
+            num_cpus=2,
+            num_gpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=80_000_000,
+            _node_ip_address="127.0.0.1",
+        )
         yield
         ray.shutdown()
+
+
+def patient(ask):
+    """Ray gives its own processes 30 s to start, too little on a machine that is busy with other tests."""
+
+    def ask_again(*arguments):
+        until = time.monotonic() + 300
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+
+    return ask_again
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,6 @@ def main(arguments: list[str]) -> None:
         return
     videos = _videos(options)
     from gta.predictor import load_predictor
-    from gta.video.remote import TRAFFIC
 
     predictor = load_predictor(options.checkpoint, device=options.device, trust=options.trust)
     found: list[dict[str, Any]] = []
@@ -92,8 +91,6 @@ def main(arguments: list[str]) -> None:
         found.append(entry)
         if "error" in entry:
             failures.append(VideoError(entry["path"], entry["error"]))
-    if TRAFFIC.requests:
-        print_line(f"gta predict: fetched {TRAFFIC.requests:,} ranges, {TRAFFIC.bytes / 1e6:,.1f} MB", file=sys.stderr)
     if options.json:
         print_json(found)
     if failures:

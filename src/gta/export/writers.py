@@ -2,6 +2,10 @@
 
 import contextlib
 import logging
+import os
+import shlex
+import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,15 +52,26 @@ def check_precision(runtime: RuntimeName, precision: Precision) -> None:
 
 
 def check_tools(runtime: RuntimeName, precision: Precision) -> None:
-    """Find out before any work whether the libraries are there.
+    """Find out before any work whether the libraries are there, and the compiler that aoti needs.
 
     Raises:
         OptionError: one is missing.
     """
+    if runtime == "aoti":
+        _require_compiler()
     modules = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(runtime, ())
     with quietly():
         for name in (*modules, *(("nncf",) if precision == "int8" else ())):
             require(name, f"--to {runtime}" if name != "nncf" else "--precision int8", extra="export")
+
+
+def _require_compiler() -> None:
+    """PyTorch takes the compiler of `CXX`, or g++ (clang++ on macOS)."""
+    command = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(shlex.split(command)[0]) is None:
+        raise OptionError(
+            f"--to aoti compiles with {command}, which is not there: install a C++ compiler or name one in CXX"
+        )
 
 
 def write_program(

@@ -6,7 +6,10 @@ frames need are fetched: 8 frames of a long file take a fraction of it.
 
 import contextlib
 import io
+import mmap
+import multiprocessing
 import re
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -38,11 +41,24 @@ class RemoteTraffic:
         with _LOCK:
             self.requests += 1
             self.bytes += number
+        with _SHARED_LOCK:
+            requests, total = _COUNTS.unpack(_SHARED[:])
+            _SHARED[:] = _COUNTS.pack(requests + 1, total + number)
 
 
 _LOCK = threading.Lock()
+# Memory that processes share with those they fork: what the workers of a loader fetch is known in the main process.
+_COUNTS = struct.Struct("QQ")
+_SHARED = mmap.mmap(-1, _COUNTS.size)
+_SHARED_LOCK = multiprocessing.Lock()
 TRAFFIC = RemoteTraffic()
 """The traffic of this process since it began."""
+
+
+def total_traffic() -> RemoteTraffic:
+    """The traffic of this process and of the worker processes that it forked."""
+    with _SHARED_LOCK:
+        return RemoteTraffic(*_COUNTS.unpack(_SHARED[:]))
 
 
 def remote_address(path: str | Path) -> str | None:
