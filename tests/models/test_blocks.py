@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from models_support import randomise
 from torch import nn
 
-from gta.blocks import create_block, list_blocks
+import gta
+from gta.blocks import AttentionSpec, create_block, list_blocks
 from gta.ops import (
     from_tokens,
     global_temporal_attention,
@@ -263,3 +264,25 @@ def test_projections_that_read_the_same_input_are_one_product():
         block(features(1, 64, 4, 4, 4))
     assert products.widths == [3 * 16, 64, 2 * 16 + 5, 64]
     assert products.mixed == [16 * 2, 5 * 2]  # positions and regions, each of 16 / 8 channels
+
+
+def test_a_spec_is_the_same_as_its_keywords():
+    given = {"num_groups": 4, "num_regions": 3, "pool": "none", "toeplitz": True, "norm": "layer"}
+    spec = AttentionSpec.of(**given)
+    assert given.items() <= spec.arguments().items()
+    assert AttentionSpec.of(**spec.arguments()) == spec
+    blocks = [
+        create_block("gta", channels=16, num_frames=4, **given),
+        create_block("gta", channels=16, num_frames=4, spec=spec),
+    ]
+    assert str(blocks[0]) == str(blocks[1])
+    assert blocks[1].sa.pool == "none"
+    assert {k: v.shape for k, v in blocks[0].state_dict().items()} == {
+        k: v.shape for k, v in blocks[1].state_dict().items()
+    }
+    with pytest.raises(TypeError, match="'num_group' is not an option"):
+        create_block("gta", channels=16, num_group=4)
+    with pytest.raises(TypeError, match="'norm' is given beside a spec"):
+        create_block("gta", channels=16, norm="layer", spec=spec)
+    with pytest.raises(TypeError, match="'num_group' is not an option"):
+        gta.create_model("tiny_gta", num_group=4)

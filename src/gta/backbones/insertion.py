@@ -1,6 +1,7 @@
 """Putting attention blocks after chosen residual blocks of a network, and taking them out again."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Unpack
 
 import torch
@@ -12,11 +13,8 @@ from gta.backbones.feature_shape import split_sizes
 from gta.backbones.stages import BLOCKS, child_names, every_other, find_stages, spread
 from gta.backbones.token_shape import drops_patches
 from gta.blocks.adapters import TemporalReuse
-from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.factory import REUSE, create_block
-from gta.blocks.gta import Regions
-from gta.blocks.mixing_options import MixingArguments
-from gta.blocks.projection import Norm
+from gta.blocks.spec import AttentionArguments, AttentionSpec, one_spec
 from gta.ops.layout import channels_to_back, channels_to_front, exported_for_any_batch
 
 Where = int | Sequence[int] | Literal["all"]
@@ -100,20 +98,10 @@ def insert_attention(
     num_frames: int | None = None,
     example: Example | None = None,
     first: int = 0,
-    num_groups: int = 8,
-    num_heads: int | None = None,
-    num_regions: int = 8,
-    inner_channels: int | None = None,
-    pool: Pool = "after",
-    scaled: bool = True,
-    norm: Norm = "batch",
-    zero_init: bool = True,
-    regions: Regions = "predicted",
-    region_size: tuple[int, int] | None = None,
-    instantiation: Instantiation = "softmax",
     side: Side | None = None,
     prefix: Prefix = "keep",
-    **mixing: Unpack[MixingArguments],
+    spec: AttentionSpec | None = None,
+    **options: Unpack[AttentionArguments],
 ) -> nn.Module:
     """Insert attention blocks into `network`, in place.
 
@@ -132,14 +120,13 @@ def insert_attention(
         example: an input for the run, `(B*T, 3, H, W)` or `(B, 3, T, H, W)`, or a tuple of the network's arguments;
             needed if the network does not run on zeros of a usual size.
         first: index of the first block that a number counts from.
-        num_groups, num_heads, num_regions, inner_channels, pool, scaled: as of `create_block`.
-        norm, zero_init, regions, region_size, instantiation: likewise. In a transformer `inner_channels` is C/2 for
-            every block if not given, the bottleneck of an adapter.
         side: attention comes `after` the block or `before` it; if not given, before blocks of frames' tokens (what it
             adds to the patches then reaches a class token everywhere), after all others.
         prefix: class and register tokens stay as they are (`keep`), or become further positions that are mixed over
             time (`mix`); NL and SA do not pool positions then.
-        mixing: likewise; how global temporal attention mixes frames, the fields of `gta.blocks.MixingOptions`.
+        spec: what the blocks are like, as one value. In a transformer `inner_channels` is C/2 for every block if not
+            given, the bottleneck of an adapter.
+        options: the same as keywords, as of `gta.blocks.create_block`.
 
     Returns:
         `network`, for chaining.
@@ -148,12 +135,14 @@ def insert_attention(
         ValueError: a place does not exist or is taken; its block is not called, or has features of other shapes than
             `(B*T, C, H, W)`, `(B, C, T, H, W)`, these with channels last, or tokens `(B*T, L, C)`; or the network does
             not run, or drops patches in training.
+        TypeError: a keyword is unknown, or comes beside a spec.
 
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3))
     >>> network = gta.insert_attention(network, block="gta", at=["0", "2"], num_frames=4)
     >>> network(torch.randn(2 * 4, 3, 32, 32)).shape  # two clips of four frames
     torch.Size([8, 32, 6, 6])
     """
+    spec = one_spec(spec, options)
     if side not in (None, "after", "before"):
         raise ValueError(f"side is {side!r}: it must be 'after' or 'before'")
     if prefix not in ("keep", "mix"):
@@ -175,25 +164,18 @@ def insert_attention(
         shape, arrangement = shapes[name], shapes[name].features.arrangement
         if block == REUSE:
             attention: nn.Module = TemporalReuse(
-                host, shape.channels, shape.num_frames, inner_channels=inner_channels, zero_init=zero_init
+                host, shape.channels, shape.num_frames, inner_channels=spec.inner_channels, zero_init=spec.zero_init
             )
         else:
             attention = create_block(
                 block,
                 channels=shape.channels,
                 num_frames=shape.num_frames,
-                num_groups=num_groups,
-                num_heads=num_heads,
-                num_regions=num_regions,
-                inner_channels=inner_channels or _bottleneck(shape, num_groups),
-                pool=pool if arrangement.pools(prefix) else "none",
-                scaled=scaled,
-                norm=norm,
-                zero_init=zero_init,
-                regions=regions,
-                region_size=region_size,
-                instantiation=instantiation,
-                **mixing,
+                spec=replace(
+                    spec,
+                    inner_channels=spec.inner_channels or _bottleneck(shape, spec.num_groups),
+                    pool=spec.pool if arrangement.pools(prefix) else "none",
+                ),
             )
         like = next(host.parameters(), None)
         if like is None:

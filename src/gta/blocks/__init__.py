@@ -5,8 +5,10 @@ from gta.blocks.factory import Composition, create_block, list_blocks, list_moti
 from gta.blocks.gta import GlobalTemporalAttention
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.mixing_options import MixingOptions
+from gta.blocks.spec import AttentionSpec
 
 __all__ = [
+    "AttentionSpec",
     "Composition",
     "GlobalTemporalAttention",
     "MixingOptions",

@@ -5,11 +5,10 @@ from typing import Unpack
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gta.blocks.attention import Instantiation, NonLocal, Pool, SpatialAttention, TemporalAttention
-from gta.blocks.gta import GlobalTemporalAttention, Regions
-from gta.blocks.mixing_options import MixingArguments, MixingOptions
+from gta.blocks.attention import NonLocal, SpatialAttention, TemporalAttention
+from gta.blocks.gta import GlobalTemporalAttention
 from gta.blocks.motion import MOTION_BLOCKS, create_motion_block
-from gta.blocks.projection import Norm
+from gta.blocks.spec import AttentionArguments, AttentionSpec, one_spec
 
 REUSE = "aim"
 """The block that has no attention of its own: `gta.blocks.adapters.TemporalReuse`."""
@@ -65,18 +64,8 @@ def create_block(
     *,
     channels: int,
     num_frames: int = 8,
-    num_groups: int = 8,
-    num_heads: int | None = None,
-    num_regions: int = 8,
-    inner_channels: int | None = None,
-    pool: Pool = "after",
-    scaled: bool = True,
-    norm: Norm = "batch",
-    zero_init: bool = True,
-    regions: Regions = "predicted",
-    region_size: tuple[int, int] | None = None,
-    instantiation: Instantiation = "softmax",
-    **mixing: Unpack[MixingArguments],
+    spec: AttentionSpec | None = None,
+    **options: Unpack[AttentionArguments],
 ) -> nn.Module:
     """Build an attention block `(B, C, T, H, W) -> (B, C, T, H, W)`.
 
@@ -84,65 +73,66 @@ def create_block(
         name: one of `list_blocks()` or `list_motion_blocks()`, or several joined with "+", applied in that order.
         channels: C.
         num_frames: T.
-        num_groups: G of global temporal attention.
-        num_heads: N_h of global temporal attention; G if not given.
-        num_regions: R of region-level global temporal attention, and of the region graph `gcn`.
-        inner_channels: D; the paper's C/2 (NL) or C/4 (all others) if not given.
-        pool: whether keys and values of NL and SA are max-pooled 2x2 `after` their projection (the paper's 2D models),
-            `before` it (its 3D models), or not at all (`none`).
-        scaled: divide the similarities of the softmax blocks by sqrt(D).
-        norm: `batch` or `layer`, the norm of the residual branch.
-        zero_init: let that norm's gamma start at 0, so that the fresh block is the identity.
-        regions: `predicted` from the input or a learned `constant`.
-        region_size: (H, W) of the features, for constant regions.
-        instantiation: what NL makes of its similarities: `softmax`, or `dot_product` (divided by the number of keys).
-        mixing: how global temporal attention mixes frames: the fields of `MixingOptions`.
+        spec: what the block is like, as one value.
+        options: the same as keywords: the fields of `AttentionSpec` (`num_groups`, `num_heads`, `num_regions`,
+            `inner_channels`, `pool`, `scaled`, `norm`, `zero_init`, `regions`, `region_size`, `instantiation`) and of
+            `MixingOptions` (`share_mixing`, `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`,
+            `differences`).
 
     Raises:
         ValueError: the name is unknown, the channels do not divide into the groups, or an option is another block's.
+        TypeError: a keyword is unknown, or comes beside a spec.
+
+    >>> block = gta.blocks.create_block("gta", channels=32, num_frames=4, num_regions=4)
+    >>> block.gta.mixing.shape
+    torch.Size([8, 8, 4, 4])
     """
     if name == REUSE:
         raise ValueError(f"{REUSE!r} uses the attention of a transformer's block: gta.insert_attention puts it there")
+    spec = one_spec(spec, options)
     known = COMPOSITIONS | {name: (name,) for name in MOTION_BLOCKS}
     unknown = [word for word in name.split("+") if word not in known]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not a block: choose from {', '.join(known)}, joined with '+'")
     names = [part for word in name.split("+") for part in known[word]]
-    if instantiation != "softmax" and "nl" not in names:
+    if spec.instantiation != "softmax" and "nl" not in names:
         raise ValueError(
-            f"instantiation is {instantiation!r}, an option of the block 'nl': {name!r} has no such option"
+            f"instantiation is {spec.instantiation!r}, an option of the block 'nl': {name!r} has no such option"
         )
-    changed = MixingOptions(**mixing).changed()
+    changed = spec.mixing.changed()
     changed.pop("share_mixing", None)  # says nothing where there is one level or none
     if changed and not any(part.endswith("gta") for part in names):
         option, value = next(iter(changed.items()))
         raise ValueError(f"{option} is {value!r}, an option of global temporal attention: {name!r} has none")
-    common = {"inner_channels": inner_channels, "norm": norm, "zero_init": zero_init}
     parts: dict[str, nn.Module] = {}
     for part in names:
-        if part == "nl":
-            block = NonLocal(channels, pool=pool, scaled=scaled, instantiation=instantiation, **common)
-        elif part == "sa":
-            block = SpatialAttention(channels, pool=pool, scaled=scaled, **common)
-        elif part in ("ta", "tape"):
-            encoding = part == "tape"
-            block = TemporalAttention(channels, num_frames=num_frames, encoding=encoding, scaled=scaled, **common)
-        elif part in MOTION_BLOCKS:
-            block = create_motion_block(part, channels, num_regions=num_regions, **common)
-        else:
-            block = GlobalTemporalAttention(
-                channels,
-                num_frames,
-                pixel="pixel" in part,
-                region="region" in part,
-                num_groups=num_groups,
-                num_heads=num_heads,
-                num_regions=num_regions,
-                regions=regions,
-                region_size=region_size,
-                **common,
-                **mixing,
-            )
         key = "gta" if part.endswith("gta") else part
-        parts[key if key not in parts else f"{key}{len(parts)}"] = block
+        parts[key if key not in parts else f"{key}{len(parts)}"] = _create_part(part, channels, num_frames, spec)
     return next(iter(parts.values())) if len(parts) == 1 else Composition(parts)
+
+
+def _create_part(name: str, channels: int, num_frames: int, spec: AttentionSpec) -> nn.Module:
+    """One block with those options that it knows."""
+    common = {"inner_channels": spec.inner_channels, "norm": spec.norm, "zero_init": spec.zero_init}
+    pooled = {"pool": spec.pool or "after", "scaled": spec.scaled, **common}
+    if name == "nl":
+        return NonLocal(channels, instantiation=spec.instantiation, **pooled)
+    if name == "sa":
+        return SpatialAttention(channels, **pooled)
+    if name in ("ta", "tape"):
+        return TemporalAttention(channels, num_frames=num_frames, encoding=name == "tape", scaled=spec.scaled, **common)
+    if name in MOTION_BLOCKS:
+        return create_motion_block(name, channels, num_regions=spec.num_regions, **common)
+    return GlobalTemporalAttention(
+        channels,
+        num_frames,
+        pixel="pixel" in name,
+        region="region" in name,
+        num_groups=spec.num_groups,
+        num_heads=spec.num_heads,
+        num_regions=spec.num_regions,
+        regions=spec.regions,
+        region_size=spec.region_size,
+        **common,
+        **vars(spec.mixing),
+    )

@@ -14,11 +14,8 @@ from gta.backbones.insertion import Side, Where, insert_attention
 from gta.backbones.stages import BLOCKS, find_stages
 from gta.backbones.torchvision_video import PREFIX
 from gta.backbones.tsm import make_shift_causal
-from gta.blocks.attention import Instantiation, Pool
 from gta.blocks.factory import REUSE
-from gta.blocks.gta import Regions
-from gta.blocks.mixing_options import MixingArguments, MixingOptions
-from gta.blocks.projection import Norm
+from gta.blocks.spec import AttentionArguments, AttentionSpec
 from gta.models.catalog import (
     BACKBONES,
     BLOCK_SUFFIXES,
@@ -67,20 +64,9 @@ def create_model(
     pretrained: str | None = None,
     dropout: float = 0.5,
     at: Mapping[str, Where] | None = None,
-    num_groups: int = 8,
-    num_heads: int | None = None,
-    num_regions: int = 8,
-    inner_channels: int | None = None,
-    pool: Pool | None = None,
-    scaled: bool = True,
-    norm: Norm = "batch",
-    zero_init: bool = True,
-    regions: Regions = "predicted",
-    region_size: tuple[int, int] | None = None,
     temporal_pool: bool | None = None,
     fusion_kernel: int | None = None,
     temporal_blocks: int | None = None,
-    instantiation: Instantiation = "softmax",
     alpha: int | None = None,
     beta_inverse: int | None = None,
     stride_1x1: bool | None = None,
@@ -93,7 +79,7 @@ def create_model(
     prefix: Prefix = "keep",
     image_size: int | None = None,
     global_pool: str | None = None,
-    **mixing: Unpack[MixingArguments],
+    **attention: Unpack[AttentionArguments],
 ) -> VideoClassifier:
     """Build a model by name.
 
@@ -109,9 +95,6 @@ def create_model(
         dropout: probability of dropping a feature before the head, in [0, 1).
         at: attention blocks per stage, their indices in it, or `all`; the paper's places if not given, and in a
             transformer without stages three of its `blocks`, evenly spread.
-        num_groups, num_heads, num_regions, inner_channels, scaled: as of `gta.blocks.create_block`.
-        norm, zero_init, regions, region_size, instantiation: likewise.
-        pool: likewise; the backbone's own if not given (`after` in 2D, `before` in 3D models).
         temporal_pool: C2D, I3D and Slow only: halve the number of frames after res2, as public C2D and I3D weights were
             trained (I3D's own choice).
         fusion_kernel: SlowFast only: temporal kernel of the lateral connections.
@@ -130,9 +113,11 @@ def create_model(
         side, prefix: in transformers, as of `gta.insert_attention`.
         image_size: timm's transformers only: height and width, in pixels, that the network is built for.
         global_pool: timm's networks only: how positions become one vector: `token`, `avg`, `map`, ...
-        mixing: how global temporal attention mixes frames, the fields of `gta.blocks.MixingOptions`: `share_mixing`,
-            `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`, `differences`. `causal` also
-            makes temporal shifts uni-directional.
+        attention: what the attention blocks are like, the keywords of `gta.blocks.create_block`: `num_groups`,
+            `num_heads`, `num_regions`, `inner_channels`, `scaled`, `norm`, `zero_init`, `regions`, `region_size`,
+            `instantiation`, `pool` (the backbone's own if not given: `after` in 2D, `before` in 3D models), and how
+            frames are mixed: `share_mixing`, `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`,
+            `differences`. `causal` also makes temporal shifts uni-directional.
 
     Returns:
         The classifier in training mode; `.arguments` holds plain values that build the same architecture again.
@@ -182,40 +167,38 @@ def create_model(
         last = min(inner.values(), default=frames) if isinstance(inner, Mapping) else int(inner)
         relation_frames = min(MOST_FRAMES, last)
     places: dict[str, Where] | None = None
-    attention: dict[str, Any] = {
-        "num_groups": num_groups,
-        "num_heads": num_heads,
-        "num_regions": num_regions,
-        "inner_channels": inner_channels,
-        "pool": pool or spec.pool,
-        "scaled": scaled,
-        "norm": norm,
-        "zero_init": zero_init,
-        "regions": regions,
-        "region_size": region_size and (int(region_size[0]), int(region_size[1])),
-        "instantiation": instantiation,
-        "side": side,
-        "prefix": prefix,
-        **vars(MixingOptions(**mixing)),
-    }
-    if block is None and instantiation != "softmax":
-        raise ValueError(f"instantiation is {instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl")
-    changed = {name: value for name, value in MixingOptions(**mixing).changed().items() if name != "share_mixing"}
+    blocks = _attention_spec(spec, attention)
+    if block is None and blocks.instantiation != "softmax":
+        raise ValueError(
+            f"instantiation is {blocks.instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl"
+        )
+    changed = {name: value for name, value in blocks.mixing.changed().items() if name != "share_mixing"}
     if changed.get("causal") and make_shift_causal(backbone):
         changed.pop("causal")
     if block is None and changed:
         raise ValueError(f"{next(iter(changed))} is an option of global temporal attention: name {name}_gta")
     if block is not None:
         places = dict(at if at is not None else spec.at or _default_places(backbone))
-        insert_attention(backbone, block=block, at=places, first=spec.first, num_frames=frames, **attention)
+        insert_attention(
+            backbone,
+            block=block,
+            at=places,
+            first=spec.first,
+            num_frames=frames,
+            side=side,
+            prefix=prefix,
+            spec=blocks,
+        )
     arguments: dict[str, Any] = {
         "name": name,
         "num_classes": num_classes,
         "num_frames": frames,
         "dropout": dropout,
         "at": places and {stage: n if isinstance(n, int | str) else list(n) for stage, n in places.items()},
-        **attention,
-        "region_size": region_size and list(region_size),
+        **blocks.arguments(),
+        "region_size": blocks.region_size and list(blocks.region_size),
+        "side": side,
+        "prefix": prefix,
         **options.given(),
         **({} if head == "average" else {"head": head}),
         **({} if relation_frames is None else {"relation_frames": relation_frames}),
@@ -237,6 +220,13 @@ def create_model(
     return model
 
 
+def _attention_spec(backbone: BackboneSpec, given: AttentionArguments) -> AttentionSpec:
+    """What the blocks are like, with the backbone's own pooling where none is asked for."""
+    spec = AttentionSpec.of(**given)
+    size = spec.region_size and (int(spec.region_size[0]), int(spec.region_size[1]))
+    return replace(spec, pool=spec.pool or backbone.pool, region_size=size)
+
+
 def _described(pretrained: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the network that a file of ours describes, with those that are not the defaults in their place.
 
@@ -249,12 +239,11 @@ def _described(pretrained: str | None, given: Mapping[str, Any]) -> dict[str, An
     if card is None:
         raise ValueError(f"{pretrained} does not say what network it holds: give the name of the model, too")
     defaults = {name: parameter.default for name, parameter in signature(create_model).parameters.items()}
-    mixing = given.get("mixing", {})
-    plain = {name: value for name, value in given.items() if name != "mixing"}
+    plain = {name: value for name, value in given.items() if name != "attention"}
     changed = {name: value for name, value in plain.items() if name in defaults and value != defaults[name]}
     stored = {name: tuple(value) if name == "region_size" and value else value for name, value in card.model.items()}
     stored = {"share_mixing": True, **stored}  # as models were before cards said so
-    return {**stored, "num_classes": card.num_classes or defaults["num_classes"], **changed, **mixing}
+    return {**stored, "num_classes": card.num_classes or defaults["num_classes"], **changed, **given["attention"]}
 
 
 def _options(name: str, spec: BackboneSpec, asked: BackboneOptions) -> BackboneOptions:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from gta.blocks.factory import COMPOSITIONS
-from gta.blocks.mixing_options import MixingArguments
+from gta.blocks.spec import AttentionArguments
 from gta.checkpoint import Checkpoint, load_weights
 from gta.errors import CheckpointError
 from gta.model_card import ModelCard
@@ -93,9 +93,10 @@ def _checked(arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:
 @cache
 def _argument_types() -> dict[str, Any]:  # of TypeAdapter, a generic type that beartype does not know
     """What checks each argument of `create_model`, from its annotation."""
-    hints = get_type_hints(create_model) | get_type_hints(MixingArguments)
-    names = [name for name in signature(create_model).parameters if name not in ("pretrained", "mixing")]
-    return {name: TypeAdapter(hints[name]) for name in (*names, *MixingArguments.__annotations__)}
+    options = get_type_hints(AttentionArguments)
+    hints = get_type_hints(create_model)
+    names = [name for name in signature(create_model).parameters if name not in ("pretrained", "attention")]
+    return {name: TypeAdapter(hint) for name, hint in ({name: hints[name] for name in names} | options).items()}
 
 
 def _mixes_both_levels(name: object) -> bool:
