@@ -32,7 +32,7 @@ def build_model(checkpoint: Checkpoint) -> nn.Module:
     model = build_stored_model(checkpoint)
     clip = checkpoint.card.clip
     if clip is not None:
-        smallest, side = int(model.backbone.minimum_size), clip.test_crop_size or clip.crop_size  # pyright: ignore[reportArgumentType]
+        smallest, side = model.backbone.minimum_size, clip.test_crop_size or clip.crop_size
         if side < smallest or clip.num_frames != model.num_frames:
             raise CheckpointError(
                 f"{checkpoint.path}: its clips have {clip.num_frames} frames of {side} pixels, but its model reads "

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.contract import ImageNetwork
 from gta.backbones.hub import cache_only_without_network
 from gta.backbones.image_network import features_are_tokens, fixed_size, patch_size
 from gta.backbones.stages import BLOCKS, find_stages
@@ -32,9 +33,11 @@ class FramewiseBackbone(nn.Module):
     A transformer's tokens are features of `L x 1` positions, those of class and register tokens first.
     """
 
+    network: ImageNetwork
+
     def __init__(self, network: nn.Module, num_frames: int) -> None:
         super().__init__()
-        self.network = network
+        self.network = network  # type: ignore[assignment]  # timm's networks are all of this kind
         self.num_frames = num_frames
         self.fixed_size = fixed_size(network)
         self.patch_size = patch_size(network)
@@ -50,7 +53,7 @@ class FramewiseBackbone(nn.Module):
         """Features of every frame, channels-last in memory."""
         self._check_size(clip.shape[3], clip.shape[4])
         frames = fold_frames(clip).contiguous(memory_format=torch.channels_last)
-        features = self.network.forward_features(frames)  # type: ignore[operator]
+        features = self.network.forward_features(frames)
         if self.tokens:
             return unfold_tokens(features, self.num_frames, features.shape[1], 1)
         return unfold_frames(channels_to_front(features) if self.channels_last else features, self.num_frames)
@@ -62,7 +65,7 @@ class FramewiseBackbone(nn.Module):
         else:
             images = fold_frames(features)
             images = channels_to_back(images) if self.channels_last else images
-        frames = self.network.forward_head(images, pre_logits=True)  # type: ignore[operator]
+        frames = self.network.forward_head(images, pre_logits=True)
         return frames.unflatten(0, (-1, self.num_frames)).mean(dim=1)
 
     def _check_size(self, height: int, width: int) -> None:
@@ -79,7 +82,10 @@ class FramewiseBackbone(nn.Module):
 
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the residual blocks of res2..res5, and of the `blocks` of a transformer."""
-        return {stage: [f"network.{name}" for name in names] for stage, names in find_stages(self.network).items()}
+        return {
+            stage: [f"network.{name}" for name in names]
+            for stage, names in find_stages(self.get_submodule("network")).items()
+        }
 
     def attention_frames(self, num_frames: int) -> int:
         """T at the places where attention goes, for clips of `num_frames`."""
@@ -88,7 +94,7 @@ class FramewiseBackbone(nn.Module):
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; nothing that is learned depends on it."""
         self.num_frames = num_frames
-        resize_shift(self.network, num_frames)
+        resize_shift(self.get_submodule("network"), num_frames)
         return []
 
 

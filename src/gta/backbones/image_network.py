@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gta.backbones.contract import ImageNetwork
 from gta.modes import evaluating
 
 
@@ -25,12 +26,14 @@ def features_are_tokens(network: nn.Module, size: int) -> bool:
 
 
 class _Features(nn.Module):
+    network: ImageNetwork
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network = network  # type: ignore[assignment]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.forward_features(images)  # type: ignore[operator]
+        return self.network.forward_features(images)
 
 
 def fixed_size(network: nn.Module) -> tuple[int, int] | None:

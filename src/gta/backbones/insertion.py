@@ -13,6 +13,7 @@ from gta.backbones.feature_shape import split_sizes
 from gta.backbones.stages import BLOCKS, child_names, every_other, find_stages, spread
 from gta.backbones.token_shape import drops_patches
 from gta.blocks.adapters import TemporalReuse
+from gta.blocks.contract import AttentionBlock
 from gta.blocks.factory import REUSE, create_block
 from gta.blocks.spec import AttentionArguments, AttentionSpec, one_spec
 from gta.ops.layout import channels_to_back, channels_to_front, exported_for_any_batch
@@ -34,6 +35,8 @@ class AttendedBlock(nn.Module):
         prefix: class and register tokens stay as they are (`keep`), or are mixed over time like the patches (`mix`).
     """
 
+    attention: AttentionBlock
+
     def __init__(
         self,
         host: nn.Module,
@@ -46,7 +49,7 @@ class AttendedBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.host = host
-        self.attention = attention
+        self.attention = attention  # type: ignore[assignment]
         self.num_frames = num_frames
         self.arrangement = arrangement or Arrangement()
         self.before = before
@@ -87,7 +90,7 @@ class AttendedBlock(nn.Module):
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; returns the names of the parameters that were resized."""
         self.num_frames = num_frames
-        return [f"attention.{name}" for name in self.attention.resize(num_frames)]  # type: ignore[operator]
+        return [f"attention.{name}" for name in self.attention.resize(num_frames)]
 
 
 def insert_attention(

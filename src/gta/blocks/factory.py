@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.blocks.attention import NonLocal, SpatialAttention, TemporalAttention
+from gta.blocks.contract import AttentionBlock
 from gta.blocks.gta import GlobalTemporalAttention
 from gta.blocks.motion import MOTION_BLOCKS, create_motion_block
 from gta.blocks.spec import AttentionArguments, AttentionSpec, one_spec
@@ -27,11 +28,17 @@ COMPOSITIONS: dict[str, tuple[str, ...]] = {
 
 
 class Composition(nn.Module):
-    """Blocks one after another, each with its own residual."""
+    """Blocks one after another, each with its own residual.
+
+    Raises:
+        TypeError: a part is no `AttentionBlock`.
+    """
 
     def __init__(self, parts: dict[str, nn.Module]) -> None:
         super().__init__()
         for name, part in parts.items():
+            if not isinstance(part, AttentionBlock):
+                raise TypeError(f"{name} ({type(part).__name__}) has no resize(num_frames): it is no attention block")
             self.add_module(name, part)
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
@@ -42,8 +49,8 @@ class Composition(nn.Module):
 
     def resize(self, num_frames: int) -> list[str]:
         """Resize every part; returns the names of the parameters that were resized."""
-        parts = self.named_children()
-        return [f"{name}.{key}" for name, part in parts for key in part.resize(num_frames)]  # type: ignore[operator]
+        blocks = ((name, part) for name, part in self.named_children() if isinstance(part, AttentionBlock))
+        return [f"{name}.{key}" for name, block in blocks for key in block.resize(num_frames)]
 
 
 def list_blocks() -> list[str]:

@@ -60,7 +60,7 @@ class VideoDataset(Dataset[Sample]):
         clip: the protocol.
         training: draw one random clip per video; otherwise all views of the evaluation.
         seed: seed of sampling and augmentation.
-        opener: gives what to read a record's frames from (an object like `VideoFile`), or None for the file itself;
+        opener: gives what to read a record's frames from (a `VideoSource`), or None for the file itself;
             for frames that were decoded before.
 
     Raises:
@@ -74,7 +74,7 @@ class VideoDataset(Dataset[Sample]):
         *,
         training: bool,
         seed: int = 0,
-        opener: Callable[[VideoRecord], Any] | None = None,
+        opener: Callable[[VideoRecord], VideoSource | None] | None = None,
     ) -> None:
         self.videos = videos
         self.clip = clip
@@ -126,7 +126,7 @@ class VideoDataset(Dataset[Sample]):
             f"{_MAX_REPLACEMENTS} videos in a row could not be read; the last one is {path}: {reason}", tuple(skipped)
         )
 
-    def _open(self, record: VideoRecord) -> Any:
+    def _open(self, record: VideoRecord) -> VideoSource:
         opened = None if self._opener is None else self._opener(record)
         if opened is not None:
             return opened

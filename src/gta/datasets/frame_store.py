@@ -21,9 +21,8 @@ from gta.errors import DataError
 from gta.files import atomic_path, write_json
 from gta.stored import StoredError, entry, mapping, read_json, shown, whole
 from gta.types import VideoRecord
+from gta.video.pictures import Fit
 from gta.video.reading import open_video
-
-Fit = Callable[[torch.Tensor], torch.Tensor]
 
 _FRAMES = "frames.bin"
 _TABLE = "frames.json"
@@ -63,7 +62,7 @@ class FrameStore:
 
 
 class StoredVideo:
-    """One video of a store; reads like `gta.video.file.VideoFile`."""
+    """One video of a store; a `gta.video.reading.VideoSource`."""
 
     def __init__(self, path: Path, file: int, offset: int, shape: tuple[int, int, int, int]) -> None:
         self.path = path

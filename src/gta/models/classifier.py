@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.contract import VideoBackbone
 from gta.backbones.insertion import resize_attention
 from gta.blocks.initialise import initialise_weights
 from gta.models.attentive import AttentiveHead
@@ -49,7 +50,10 @@ class VideoClassifier(nn.Module):
 
     Raises:
         ValueError: the options do not go together.
+        TypeError: the backbone is no `gta.backbones.contract.VideoBackbone`.
     """
+
+    backbone: VideoBackbone
 
     def __init__(
         self,
@@ -69,15 +73,19 @@ class VideoClassifier(nn.Module):
             raise ValueError(f"head_window is {head_window}: it must be at least 1 position")
         self.head_window = head_window
         self.head_average: HeadAverage = head_average
+        if not isinstance(backbone, VideoBackbone):
+            raise TypeError(
+                f"{type(backbone).__name__} lacks something that gta.backbones.contract.VideoBackbone names"
+            )
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         if head == "average":
-            self.head: nn.Module = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
+            self.head: nn.Module = nn.Linear(backbone.num_features, num_classes)
             initialise_weights(nn.ModuleDict({"head": self.head}))
         elif head_window is not None:
             raise ValueError(f"head_window is {head_window}: it goes with the head 'average', not with {head!r}")
         else:
-            channels = int(getattr(getattr(backbone, "network", None), "num_features", backbone.num_features))  # pyright: ignore[reportArgumentType]
+            channels = int(getattr(getattr(backbone, "network", None), "num_features", backbone.num_features))
             if head == "relation":
                 self.head = RelationHead(channels, num_classes, most_frames=relation_frames, dropout=dropout)
             else:
@@ -114,7 +122,7 @@ class VideoClassifier(nn.Module):
         height, width = features.shape[3:]
         if self.head_window is not None and not self.training and max(height, width) > self.head_window:
             return self._classify_windows(features.mean(dim=2), self.head_window)
-        return self.head(self.dropout(self.backbone.pool(features)))  # type: ignore[operator]
+        return self.head(self.dropout(self.backbone.pool(features)))
 
     def _classify_windows(self, features: Float[Tensor, "B C h w"], window: int) -> Float[Tensor, "B K"]:
         sides = [min(window, side) for side in features.shape[2:]]
@@ -136,9 +144,9 @@ class VideoClassifier(nn.Module):
         """
         if num_frames < 1:
             raise ValueError(f"num_frames is {num_frames}: at least one frame is needed")
-        self.backbone.resize(num_frames)  # type: ignore[operator]
-        frames = self.backbone.attention_frames(num_frames)  # type: ignore[operator]
-        resized = [f"backbone.{name}" for name in resize_attention(self.backbone, frames)]
+        self.backbone.resize(num_frames)
+        frames = self.backbone.attention_frames(num_frames)
+        resized = [f"backbone.{name}" for name in resize_attention(self.get_submodule("backbone"), frames)]
         self.num_frames = num_frames
         self.arguments = {**self.arguments, "num_frames": num_frames}
         return resized
@@ -154,7 +162,7 @@ class VideoClassifier(nn.Module):
             train_norms: let the backbone's norms learn their scale and shift (their statistics stay).
         """
         self._is_frozen, self.trains_norms = True, train_norms
-        for module in own_modules(self.backbone):
+        for module in own_modules(self.get_submodule("backbone")):
             trains = train_norms and isinstance(module, NORMS)
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(trains)
@@ -164,7 +172,7 @@ class VideoClassifier(nn.Module):
         """Names, as in `state_dict()`, of the backbone's weights and statistics that do not train; () if all do."""
         if not self._is_frozen:
             return ()
-        own = set(own_modules(self.backbone))
+        own = set(own_modules(self.get_submodule("backbone")))
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         within = {f"{name}." if name else "" for name, module in self.named_modules() if module in own}
         names = (name for name in self.state_dict() if name[: name.rfind(".") + 1] in within)
@@ -174,7 +182,7 @@ class VideoClassifier(nn.Module):
         """As of every module; the frozen parts stay in evaluation mode."""
         super().train(mode)
         if self._is_frozen:
-            for module in own_modules(self.backbone):
+            for module in own_modules(self.get_submodule("backbone")):
                 module.training = False
         return self
 
@@ -198,6 +206,6 @@ class VideoClassifier(nn.Module):
         frames, height, width = clip.shape[2:]
         if frames != self.num_frames:
             raise ValueError(f"the clip has {frames} frames, the model was built for {self.num_frames}")
-        minimum = int(self.backbone.minimum_size)  # type: ignore[arg-type]
+        minimum = self.backbone.minimum_size
         if height < minimum or width < minimum:
             raise ValueError(f"the clip is {height}x{width} pixels, the model needs at least {minimum}x{minimum}")

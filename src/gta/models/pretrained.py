@@ -68,7 +68,7 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
         if source.card is None:
             return report
         return replace(report, differing=find_differences(model.arguments, describe_card(source.card), given=given))
-    key_map = find_key_map(source.tensors, backbone_kind(model.backbone))
+    key_map = find_key_map(source.tensors, backbone_kind(model.get_submodule("backbone")))
     refuse_foreign(source.tensors, str(source.path), but=key_map.known_as if key_map else ())
     if key_map is None:
         other = find_key_map(source.tensors)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gta.backbones.arrangement import Prefix
+from gta.backbones.contract import VideoBackbone
 from gta.backbones.insertion import Side, Where, insert_attention
 from gta.backbones.stages import BLOCKS, find_stages
 from gta.backbones.torchvision_video import PREFIX
@@ -158,13 +159,14 @@ def create_model(
     )
     options = _options(backbone_name, spec, asked)
     backbone = spec.build(frames, options, image_weights(pretrained, backbone_name, spec))
+    assert isinstance(backbone, VideoBackbone)
     if head == "average":
         head = spec.head
     if relation_frames is not None and head != "relation":
         raise ValueError(f"relation_frames is {relation_frames}, an option of the head 'relation', not of {head!r}")
     if head == "relation" and relation_frames is None:
-        inner = backbone.attention_frames(frames)  # type: ignore[operator]
-        last = min(inner.values(), default=frames) if isinstance(inner, Mapping) else int(inner)
+        inner = backbone.attention_frames(frames)
+        last = inner if isinstance(inner, int) else min(inner.values(), default=frames)
         relation_frames = min(MOST_FRAMES, last)
     places: dict[str, Where] | None = None
     blocks = _attention_spec(spec, attention)

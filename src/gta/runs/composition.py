@@ -57,7 +57,7 @@ def fit_videos(
     if model.loaded is not None and fabric.is_global_zero:  # which weights were used, resized, left out
         for line in model.loaded.summary().splitlines():
             print_line(line, file=sys.stderr)
-    _check_crops(clip, config.model.name, int(model.backbone.minimum_size))  # pyright: ignore[reportArgumentType]
+    _check_crops(clip, config.model.name, model.backbone.minimum_size)
     frozen = None
     if config.model.freeze == "backbone":
         model.freeze_backbone(train_norms=config.model.train_norms)

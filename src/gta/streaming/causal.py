@@ -168,8 +168,8 @@ class CausalStep(nn.Module):
         number = frame.new_zeros(len(frame), 1) if state is None else state[-1]
         try:
             frames = frame.contiguous(memory_format=torch.channels_last)
-            features = backbone.network.forward_features(frames)  # pyright: ignore[reportCallIssue]
-            pooled = backbone.network.forward_head(features, pre_logits=True)  # pyright: ignore[reportCallIssue]
+            features = backbone.network.forward_features(frames)
+            pooled = backbone.network.forward_head(features, pre_logits=True)
             every = pool.push(pooled.unsqueeze(1), self.num_frames)
             number = (number + 1).clamp_max(self.num_frames)
             logits = self.model.head(every.sum(dim=1) / number)
@@ -190,7 +190,8 @@ def _check(name: str, module: nn.Module) -> None:
         raise ValueError(f"{name} brings channels from the next frame: build the model with causal=True")
     if not isinstance(module, AttendedBlock):
         return
-    for part in module.attention.children() if isinstance(module.attention, Composition) else [module.attention]:
+    attention = module.get_submodule("attention")
+    for part in attention.children() if isinstance(attention, Composition) else [attention]:
         if not isinstance(part, SpatialAttention):  # which sees one frame at a time
             _check_mixing(f"{name}.attention", part)
 

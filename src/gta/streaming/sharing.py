@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gta.backbones.contract import ImageNetwork
 from gta.backbones.dry_run import put_modules
 from gta.backbones.insertion import AttendedBlock
 from gta.backbones.stages import find_stages
@@ -224,21 +225,25 @@ def _network(model: nn.Module) -> str:
 class _Features(nn.Module):
     """A frame-wise network that is left with its features."""
 
+    network: ImageNetwork
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network = network  # type: ignore[assignment]
 
     def forward_features(self, frames: Tensor) -> Tensor:
         """Compute the features and leave."""
-        raise _ReachedError(self.network.forward_features(frames))  # type: ignore[operator]
+        raise _ReachedError(self.network.forward_features(frames))
 
 
 class _Resumed(nn.Module):
     """A frame-wise network whose features are known already."""
 
+    network: ImageNetwork
+
     def __init__(self, network: nn.Module, slot: _Slot) -> None:
         super().__init__()
-        self.network = network
+        self.network = network  # type: ignore[assignment]
         self.slot = slot
 
     def forward_features(self, frames: Tensor) -> Tensor:
@@ -248,4 +253,4 @@ class _Resumed(nn.Module):
 
     def forward_head(self, features: Tensor, *, pre_logits: bool) -> Tensor:
         """The network's own pooling."""
-        return self.network.forward_head(features, pre_logits=pre_logits)  # type: ignore[operator]
+        return self.network.forward_head(features, pre_logits=pre_logits)

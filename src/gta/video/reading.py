@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import SupportsIndex
+from types import TracebackType
+from typing import Protocol, SupportsIndex, runtime_checkable
 
 import torch
 
@@ -10,14 +11,37 @@ from gta.types import VideoInfo
 from gta.video.file import VideoFile
 from gta.video.folder import FrameFolder
 from gta.video.packets import PacketIndex
+from gta.video.pictures import Fit
 from gta.video.remote import remote_address
 
-VideoSource = VideoFile | FrameFolder
+
+@runtime_checkable
+class VideoSource(Protocol):
+    """An open video, for a `with` block: a file, a folder of pictures, or frames that were decoded before."""
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames there are."""
+        ...
+
+    def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
+        """First frame of a part of the video, and the one after its last; None: from the beginning, to the end."""
+        ...
+
+    def read(self, indices: Sequence[int], *, fit: Fit | None = None) -> torch.Tensor:
+        """Frames with the given numbers, uint8 (T, C, H, W); each goes through `fit` as soon as it is decoded."""
+        ...
+
+    def __enter__(self) -> "VideoSource": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 
 def open_video(
     path: str | Path, *, index: PacketIndex | None = None, names: Sequence[str] | None = None
-) -> VideoSource:
+) -> VideoFile | FrameFolder:
     """Open a video file or a folder of pictures for reading; use it in a `with` block.
 
     Args:
