@@ -11,6 +11,7 @@ from gta._version import __version__
 if TYPE_CHECKING:
     from gta import blocks, ops
     from gta.backbones.insertion import insert_attention, remove_attention
+    from gta.blocks.factory import list_blocks
     from gta.blocks.fused import fuse
     from gta.clips.loader import build_loader
     from gta.clips.transforms import prepare
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _ATTRIBUTES = {
     "create_model": "gta.models.registry",
+    "list_blocks": "gta.blocks.factory",
     "list_models": "gta.models.registry",
     "count_flops": "gta.models.flops",
     "fuse": "gta.blocks.fused",
@@ -70,6 +72,7 @@ __all__ = [
     "explain",
     "fuse",
     "insert_attention",
+    "list_blocks",
     "list_models",
     "open_dataset",
     "ops",

@@ -27,7 +27,7 @@ _LARGEST_ARGUMENT = 2**20
 _MOST_PIXELS = 16_384  # of one side
 _MOST_CLIPS = 1000
 _MOST_BYTES = 2**31  # uint8 values of all views of one video
-_LIBRARIES = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "av", "numpy")
+_LIBRARIES = ("torch", "torchvision", "timm", "lightning", "av", "numpy")
 
 
 @dataclass(frozen=True)

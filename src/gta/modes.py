@@ -1,7 +1,8 @@
-"""Evaluation mode for a while (ground floor)."""
+"""What is asked of any network: evaluation mode for a while, and what weight decay spares (ground floor)."""
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
@@ -21,3 +22,15 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+def spared_from_decay(network: nn.Module) -> set[str]:
+    """Names of the parameters that any module inside names in its `no_weight_decay()`, as timm's networks do."""
+    own = {name for name, _ in network.named_parameters()}
+    found: set[str] = set()
+    for prefix, module in network.named_modules():
+        spared: Any = getattr(module, "no_weight_decay", None)
+        if callable(spared):
+            names: Any = spared()
+            found |= {f"{prefix}.{name}" if prefix else name for name in names}
+    return found & own

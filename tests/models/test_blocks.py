@@ -143,7 +143,6 @@ def test_resize_makes_the_block_read_another_number_of_frames(name):
     for key, parameter in block.named_parameters():
         if key in resized:
             assert parameter.shape[2:] == (6, 6)
-            assert parameter._no_weight_decay
     if has_mixing or "tape" in name:
         with pytest.raises(ValueError, match=r"4 frames.*6"):
             block(features(1, 16, 4, 3, 3))

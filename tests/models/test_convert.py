@@ -241,7 +241,7 @@ def test_another_number_of_frames_resizes_the_matrices(tmp_path):
     for key in rows:
         old, new = eight.state_dict()[key].sum(dim=-1), sixteen.state_dict()[key].sum(dim=-1)
         assert torch.allclose(new, torch.nn.functional.interpolate(old, size=16, mode="linear"), atol=1e-5)
-    assert eight.resize(16) == [line.split(" ")[0] for line in sixteen.loaded.resized]
+    assert eight.set_num_frames(16) == [line.split(" ")[0] for line in sixteen.loaded.resized]
     with torch.no_grad():
         assert torch.equal(eight(clip_of(16)), sixteen(clip_of(16)))
 
@@ -257,7 +257,7 @@ def test_another_number_of_frames_resizes_constant_regions(tmp_path):
         "region_mixing",
         "assignment",
     }
-    eight.resize(16)
+    eight.set_num_frames(16)
     with torch.no_grad():
         assert torch.equal(eight(clip_of(16)), sixteen(clip_of(16)))
 

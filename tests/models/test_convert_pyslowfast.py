@@ -151,7 +151,7 @@ def test_names_of_the_published_slowfast_networks(tmp_path, capsys):
     write(tmp_path / "model.pyth", weights, config)
     model, card = convert(tmp_path, tmp_path / "model.pyth")
     assert (card.model["name"], card.model["num_frames"], card.clip.num_frames) == ("slowfast50_4x16", 32, 32)
-    model.resize(16)
+    model.set_num_frames(16)
     assert_same(model, weights, clip, depth=50, **network)
     capsys.readouterr()
 

@@ -65,15 +65,15 @@ def test_other_numbers_of_frames():
     """Attention after res4 has half the frames; full ECO joins four frames to one."""
     lite = gta.create_model("tiny_eco_lite_gta", num_classes=3, num_frames=6).eval()
     assert lite.backbone.attention_frames(6) == {"res3.0": 6, "res4.0": 3, "res4.1": 3, "res5.0": 2, "res5.1": 2}
-    lite.resize(7)
+    lite.set_num_frames(7)
     again = gta.create_model(**lite.arguments).eval()
     again.load_state_dict(lite.state_dict())
     with torch.no_grad():
         assert torch.equal(again(clip_of(7)), lite(clip_of(7)))
     eco = gta.create_model("tiny_eco", num_classes=3, num_frames=8)
-    eco.resize(16)
+    eco.set_num_frames(16)
     with pytest.raises(ValueError, match="num_frames is 6: ECO joins four frames to one and needs a multiple of 4"):
-        eco.resize(6)
+        eco.set_num_frames(6)
 
 
 def by_hand(frames, lite, classes=174):

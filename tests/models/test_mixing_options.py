@@ -91,8 +91,7 @@ def test_levels_share_only_if_asked(variant):
     assert torch.equal(block.matrices("pixel"), block.matrices("region")) == (variant == "shared")
     assert hasattr(block, "region_mixing")
     assert (block.region_mixing is None) == (variant == "shared")
-    if variant == "own":
-        assert block.region_mixing._no_weight_decay
+    assert block.no_weight_decay() == ({"mixing", "region_mixing"} if variant == "own" else {"mixing"})
 
 
 @pytest.mark.parametrize("variant", ["causal", "toeplitz-causal", "all"])
@@ -248,7 +247,7 @@ def test_lags_are_taken_over_for_another_number_of_frames(tmp_path):
         "tiny_gta", num_classes=3, num_frames=6, toeplitz=True, pretrained=str(tmp_path / "four.safetensors")
     ).eval()
     assert all("lags of 4 -> 6 frames" in line for line in longer.loaded.resized)
-    model.resize(6)
+    model.set_num_frames(6)
     x = torch.randn(1, 3, 6, 32, 32)
     with torch.no_grad():
         assert torch.equal(longer(x), model(x))

@@ -149,14 +149,16 @@ def test_fresh_attention_leaves_the_host_unchanged_bit_for_bit(name):
 @pytest.mark.parametrize("name", ["tiny_gta", "tiny_tape", "tiny_tsm_gta", "tiny_slowfast_gta", "tiny_c2d_dnl"])
 def test_resized_model_reads_other_clips(name):
     model = make(name).eval()
-    model.resize(12)
+    model.set_num_frames(12)
     assert model(clip_of(frames=12)).shape == (1, 5)
     assert model.arguments["num_frames"] == 12
     gta.create_model(**model.arguments).load_state_dict(model.state_dict())
+    with pytest.warns(FutureWarning, match="set_num_frames"):
+        model.resize(12)
     with pytest.raises(ValueError, match=r"8 frames.*12"):
         model(clip_of())
     with pytest.raises(ValueError, match="num_frames is 0"):
-        model.resize(0)
+        model.set_num_frames(0)
     assert model(clip_of(frames=12)).shape == (1, 5)
 
 
@@ -285,3 +287,35 @@ def test_paper_command(capsys, monkeypatch):
     assert "R2D-50 + NL" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert run(["paper", "--json", "--markdown"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [("tiny_gta", "average"), ("tiny_c2d", "average"), ("tiny", "attentive"), ("tiny", "relation")]
+)
+def test_the_head_is_exchanged_as_in_timm(name, head):
+    model = gta.create_model(name, num_classes=5, num_frames=4, head=head, dropout=0.25).double().eval()
+    old = model.get_classifier()
+    assert old is model.head
+    model.reset_classifier(3)
+    assert type(model.head) is type(old)
+    assert {value.dtype for value in model.head.parameters()} == {torch.float64}
+    assert not model.head.training
+    clip = torch.rand(2, 3, 4, 32, 32, dtype=torch.float64)
+    assert model(clip).shape == (2, 3)
+    assert model.num_features == model.backbone.pool(model.forward_features(clip)).shape[1]
+    assert model.num_classes == model.arguments["num_classes"] == 3
+    gta.create_model(**model.arguments).double().load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match="num_classes is 0"):
+        model.reset_classifier(0)
+
+
+def test_data_config_and_spared_parameters_are_those_of_the_image_network():
+    model = gta.create_model("vit_tiny_patch16_224_gta", num_classes=2, num_frames=4)
+    config = model.data_config
+    assert config["input_size"] == (3, 4, 224, 224)
+    assert config["mean"] == (0.5, 0.5, 0.5)
+    spared = model.no_weight_decay()
+    assert {"backbone.network.pos_embed", "backbone.network.cls_token"} < spared
+    assert sum(name.endswith("mixing") for name in spared) == 6
+    assert gta.create_model("tiny_c2d", num_classes=2).data_config["mean"] == (0.485, 0.456, 0.406)
+    assert "gta" in gta.list_blocks()

@@ -283,7 +283,7 @@ def test_in_a_model(name):
         assert torch.equal(copy(clip), model(clip))
         exported = torch.export.export(model, (clip,)).module()
         torch.testing.assert_close(exported(clip), model(clip), atol=1e-4, rtol=1e-4)
-        model.resize(6)
+        model.set_num_frames(6)
         assert model(features(1, 3, 6, 32, 32)).shape == (1, 5)
 
 

@@ -55,7 +55,7 @@ def test_an_inflated_network_sees_in_a_still_clip_what_the_image_network_sees(tm
 def test_the_first_frames_after_a_temporal_pool_are_those_that_attention_reads():
     model = gta.create_model("tiny_i3d_gta", num_classes=3, num_frames=8)
     assert model.forward_features(torch.randn(1, 3, 8, 32, 32)).shape[2] == 4
-    model.resize(12)
+    model.set_num_frames(12)
     assert model(torch.randn(1, 3, 12, 32, 32)).shape == (1, 3)
     with pytest.raises(ValueError, match="num_frames is 1: a temporal pool after res2 needs at least 2"):
-        model.resize(1)
+        model.set_num_frames(1)

@@ -61,7 +61,7 @@ def test_another_number_of_frames_reads_what_fits() -> None:
     model = create_model("tiny_trn_gta", num_classes=3).eval()
     assert model.arguments["relation_frames"] == 8
     for frames in (12, 4):
-        model.resize(frames)
+        model.set_num_frames(frames)
         clip = torch.randn(1, 3, frames, 32, 32)
         again = create_model(**json.loads(json.dumps(model.arguments))).eval()
         again.load_state_dict(model.state_dict())
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(ValueError, match="relation_frames is 1: a relation needs 2 frames"):
         create_model("tiny_trn", num_frames=1)
     model = create_model("tiny_trn", num_classes=3).eval()
-    model.resize(1)
+    model.set_num_frames(1)
     with pytest.raises(ValueError, match="needs 2 frames or more where the network ends: it has 1"):
         model(CLIP[:, :, :1])
 

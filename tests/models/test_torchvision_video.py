@@ -65,7 +65,7 @@ def test_a_training_step_reaches_everything_and_the_file_builds_it_again(tmp_pat
 @pytest.mark.parametrize("name", ["r3d_18", "mc3_18", "r2plus1d_18", "swin3d_t"])
 def test_another_number_of_frames_reaches_each_block_with_its_own(name):
     model = randomise(create(name, "_gta")).eval()
-    model.resize(16)
+    model.set_num_frames(16)
     built = gta.create_model(f"torchvision/{name}_gta", num_classes=CLASSES, num_frames=16)
     places = model.backbone.attention_frames(16)
     assert places == {
@@ -78,7 +78,7 @@ def test_another_number_of_frames_reaches_each_block_with_its_own(name):
 def test_mvit_reads_the_frames_and_pixels_that_it_was_built_for():
     model = create("mvit_v2_s")
     with pytest.raises(ValueError, match="encoding of 16 frames"):
-        model.resize(8)
+        model.set_num_frames(8)
     with pytest.raises(ValueError, match="224x224 only"):
         model.backbone(torch.randn(1, 3, 16, 256, 256))
     with pytest.raises(ValueError, match="reads 16 frames only"):

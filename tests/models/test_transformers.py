@@ -190,7 +190,7 @@ def test_a_model_by_its_name():
     assert model(clip).shape == (1, 3)
     assert model.arguments["at"] == {"blocks": "all"}
     assert len(attended(model)) == 12
-    model.resize(4)
+    model.set_num_frames(4)
     assert model(torch.randn(1, 3, 4, 32, 32)).shape == (1, 3)
     with pytest.raises(ValueError, match="30x32 pixels, which do not divide into patches of 16x16"):
         model(torch.zeros(1, 3, 4, 30, 32))

@@ -12,12 +12,6 @@ from gta.ops.mixing import frame_differences, low_rank_mixing, mix_frames, resiz
 Level = Literal["pixel", "region"]
 
 
-def spare_from_decay(mixing: nn.Parameter) -> nn.Parameter:
-    """Mark M: pulling it towards zero would pull the block towards forgetting all frames alike."""
-    mixing._no_weight_decay = True  # type: ignore[attr-defined]
-    return mixing
-
-
 def mixing_matrices(mixing: Tensor, options: MixingOptions, num_frames: int) -> Float[Tensor, "G N_h T T"]:
     """M as it is applied, of the parameter that it is made of.
 
@@ -61,8 +55,8 @@ class FrameMixing(nn.Module):
         self.mixing_init = options.mixing_init
         self.own_regions = pixel and region and not options.share_mixing
         shape = (num_groups, num_heads, *((2 * num_frames - 1,) if options.toeplitz else (num_frames, num_frames)))
-        self.mixing = spare_from_decay(nn.Parameter(torch.empty(shape)))
-        self.region_mixing = spare_from_decay(nn.Parameter(torch.empty(shape))) if self.own_regions else None
+        self.mixing = nn.Parameter(torch.empty(shape))
+        self.region_mixing = nn.Parameter(torch.empty(shape)) if self.own_regions else None
         if options.dynamic_rank:
             number, rank = 1 + self.own_regions, options.dynamic_rank
             self.dynamic_left = nn.Parameter(torch.empty(number, num_heads * rank, channels))
@@ -107,11 +101,15 @@ class FrameMixing(nn.Module):
         residual = low_rank_mixing(left, right)
         return residual.tril() if self.mixing_options.causal else residual
 
+    def no_weight_decay(self) -> set[str]:
+        """The names of every M: decay would pull the block towards forgetting all frames alike."""
+        return {"mixing"} if self.region_mixing is None else {"mixing", "region_mixing"}
+
     def resize_matrices(self, num_frames: int) -> list[str]:
         """Fit every M to another number of frames; returns the names of the parameters."""
         fit = resize_lags if self.mixing_options.toeplitz else resize_mixing
         resized = ["mixing"] if self.region_mixing is None else ["mixing", "region_mixing"]
         for name in resized:
             old = getattr(self, name)
-            setattr(self, name, spare_from_decay(nn.Parameter(fit(old.detach(), num_frames), old.requires_grad)))
+            setattr(self, name, nn.Parameter(fit(old.detach(), num_frames), old.requires_grad))
         return resized

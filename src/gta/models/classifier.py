@@ -1,6 +1,7 @@
 """The classifier: backbone, consensus over frames, dropout, linear head."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ from gta.backbones.insertion import resize_attention
 from gta.blocks.initialise import initialise_weights
 from gta.models.attentive import AttentiveHead
 from gta.models.relation import MOST_FRAMES, RelationHead
+from gta.modes import spared_from_decay
 
 if TYPE_CHECKING:
     from gta.models.conversion import LoadReport
@@ -79,17 +81,11 @@ class VideoClassifier(nn.Module):
             )
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        if head == "average":
-            self.head: nn.Module = nn.Linear(backbone.num_features, num_classes)
-            initialise_weights(nn.ModuleDict({"head": self.head}))
-        elif head_window is not None:
+        if head != "average" and head_window is not None:
             raise ValueError(f"head_window is {head_window}: it goes with the head 'average', not with {head!r}")
-        else:
-            channels = int(getattr(getattr(backbone, "network", None), "num_features", backbone.num_features))
-            if head == "relation":
-                self.head = RelationHead(channels, num_classes, most_frames=relation_frames, dropout=dropout)
-            else:
-                self.head = AttentiveHead(channels, num_classes, dropout=dropout, temporal=head == "step")
+        self._head_kind: Head = head
+        self._relation_frames = relation_frames
+        self.head = self._new_head(num_classes)
         self.num_classes = num_classes
         self.num_frames = num_frames
         self.arguments = arguments
@@ -131,7 +127,60 @@ class VideoClassifier(nn.Module):
             return logits.mean(dim=1)
         return logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
 
-    def resize(self, num_frames: int) -> list[str]:
+    def _new_head(self, num_classes: int) -> nn.Module:
+        if self._head_kind == "average":
+            head = nn.Linear(self.num_features, num_classes)
+            initialise_weights(nn.ModuleDict({"head": head}))
+            return head
+        channels = int(getattr(getattr(self.backbone, "network", None), "num_features", self.num_features))
+        dropout = self.dropout.p
+        if self._head_kind == "relation":
+            return RelationHead(channels, num_classes, most_frames=self._relation_frames, dropout=dropout)
+        return AttentiveHead(channels, num_classes, dropout=dropout, temporal=self._head_kind == "step")
+
+    @property
+    def num_features(self) -> int:
+        """Width of the pooled features, which the head reads."""
+        return self.backbone.num_features
+
+    @property
+    def data_config(self) -> dict[str, Any]:
+        """Which clips suit the backbone, in timm's words: `input_size` (3, T, H, W), `mean`, `std`, ...
+
+        As timm says it of an image network, ImageNet's values otherwise. What a checkpoint was trained on is in its
+        `ClipConfig` (`gta.Predictor.from_checkpoint(path).clip`), which wins.
+        """
+        from timm.data.config import resolve_model_data_config  # here, since importing timm takes seconds
+
+        network = getattr(self.backbone, "network", None)
+        found = resolve_model_data_config(self if network is None else network)
+        size = getattr(self.backbone, "fixed_size", None) or found["input_size"][1:]
+        return {**found, "input_size": (3, self.num_frames, *size)}
+
+    def get_classifier(self) -> nn.Module:
+        """The head that gives the logits."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a fresh head of the same kind, for other classes, in the place of the model's.
+
+        Args:
+            num_classes: K, 1 or more.
+
+        Raises:
+            ValueError: the number is below 1.
+        """
+        if num_classes < 1:
+            raise ValueError(
+                f"num_classes is {num_classes}: at least one class is needed; forward_features and backbone.pool give "
+                "features without a head"
+            )
+        like = next(self.head.parameters())
+        self.head = self._new_head(num_classes).to(device=like.device, dtype=like.dtype).train(self.training)
+        self.num_classes = num_classes
+        self.arguments = {**self.arguments, "num_classes": num_classes}
+
+    def set_num_frames(self, num_frames: int) -> list[str]:
         """Make the model read clips of another number of frames, without retraining, in place.
 
         The T x T matrices are interpolated (see `gta.ops.resize_mixing`); everything else fits any number.
@@ -150,6 +199,15 @@ class VideoClassifier(nn.Module):
         self.num_frames = num_frames
         self.arguments = {**self.arguments, "num_frames": num_frames}
         return resized
+
+    def resize(self, num_frames: int) -> list[str]:
+        """The old name of `set_num_frames`."""
+        warnings.warn(
+            "resize is set_num_frames now; the old name will be removed in the next release",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return self.set_num_frames(num_frames)
 
     def freeze_backbone(self, *, train_norms: bool = False) -> None:
         """Let only the attention blocks and the head train from here on; the backbone stays as it is.
@@ -187,8 +245,11 @@ class VideoClassifier(nn.Module):
         return self
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that weight decay should spare besides norms and biases: the T x T matrices."""
-        return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in ("mixing", "region_mixing")}
+        """Names of parameters that weight decay should spare besides norms and biases, for optimisers that ask.
+
+        All that parts of the network name: the T x T matrices of the blocks, encodings of positions of timm's networks.
+        """
+        return {f"{part}.{name}" for part, module in self.named_children() for name in spared_from_decay(module)}
 
     def _check(self, clip: Tensor) -> None:
         if not clip.is_floating_point():

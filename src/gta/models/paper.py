@@ -86,9 +86,8 @@ def measure_row(row: PaperRow) -> MeasuredRow:
     """Build the row's model on shapes only and count its multiply-adds (giga) and parameters (million)."""
     with torch.device("meta"):
         model = create_model(row.model, num_classes=row.num_classes)
-    matrices = model.no_weight_decay()
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    mixing = sum(sizes[name] for name in matrices)
+    mixing = sum(size for name, size in sizes.items() if name.endswith("mixing"))
     return MeasuredRow(row, count_flops(model, (3, *row.clip)) / 1e9, sum(sizes.values()) / 1e6, mixing / 1e6)
 
 

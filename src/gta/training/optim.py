@@ -10,6 +10,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from gta.config import OptimConfig
 from gta.errors import OptionError
+from gta.modes import spared_from_decay
 from gta.training.layers import layer_scales
 from gta.training.norms import BATCH_NORMS
 
@@ -22,8 +23,8 @@ _NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
 def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
     """Divide the trainable parameters into the optimiser's groups: each is in exactly one.
 
-    `weights` are decayed; `norms_and_biases` and `mixing` (the T x T matrices, and any parameter that carries the
-    attribute `_no_weight_decay`) are not, unless `optim` asks for it. Empty groups are left out. With `layer_decay`
+    `weights` are decayed; `norms_and_biases`, with what a module's `no_weight_decay()` names (timm's contract), and
+    `mixing` (the T x T matrices) are not, unless `optim` asks for it. Empty groups are left out. With `layer_decay`
     each is divided further by the depth of its parameters (see `layer_scales`), those at the full rate first.
 
     Returns:
@@ -42,6 +43,7 @@ def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any
         if isinstance(module, _NORMS)
         for parameter in module.parameters(recurse=False)
     }
+    spared = spared_from_decay(model)
     kinds = ("weights", "norms_and_biases", MIXING)
     depths = sorted({*scales.values(), 1.0}, reverse=True)
     members: dict[tuple[str, float], list[nn.Parameter]] = {(kind, scale): [] for scale in depths for kind in kinds}
@@ -49,9 +51,9 @@ def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any
         if not parameter.requires_grad:
             continue
         last = name.rsplit(".", 1)[-1]
-        if last in (MIXING, "region_mixing") or getattr(parameter, "_no_weight_decay", False):
+        if last in (MIXING, "region_mixing"):
             members[MIXING, scales[name]].append(parameter)
-        elif id(parameter) in norm_parameters or last == "bias" or parameter.ndim <= 1:
+        elif id(parameter) in norm_parameters or name in spared or last == "bias" or parameter.ndim <= 1:
             members["norms_and_biases", scales[name]].append(parameter)
         else:
             members["weights", scales[name]].append(parameter)
