@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pages import SIZES
 from served_models import NAMES, predictor, store
 from starlette.testclient import TestClient
 
@@ -79,3 +81,40 @@ def server(models, tmp_path_factory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def address(server) -> str:
     return server.address
+
+
+_PAGE_SECONDS = 120
+_HARMLESS = "Method not implemented."  # a warning of Gradio's own event target, at every upload
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Open the page; afterwards, no visit may have had an error, or have asked for anything beyond the server."""
+    contexts: list[Any] = []
+    outside: list[str] = []
+    complaints: list[str] = []
+
+    def note(message: Any) -> None:
+        if message.type in ("error", "warning") and message.text != _HARMLESS:
+            complaints.append(f"{message.type}: {message.text}")
+
+    def visit_it(size: str = "desk", scheme: str = "light") -> Any:
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, permissions=["camera", "microphone"]
+        )
+        context.set_default_timeout(1000 * _PAGE_SECONDS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: outside.append(request.url))
+        page.on("console", note)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        page.locator("#answer p").wait_for()
+        return page
+
+    yield visit_it
+    for context in contexts:
+        context.close()
+    assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []
+    assert complaints == []

@@ -1,20 +1,17 @@
-"""Hostile requests for `gta serve`, each of another kind, drawn from a seed.
+"""Hostile requests for `gta serve`, each of another kind, drawn from a seed (`hostile_run.py` counts what they do)."""
 
-As a program: python tests/serving/hostile.py http://127.0.0.1:7860 --count 1000 --clip clip.mp4
-"""
-
-import argparse
-import http.client
+import functools
 import io
 import json
 import random
+import re
 import socket
-import sys
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import quote
 
 PATHS = (
@@ -26,8 +23,16 @@ PATHS = (
 )
 ROUTES = (
     *("/gradio_api/file=", "/gradio_api/file/", "/file=", "/assets/", "/static/", "/svelte/", "/explanations/"),
-    *("/gradio_api/proxy=", "/gradio_api/stream/a/b/c/", "/gradio_api/custom_component/", "/v1/", "/"),
+    *("/gradio_api/proxy=", "/gradio_api/stream/a/b/c/", "/gradio_api/custom_component/", "/v1/", "/", ""),
+    *("/v1/predict/", "/v1/explain/", "/v1/model/", "/v1/health/", "/metrics/", "/docs/", "/openapi.json/", "/config/"),
+    *("/gradio_api/upload/", "/gradio_api/upload_progress?upload_id=", "/gradio_api/queue/data?session_hash="),
+    *("/gradio_api/queue/join/", "/gradio_api/heartbeat/", "/gradio_api/startup-events/", "/gradio_api/cancel/"),
+    *("/gradio_api/reset/", "/gradio_api/run/", "/gradio_api/api/", "/gradio_api/call/", "/gradio_api/info/"),
+    *("/gradio_api/deep_link?session_hash=", "/gradio_api/process_recording/", "/gradio_api/vibe-code/", "/theme.css/"),
+    *("/favicon.ico/", "/manifest.json/", "/pwa_icon/", "/monitoring/", "/robots.txt/", "/login", "/logout/", "/dev/"),
 )
+"""Every route of ours and of Gradio, shut ones included."""
+
 _NAMES = (
     "../../../tmp/x.mp4",
     "<script>alert(1)</script>.mp4",
@@ -44,6 +49,20 @@ _LISTS = (
     b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
 )
 _BOUNDARY = "xxhostilexx"
+_UPLOADED = re.compile(r"visitors/[0-9a-f]{64}/[^\"]+")
+
+
+@functools.cache
+def picture_bomb() -> bytes:
+    """A PNG of 40,000 x 40,000 pixels in two hundred kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 40_000, 40_000, 1, 0, 0, 0, 0)
+    packer = zlib.compressobj()
+    pixels = b"".join(packer.compress(bytes(5001 * 1000)) for _ in range(40)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 @dataclass
@@ -93,7 +112,8 @@ class Attacker:
         self.report = Report()
         self.kinds: list[Callable[[random.Random], bytes]] = [
             self._fuzzed, self._fuzzed, self._list, self._name, self._bomb, self._claim, self._probe, self._probe,
-            self._path, self._gradio, self._upload, self._broken_form, self._nonsense, self._slow,
+            self._path, self._gradio, self._gradio, self._upload, self._picture, self._broken_form, self._nonsense,
+            self._slow,
         ]  # fmt: skip
         self.kinds = [kind for kind in self.kinds if kind.__name__.strip("_") not in without]
 
@@ -163,13 +183,36 @@ class Attacker:
             "url": rng.choice((f"file://{name}", "http://127.0.0.1:9/a.mp4")),
             "meta": {"_type": "gradio.FileData"},
         }
-        value = {"data": [file, None, "gta"], "fn_index": rng.randrange(8), "session_hash": "abc", "event_data": None}
-        return self._json(
-            rng.choice(("/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/call/predict")), value
-        )
+        if rng.random() < 0.3:  # something that was uploaded, or that looks like it
+            found = _UPLOADED.search(self._post(form(mutated(self.clip, rng)), "/gradio_api/upload").decode("latin-1"))
+            name = found[0] if found and rng.random() < 0.5 else f"visitors/{'0f' * 32}/../../../../..{name}"
+            file = {"path": name, "meta": {"_type": "gradio.FileData"}}
+        return self._call(file, rng)
+
+    def _call(self, file: object, rng: random.Random) -> bytes:
+        """Have one of the page's functions called, and wait for what it says."""
+        session = f"s{rng.getrandbits(48):x}"
+        value = {
+            "data": [file, rng.choice((None, "../../etc/passwd", 7)), rng.choice(("gta", "<b>", None)), "shuffle", 50],
+            "fn_index": rng.randrange(9),
+            "session_hash": session,
+            "event_data": None,
+        }
+        place = rng.choice(("/gradio_api/queue/join",) * 4 + ("/gradio_api/run/predict", "/gradio_api/call/predict"))
+        answer = self._json(place, value)
+        if b"event_id" not in answer:
+            return answer
+        return answer + self._send(f"GET /gradio_api/queue/data?session_hash={session} HTTP/1.1", timeout=20)
+
+    def _picture(self, rng: random.Random) -> bytes:
+        """A picture for the camera that would fill the memory."""
+        upload = self._post(form(picture_bomb(), "x.png").replace(b'"file"', b'"files"', 1), "/gradio_api/upload")
+        found = _UPLOADED.search(upload.decode("latin-1"))
+        return self._call({"path": found[0] if found else "x.png", "meta": {"_type": "gradio.FileData"}}, rng)
 
     def _upload(self, rng: random.Random) -> bytes:
-        return self._post(form(mutated(self.clip, rng)[:2000], rng.choice(_NAMES)), "/gradio_api/upload")
+        body = form(mutated(self.clip, rng)[:2000], rng.choice(_NAMES))
+        return self._post(body.replace(b'"file"', rng.choice((b'"file"', b'"files"')), 1), "/gradio_api/upload")
 
     def _broken_form(self, rng: random.Random) -> bytes:
         body = form(self.clip[:500], head=rng.choice(("", "Content-Disposition: form-data", "X: " + "y" * 9000)))
@@ -181,26 +224,3 @@ class Attacker:
     def _slow(self, rng: random.Random) -> bytes:
         """A body that never comes to its end."""
         return self._post(form(self.clip)[: rng.randrange(1, 300)], length=5000, timeout=60)
-
-
-def main() -> None:
-    """Attack a server that runs already; exit code 1 if it told something, or does not answer any more."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address")
-    parser.add_argument("--clip", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--forbidden", nargs="*", default=["/tmp/", "/root/", "/home/"])
-    options = parser.parse_args()
-    host, _, port = options.address.removeprefix("http://").rstrip("/").partition(":")
-    report = Attacker((host, int(port)), options.clip.read_bytes(), options.forbidden).run(options.count, options.seed)
-    for name, count in sorted(report.answers.items()):
-        print(f"{count:5d}  {name}")
-    print(*report.leaks, sep="\n")
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    connection.request("GET", "/v1/health")
-    sys.exit(bool(report.leaks) or connection.getresponse().status != 200)
-
-
-if __name__ == "__main__":
-    main()

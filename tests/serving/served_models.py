@@ -12,13 +12,18 @@ from gta.predictor import Predictor
 from gta.synthetic import CLASSES
 
 NAMES = tuple(CLASSES)
+HEAD_SCALE = 4.0
 
 
 def predictor(name: str = "tiny_gta", side: int = 48) -> Predictor:
     torch.manual_seed(0)
     model = gta.create_model(name, num_classes=len(NAMES), num_frames=8)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
+    for key, value in model.state_dict().items():  # every branch counts, and what the head makes of it differs clearly
+        if key.endswith("running_var") or (key.endswith("weight") and value.ndim == 1):
+            value.uniform_(0.6, 1.4)
+        elif value.is_floating_point():
+            fan = max(1, value[0].numel()) if value.ndim > 1 else 25
+            value.normal_(std=HEAD_SCALE * fan**-0.5 if key.startswith("head") else fan**-0.5)
     clip = ClipConfig(num_frames=8, crop_size=side, resize=(48, 64), test_crop_size=side)
     return Predictor(model, classes=NAMES, clip=clip, device="cpu")
 

@@ -171,7 +171,8 @@ def test_facts_are_given_and_hold_no_path(client, models, service):
 def test_an_explanation_is_the_page_of_gta_explain(client, clip):
     answer = client.post("/v1/explain", files={"file": clip.read_bytes()}, params={"model": "gta", "compare": "nl"})
     assert answer.status_code == 200, answer.text
-    assert answer.text.count('"model":"tiny_') == 2
+    assert '"model":"gta"' in answer.text
+    assert '"model":"nl"' in answer.text
     assert "sandbox" in answer.headers["content-security-policy"]
 
 

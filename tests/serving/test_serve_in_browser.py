@@ -3,84 +3,34 @@
 What `visit` checks after each test holds for all: no error, no request beyond the server.
 """
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from pages import SIZES, expected, shown, upload
 from served_models import NAMES
 
 from gta.clips.dataset import clip_views
 
-_SIZES = {"desk": (1280, 900), "phone": (390, 844)}
-_SECONDS = 120
-_HARMLESS = "Method not implemented."  # a warning of Gradio's own event target, at every upload
 
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
-    contexts: list[Any] = []
-    outside: list[str] = []
-    complaints: list[str] = []
-
-    def note(message: Any) -> None:
-        if message.type in ("error", "warning") and message.text != _HARMLESS:
-            complaints.append(f"{message.type}: {message.text}")
-
-    def visit_it(size: str = "desk") -> Any:
-        width, height = _SIZES[size]
-        context = browser.new_context(viewport={"width": width, "height": height}, permissions=["camera"])
-        context.set_default_timeout(1000 * _SECONDS)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: outside.append(request.url))
-        page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address)
-        page.locator("#answer p").wait_for()
-        return page
-
-    yield visit_it
-    for context in contexts:
-        context.close()
-    assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []
-    assert complaints == []
-
-
-def _upload(page: Any, path: Path) -> None:
-    page.locator("#video input[type=file]").set_input_files(path)
-
-
-def _shown(page: Any, place: str, number: int = 0) -> dict[str, float]:
-    """Classes and percentages of a list of bars."""
-    lines = page.locator(f"{place} ol").nth(number).locator(".line").all_inner_texts()
-    return {line.rsplit("\n", 1)[0]: float(line.rsplit("\n", 1)[1].removesuffix(" %")) for line in lines}
-
-
-def _expected(predictor: Any, views: Any) -> dict[str, Any]:
-    names, scores = predictor.best(views, 5)
-    return {name: pytest.approx(100 * score, abs=0.06) for name, score in zip(names, scores, strict=True)}
-
-
-@pytest.mark.parametrize("size", _SIZES)
+@pytest.mark.parametrize("size", SIZES)
 def test_an_upload_is_named_forwards_and_backwards(visit, clip, models, size):
     page = visit(size)
-    _upload(page, clip)
+    upload(page, clip)
     page.locator("#answer ol").first.wait_for()
     predictor = models[0].predictor
     views = clip_views(clip, predictor.clip)
-    assert _shown(page, "#answer") == _expected(predictor, views)
-    assert _shown(page, "#answer", 1) == _expected(predictor, views.flip(2))
+    assert shown(page, "#answer") == expected(predictor, views)
+    assert shown(page, "#answer", 1) == expected(predictor, views.flip(2))
     assert page.locator("#answer .moving").count() == 2
     assert page.locator("#answer .frames img").count() == 8
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-@pytest.mark.parametrize("size", _SIZES)
+@pytest.mark.parametrize("size", SIZES)
 def test_two_models_are_asked_at_the_same_click_and_the_page_can_be_kept(visit, clip, size):
     page = visit(size)
-    _upload(page, clip)
+    upload(page, clip)
     page.locator("#answer ol").first.wait_for()
     beside = page.get_by_label("Compare with")
     beside.click()
@@ -104,23 +54,11 @@ def test_two_models_are_asked_at_the_same_click_and_the_page_can_be_kept(visit, 
     assert "<!doctype html>" in Path(download.value.path()).read_text()[:20]
 
 
-def test_an_example_is_chosen_with_the_keyboard_alone(visit):
-    page = visit()
-    for _ in range(25):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.closest('#example') !== null"):
-            break
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    page.locator("#answer ol").first.wait_for()
-    assert set(_shown(page, "#answer")) <= set(NAMES)
-
-
 def test_what_cannot_be_read_is_told_in_words(visit, tmp_path):
     page = visit()
     text = tmp_path / "list.mp4"
     text.write_bytes(b"ffconcat version 1.0\nfile '/etc/passwd'\n")
-    _upload(page, text)
+    upload(page, text)
     alert = page.locator("#answer [role=alert]")
     alert.wait_for()
     assert "cannot be read as a video" in alert.inner_text()
@@ -131,7 +69,7 @@ def test_too_large_a_file_is_told(visit, tmp_path):
     page = visit()
     big = tmp_path / "big.mp4"
     big.write_bytes(bytes(3 << 20))
-    _upload(page, big)
+    upload(page, big)
     toast = page.get_by_test_id("toast-body").first
     toast.wait_for()
     assert "size" in toast.inner_text().lower()
@@ -143,13 +81,13 @@ def test_the_camera_is_classified_live(visit):
     page.locator("#camera").get_by_role("button", name="Access Webcam").click()
     page.get_by_label("capture photo").click()
     page.locator("#live ol").wait_for()
-    assert set(_shown(page, "#live")) <= set(NAMES)
+    assert set(shown(page, "#live")) <= set(NAMES)
 
 
 def test_no_absolute_path_leaves_the_server(address, clip):
-    upload = httpx.post(f"{address}gradio_api/upload", files={"files": ("a.mp4", clip.read_bytes())}, timeout=60)
-    assert upload.status_code == 200
-    answers = [upload, *(httpx.get(f"{address}{path}", timeout=60) for path in ("", "config", "v1/model", "docs"))]
+    sent = httpx.post(f"{address}gradio_api/upload", files={"files": ("a.mp4", clip.read_bytes())}, timeout=60)
+    assert sent.status_code == 200
+    answers = [sent, *(httpx.get(f"{address}{path}", timeout=60) for path in ("", "config", "v1/model", "docs"))]
     for answer in answers:
         assert answer.status_code == 200
         for root in ("/tmp", "/root", "/home", "/usr", str(clip.parent), str(Path.cwd())):

@@ -13,6 +13,7 @@ from gta.viz.frames import image_jpeg, spread
 from gta.viz.page import Html, data_uri, isolated, join, percent, text
 
 STYLE = """
+.gta h1 { margin: .4rem 0; line-height: 1.2; }
 .gta h2 { font-size: 1.1rem; margin: .8rem 0 .3rem; }
 .gta .pair { display: flex; flex-wrap: wrap; gap: 1rem 2rem; }
 .gta .pair > section { flex: 1 1 15rem; min-width: 0; }
@@ -22,7 +23,7 @@ STYLE = """
 .gta .line span { white-space: nowrap; }
 .gta .bar { height: .5rem; border-radius: .25rem; background: #8884; }
 .gta .bar span { display: block; height: 100%; border-radius: .25rem; background: #2563eb; }
-.gta .moving { width: 9rem; max-width: 100%; border-radius: .3rem; display: block; }
+.gta .moving { width: 12rem; max-width: 100%; border-radius: .3rem; display: block; }
 .gta .frames { display: flex; flex-wrap: wrap; gap: 2px; max-width: 46rem; }
 .gta .frames img { flex: 1 1 4.2rem; min-width: 4.2rem; max-width: 8rem; display: block; }
 .gta iframe { width: 100%; height: 46rem; border: 1px solid #8886; border-radius: .4rem; background: white; }
@@ -31,13 +32,17 @@ STYLE = """
 input::placeholder { color: #4b5563 !important; opacity: 1 !important; }
 .dark input::placeholder { color: #d1d5db !important; }
 [data-testid="min-value"], [data-testid="max-value"], .min_value, .max_value { color: inherit !important; }
-.or { color: inherit !important; }
+.or, input.subdued { color: inherit !important; }
 button.primary, button.primary:hover { background: #1d4ed8 !important; color: white !important; }
 button[role="tab"].selected { color: #1d4ed8 !important; }
-.dark .or { color: inherit !important; }
-button.primary, button.primary:hover { background: #1d4ed8 !important; color: white !important; }
-button[role="tab"].selected { color: #93c5fd !important; }
+.dark button[role="tab"].selected { color: #93c5fd !important; }
 .dark .gta a { color: #93c5fd; }
+"""
+HEAD = """
+<div class="gta">
+<h1>What does the model see in a video?</h1>
+<p>Play it backwards, or shuffle its frames: a model that knows the order of time changes its mind.</p>
+</div>
 """
 _MILLISECONDS = 250
 _SIDE = 160

@@ -15,6 +15,7 @@ from gta.serving.api import explanation_response
 from gta.serving.cameras import WINDOW_SECONDS
 from gta.serving.changes import Change, changed
 from gta.serving.limits import RefusedError
+from gta.serving.mends import SCRIPT
 from gta.serving.service import Service
 
 _KEPT_PAGES = 32
@@ -56,6 +57,7 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> None:
         footer_links=[],
         theme=gradio.themes.Base(primary_hue="blue", font=system, font_mono=["monospace"]),
         css=answers.STYLE,
+        js=SCRIPT,
     )
     # Gradio checks that a named file was uploaded only once this is set, which mounting does not do.
     blocks.has_launched = True
@@ -120,8 +122,8 @@ class Handlers:
                 number = service.model(model)
                 video = service.read(path, remember=True)
                 found = service.predict(video, number, change=change, amount=amount)
-        except RefusedError as error:
-            return answers.refusal(error.message)
+        except RefusedError as error:  # what is wrong with the video stands beside it already
+            return "" if error.status == 422 else answers.refusal(error.message)
         clip, views = service.models[number].predictor.clip, service.views(video, number)
         return answers.framed(
             answers.strip(changed(views, change, amount), clip, "The frames in this order"), answers.bars(found)
@@ -165,7 +167,7 @@ class Handlers:
 def _blocks(handlers: Handlers) -> gr.Blocks:
     names = handlers.service.names
     with gr.Blocks(title="gta serve", analytics_enabled=False) as blocks:
-        gr.HTML('<div class="gta"><h1>What does the model see in a video?</h1></div>', container=False)
+        gr.HTML(answers.HEAD, container=False)
         with gr.Row():
             model = gr.Dropdown(names, value=names[0], label="Model", interactive=True)
             beside = gr.Dropdown(
@@ -193,9 +195,11 @@ def _video_tab(handlers: Handlers, model: gr.Dropdown, beside: gr.Dropdown) -> N
             example = gr.Dropdown(list(handlers.examples), value=None, label="Or an example", elem_id="example")
         with gr.Column(scale=2):
             answer = gr.HTML(answers.hint(_START), elem_id="answer")
-    with gr.Row():
-        change = gr.Radio(["shuffle", "drop", "freeze"], value="shuffle", label="What happens to the frames")
-        percent = gr.Slider(0, 100, value=0, step=5, label="Share of the frames, in percent", elem_id="amount")
+    with gr.Row(equal_height=True):
+        with gr.Column():  # columns stand one below the other on a phone
+            change = gr.Radio(["shuffle", "drop", "freeze"], value="shuffle", label="What happens to the frames")
+        with gr.Column():
+            percent = gr.Slider(0, 100, value=0, step=5, label="Share of the frames, in percent", elem_id="amount")
     moved = gr.HTML("", elem_id="changed")
     button = gr.Button("Show what it sees: click any frame", variant="primary", elem_id="explain")
     seen = gr.HTML("", elem_id="seen")
@@ -218,8 +222,10 @@ def _video_tab(handlers: Handlers, model: gr.Dropdown, beside: gr.Dropdown) -> N
 
 def _camera_tab(handlers: Handlers, model: gr.Dropdown) -> None:
     with gr.Row():
-        camera = gr.Image(label="Camera", sources=["webcam"], streaming=True, type="numpy", elem_id="camera")
-        live = gr.HTML(answers.hint(_CAMERA_START), elem_id="live")
+        with gr.Column():
+            camera = gr.Image(label="Camera", sources=["webcam"], streaming=True, type="numpy", elem_id="camera")
+        with gr.Column():
+            live = gr.HTML(answers.hint(_CAMERA_START), elem_id="live")
     token = gr.State(None)
     most_frames = max(served.predictor.clip.num_frames for served in handlers.service.models)
     camera.stream(

@@ -18,6 +18,7 @@ from gta.datasets.layouts.common import is_video_name
 from gta.errors import OptionError
 from gta.serving.api import create_api
 from gta.serving.limits import Limits
+from gta.serving.mends import UploadProgress
 from gta.serving.middleware import Guard
 from gta.serving.service import ServedModel, Service
 from gta.serving.visitor_files import FOLDER, VisitorFiles
@@ -101,7 +102,7 @@ def create_app(
         from gta.serving.page import add_page
 
         add_page(api, service, find_examples(service, examples))
-        app = VisitorFiles(api)
+        app = UploadProgress(VisitorFiles(api))
     return Guard(
         app,
         limits=service.limits,

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,8 @@ class Service:
             for number in numbers:
                 predictor = self._explainer(number)
                 middle = middle_view(self.views(video, number), predictor.clip).transpose(0, 1).contiguous()
-                records.append(explain(predictor, middle, table_side=TABLE_SIDE))
+                found = explain(predictor, middle, table_side=TABLE_SIDE)
+                records.append(replace(found, model=self.models[number].name))
             return records
         finally:
             self._explaining.release()

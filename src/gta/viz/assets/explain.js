@@ -338,7 +338,8 @@ class Panel {
     const choice = make("select", {}), part = make("select", {});
     blocks.forEach((block, number) => choice.append(make("option", { value: number }, block.label)));
     const words = make("p", {}), value = make("p", { class: "note value", "aria-live": "polite" });
-    const [influence, matrix] = [make("canvas", { class: "influence", role: "img" }), make("canvas", { class: "matrix", role: "img" })];
+    const influence = make("canvas", { class: "influence", role: "img", "aria-label": "Influence of each frame on each other" });
+    const matrix = make("canvas", { class: "matrix", role: "img", "aria-label": "The chosen matrix M" });
     const fill = () => {
       const { mixing } = blocks[Number(choice.value)];
       part.replaceChildren(...mixing.order.map((number) => make("option", { value: number },
