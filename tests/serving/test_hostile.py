@@ -1,6 +1,7 @@
 """Hostile requests: nothing is told, nothing is left, and the server goes on (`hostile.py` beside this sends more)."""
 
 import asyncio
+import contextlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from file_watch import Access, FileWatch, accesses_of, can_watch, foreign
 from hostile import Attacker
+from hostile_run import code_folders
 
 from gta.serving.limits import Limits, RefusedError
 from gta.serving.metrics import Metrics
@@ -26,9 +29,13 @@ def test_hostile_requests_are_told_nothing_and_leave_nothing(server, clip):
     host, _, port = server.address.removeprefix("http://").rstrip("/").partition(":")
     forbidden = [str(server.folder), str(Path.cwd()), sys.prefix]
     attacker = Attacker((host, int(port)), clip.read_bytes(), forbidden, without=("slow",))
-    attacker.run(26)
+    attacker.run(45)
     before = _memory(server.pid), len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
-    report = attacker.run(52, seed=1)
+    with FileWatch(server.pid) if can_watch() else contextlib.nullcontext() as watch:
+        report = attacker.run(60, seed=1)
+    if watch is not None:
+        assert len(watch.accesses) > 60
+        assert foreign(watch.accesses, server.folder, code_folders()) == []
     assert report.leaks == []
     assert not [name for name in report.answers if name.split()[1].startswith("5")], report.answers
     assert _memory(server.pid) - before[0] < _GROWTH_BYTES
@@ -77,15 +84,22 @@ def test_a_body_that_never_ends_is_refused_in_time():
 def test_calls_of_the_page_name_uploads_and_nothing_else(path):
     call = {"data": [{"deep": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}]}
     with pytest.raises(RefusedError, match="uploaded here"):
-        check_call(json.dumps(call).encode())
+        check_call(json.dumps(call).encode(), 3)
     uploaded = {"path": f"visitors/{'0f' * 32}/clip.mp4"}
-    check_call(json.dumps({"data": [{"video": uploaded}, None, {"path": None}, "path"]}).encode())
+    data = [{"video": uploaded}, None, {"path": None}, "path"]
+    check_call(json.dumps({"data": data, "fn_index": 2}).encode(), 3)
+
+
+@pytest.mark.parametrize("number", [3, -1, "0", 10**30, [0]])
+def test_calls_of_functions_that_the_page_does_not_have_are_refused(number):
+    with pytest.raises(RefusedError, match="no such function"):
+        check_call(json.dumps({"data": [], "fn_index": number}).encode(), 3)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"[" * 60 + b"]" * 60, b"\xff"])
 def test_calls_that_are_no_json_or_too_deep_are_refused(body):
     with pytest.raises(RefusedError):
-        check_call(body)
+        check_call(body, 3)
 
 
 def test_web_sockets_are_closed_at_once():
@@ -99,3 +113,22 @@ def test_web_sockets_are_closed_at_once():
 
     _run(Guard(never, limits=Limits(), metrics=Metrics())({"type": "websocket"}, never, send))
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+def test_what_strace_says_is_understood():
+    lines = [
+        'openat(AT_FDCWD</tmp/own>, "x\\"y", O_RDONLY|O_CLOEXEC) = 7</tmp/own/x"y>',
+        'openat(AT_FDCWD</tmp/own>, "/etc/passwd", O_RDONLY) = 8</etc/passwd>',
+        'openat(AT_FDCWD</tmp/own>, "/etc/none", O_RDONLY) = -1 ENOENT (No such file or directory)',
+        'openat(AT_FDCWD</tmp/own>, "/etc/new", O_WRONLY|O_CREAT, 0666) = -1 EACCES (Permission denied)',
+        'unlink("../up") = 0',
+        'mkdirat(9</srv>, "a", 0777) = 0',
+        'newfstatat(AT_FDCWD</tmp/own>, "/etc/hosts", {st_mode=S_IFREG|0644, st_size=9}, 0) = 0',
+        'rename("/tmp/own/a", "/tmp/own/b") = 0',
+        "+++ exited with 0 +++",
+    ]
+    seen = list(accesses_of(lines, "/tmp/own"))
+    assert seen[0] == Access("openat", '/tmp/own/x"y', changes=False, opens=True, done=True)
+    assert foreign(seen, Path("/tmp/own"), ["/usr/"]) == [
+        *("mkdirat /srv/a", "openat /etc/new", "openat /etc/passwd", "unlink /tmp/up")
+    ]

@@ -75,8 +75,11 @@ def test_a_recording_is_predicted(visit):
     page.get_by_label("Capture from camera").click()
     page.locator("#video").get_by_text("Click to Access Webcam").click()
     button = page.locator("#video .capture-button")
+    playing = "seconds => document.querySelector('#video video').currentTime > seconds"
+    page.wait_for_function(playing, arg=0.5)  # the first pictures of a camera take their time
     button.click()
-    page.wait_for_timeout(6000)  # the first pictures of a camera take their time
+    before = page.locator("#video video").evaluate("video => video.currentTime")
+    page.wait_for_function(playing, arg=before + 3)
     button.click()
     page.locator("#answer ol").first.wait_for()
     assert set(shown(page, "#answer")) <= set(NAMES)

@@ -30,13 +30,16 @@ _CAMERA_START = (
 _CAMERA_WAIT = f"The first answer comes after {WINDOW_SECONDS:g} seconds."
 
 
-def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> None:
+def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> int:
     """Put the page at `/` of an application that has the routes for programs.
 
     Args:
         app: the application.
         service: what answers.
         examples: videos to offer, by the names that visitors see.
+
+    Returns:
+        How many functions the page has: their numbers in calls are below.
     """
     pages = _add_explanations(app, service)
     blocks = _blocks(Handlers(service, examples, pages))
@@ -61,6 +64,7 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> None:
     )
     # Gradio checks that a named file was uploaded only once this is set, which mounting does not do.
     blocks.has_launched = True
+    return len(blocks.fns)
 
 
 def _add_explanations(app: FastAPI, service: Service) -> "OrderedDict[str, str]":

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from PIL import Image
 from starlette.types import ASGIApp
 
 from gta.datasets.layouts.common import is_video_name
@@ -26,6 +27,7 @@ from gta.synthetic import write_clip
 from gta.terminal import print_line
 
 _SPARE_CONNECTIONS = 64
+_PICTURE_PIXELS = 4096 * 2304
 _EXAMPLES = ("Opening something", "Closing something", "Moving something up", "Moving something down")
 
 
@@ -60,7 +62,9 @@ def serve(
     service = Service(models, limits)
     folders = [None if folder is None else folder.resolve() for folder in (examples, video_folder)]
     before = tempfile.tempdir, Path.cwd()
+    largest_picture = Image.MAX_IMAGE_PIXELS
     try:
+        Image.MAX_IMAGE_PIXELS = _PICTURE_PIXELS  # those of a camera; Pillow refuses what has twice as many
         tempfile.tempdir = str(service.folder.path)  # what libraries write goes there as well
         os.chdir(service.folder.path)  # so that paths which Gradio tells its page can be relative ones
         app = create_app(service, password, examples=folders[0], video_folder=folders[1], with_page=with_page)
@@ -79,6 +83,7 @@ def serve(
         sys.stdout.flush()
         _Server(config, service).run(sockets=[listening])
     finally:
+        Image.MAX_IMAGE_PIXELS = largest_picture
         tempfile.tempdir = before[0]
         os.chdir(before[1])
         service.close()
@@ -101,8 +106,8 @@ def create_app(
         os.environ.update(GRADIO_TEMP_DIR=FOLDER, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
         from gta.serving.page import add_page
 
-        add_page(api, service, find_examples(service, examples))
-        app = UploadProgress(VisitorFiles(api))
+        num_functions = add_page(api, service, find_examples(service, examples))
+        app = UploadProgress(VisitorFiles(api, num_functions))
     return Guard(
         app,
         limits=service.limits,

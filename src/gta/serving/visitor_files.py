@@ -25,10 +25,11 @@ class VisitorFiles:
 
     Args:
         app: the routes.
+        num_functions: how many functions the page has.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, num_functions: int) -> None:
+        self._app, self._num_functions = app, num_functions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, if it is no call that names foreign files."""
@@ -43,7 +44,7 @@ class VisitorFiles:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         if body:
-            check_call(bytes(body))
+            check_call(bytes(body), self._num_functions)
         waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def again() -> Message:
@@ -56,8 +57,8 @@ def _is_call(method: str, path: str) -> bool:
     return method == "POST" and path.startswith(_CALLS) and not path.startswith(_UPLOAD)
 
 
-def check_call(body: bytes) -> None:
-    """Refuse a call, JSON, that names a file which was not uploaded.
+def check_call(body: bytes, num_functions: int) -> None:
+    """Refuse a call, JSON, that names a file which was not uploaded, or a function that the page does not have.
 
     Raises:
         RefusedError: it does, or it is not JSON.
@@ -66,6 +67,9 @@ def check_call(body: bytes) -> None:
         values = json.loads(body)
     except (ValueError, RecursionError):
         raise RefusedError(400, "bad_request", "The request is not JSON.") from None
+    number = values.get("fn_index") if isinstance(values, dict) else None
+    if number is not None and (not isinstance(number, int) or not 0 <= number < num_functions):
+        raise RefusedError(404, "no_function", "The page has no such function.")
     _check(values, 0)
 
 
