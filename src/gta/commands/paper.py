@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 from gta.commands.arguments import parse_arguments
 from gta.errors import OptionError
@@ -9,8 +10,15 @@ from gta.errors import OptionError
 
 @dataclass(frozen=True)
 class PaperArguments:
-    """Print GFLOPs and parameters of the paper's Tables 1 and 5 beside those of this package's models."""
+    """Print GFLOPs and parameters of the paper's tables beside those of this package's models.
 
+    Without --table: the paper's own experiments of Tables 1 and 5. With it: also the methods that the paper compares
+    with, by their own papers' numbers - 5 on Kinetics-400, 6 on Something-Something in 2D networks, 7 there in 3D
+    networks, graphs and two streams.
+    """
+
+    table: Literal[1, 5, 6, 7] | None = None
+    """Print this table only."""
     json: bool = False
     """Print JSON."""
     markdown: bool = False
@@ -25,32 +33,37 @@ def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta paper`."""
     options = parse_arguments(PaperArguments, arguments, command="gta paper")
     from gta.models.paper import as_markdown, measure_rows
+    from gta.models.paper_methods import list_rows
 
+    rows = list_rows(options.table)
     if options.json:
-        print(json.dumps([row.to_json() for row in measure_rows()], indent=2))
+        print(json.dumps([row.to_json() for row in measure_rows(rows)], indent=2))
     elif options.markdown:
-        print(as_markdown(list(measure_rows())))
+        print(as_markdown(list(measure_rows(rows))))
     else:
-        _show()
+        _show(options.table)
 
 
-def _show() -> None:
+def _show(number: int | None) -> None:
     from rich.console import Console
     from rich.progress import track
     from rich.table import Table
 
-    from gta.models.paper import HEADINGS, PAPER_ROWS, as_cells, counted_matrices, measure_row
+    from gta.models.paper import HEADINGS, as_cells, marks, measure_row, remarks
+    from gta.models.paper_methods import list_rows
 
     console = Console()
     progress = Console(stderr=True)
+    chosen = list_rows(number)
+    noted = marks(chosen)
     rows = [
         measure_row(row)
-        for row in track(PAPER_ROWS, "counting", console=progress, transient=True, disable=not progress.is_terminal)
+        for row in track(chosen, "counting", console=progress, transient=True, disable=not progress.is_terminal)
     ]
     table = Table(
         box=None,
         pad_edge=False,
-        caption="Multiply-adds counted once, as the paper does; diff. is ours minus the paper's.",
+        caption="Multiply-adds counted once, as the paper does; diff. is ours minus the printed number.",
         caption_justify="left",
     )
     for heading in HEADINGS[1:]:
@@ -61,8 +74,7 @@ def _show() -> None:
         if row.paper.table != shown:
             shown = row.paper.table
             table.add_row(f"[bold]The paper's Table {shown}[/bold]")
-        table.add_row(*as_cells(row)[1:])
+        table.add_row(*as_cells(row, noted.get(row.paper.note, ""))[1:])
     console.print(table)
-    console.print(counted_matrices(rows))
-    for note in dict.fromkeys(row.paper.note for row in rows if row.paper.note):
-        console.print(f"* {note}")
+    for line in remarks(rows):
+        console.print(line, markup=False)

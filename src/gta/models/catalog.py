@@ -8,6 +8,7 @@ from torch import nn
 from gta.backbones.eco import ECOBackbone
 from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network
 from gta.backbones.resnet3d import I3D_KERNELS, SLOW_KERNELS, PathwayBackbone
+from gta.backbones.separable import R2Plus1DBackbone, S3DGBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.backbones.torchvision_video import NETWORKS, PREFIX, TorchvisionBackbone, torchvision_network
 from gta.backbones.tsm import insert_shift
@@ -28,6 +29,7 @@ BLOCK_SUFFIXES: dict[str, str] = {
 PAPER_PLACES: Mapping[str, int] = {"res3": 2, "res4": 3}
 TRANSFORMER_BLOCKS = 3  # of a transformer without stages; in one of twelve blocks they add 8 % of the multiply-adds
 _ECO_PLACES: Mapping[str, int] = {"res3": 1, "res4": 1}
+_S3D_PLACES: Mapping[str, int] = {"res3": 1, "res4": 3}
 _TINY_PLACES: Mapping[str, int] = {"res3": 1, "res4": 1}
 _DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 _TINY_DEPTHS = (1, 1, 1, 1)
@@ -154,6 +156,20 @@ def _torchvision(name: str) -> Callable[[int, BackboneOptions, str | None], nn.M
     return build
 
 
+def _r2plus1d(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        return R2Plus1DBackbone(num_frames, depths=depths, width=width)
+
+    return build
+
+
+def _s3dg(width: int) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        return S3DGBackbone(num_frames, width=width)
+
+    return build
+
+
 def own_options(name: str) -> dict[str, bool | int | str | None]:
     """The options of a model's backbone, with its own values; empty for backbones that the catalogue does not name."""
     fitting = [key for key in BACKBONES if name == key or name.startswith(f"{key}_")]
@@ -185,6 +201,8 @@ BACKBONES: dict[str, BackboneSpec] = {
     "tiny_difference": BackboneSpec(_difference("tiny"), at=_TINY_PLACES),
     "tiny_eco": BackboneSpec(_eco(8, lite=False), at=_TINY_PLACES, pool="before"),
     "tiny_eco_lite": BackboneSpec(_eco(8, lite=True), at=_TINY_PLACES, pool="before"),
+    "tiny_r2plus1d": BackboneSpec(_r2plus1d(_TINY_DEPTHS, 8), at=_TINY_PLACES, pool="before"),
+    "tiny_s3dg": BackboneSpec(_s3dg(8), at=_TINY_PLACES, pool="before"),
     "tiny_c2d": BackboneSpec(_pathway(_TINY_DEPTHS, 8), at=_TINY_PLACES, options=_C2D, first=1, pool="before"),
     "tiny_i3d": BackboneSpec(
         _pathway(_TINY_DEPTHS, 8, stem=5, kernels=I3D_KERNELS), at=_TINY_PLACES, options=_I3D, first=1, pool="before"
@@ -208,6 +226,8 @@ BACKBONES: dict[str, BackboneSpec] = {
     "difference50": BackboneSpec(_difference("resnet50"), at=PAPER_PLACES, has_weights=True),
     "eco": BackboneSpec(_eco(64, lite=False), at=_ECO_PLACES, pool="before"),
     "eco_lite": BackboneSpec(_eco(64, lite=True), at=_ECO_PLACES, pool="before"),
+    "r2plus1d34": BackboneSpec(_r2plus1d(_DEPTHS[50], 64), at=PAPER_PLACES, num_frames=32, pool="before"),
+    "s3dg": BackboneSpec(_s3dg(64), at=_S3D_PLACES, num_frames=64, pool="before"),
     "c2d50": BackboneSpec(_pathway(_DEPTHS[50], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
     "c2d101": BackboneSpec(_pathway(_DEPTHS[101], 64), at=PAPER_PLACES, options=_C2D, first=1, pool="before"),
     "i3d50": BackboneSpec(

@@ -1,7 +1,7 @@
-"""The paper's Tables 1 and 5 (GFLOPs and parameters) beside what this package's models measure."""
+"""The paper's tables (GFLOPs and parameters) beside what this package's models measure."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -20,11 +20,19 @@ class PaperRow:
     num_classes: int
     clip: tuple[int, int, int]
     """Frames, height and width that the paper counts for."""
-    gflops: float
-    """Giga multiply-adds that the paper prints."""
+    gflops: float | None
+    """Giga multiply-adds of one clip that are printed, if they are."""
     parameters: float | None = None
-    """Million parameters that the paper prints, if it does."""
+    """Million parameters that are printed, if they are."""
     note: str = ""
+    year: int | None = None
+    """Year of the method's paper; None: a row of the paper's own experiments."""
+    source: str = ""
+    """Where the printed numbers stand; empty: in the paper."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of `create_model`."""
+    also: tuple[str, int] | None = None
+    """A second model and its frames: the row is the ensemble of both."""
 
 
 _IN_2D = (8, 224, 224)
@@ -58,42 +66,51 @@ class MeasuredRow:
     """Of the parameters, those of the mixing matrices M, in millions."""
 
     @property
-    def gflops_difference(self) -> float:
-        """Ours minus the paper's."""
-        return self.gflops - self.paper.gflops
+    def gflops_difference(self) -> float | None:
+        """Ours minus what is printed."""
+        return None if self.paper.gflops is None else self.gflops - self.paper.gflops
 
     @property
     def parameters_difference(self) -> float | None:
-        """Ours minus the paper's, in millions."""
+        """Ours minus what is printed, in millions."""
         return None if self.paper.parameters is None else self.parameters - self.paper.parameters
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         row = asdict(self.paper)
         row["clip"] = list(self.paper.clip)
+        row["also"] = self.paper.also and list(self.paper.also)
         row["gflops_paper"], row["parameters_paper"] = row.pop("gflops"), row.pop("parameters")
-        difference = self.parameters_difference
         return row | {
             "gflops_ours": round(self.gflops, 3),
-            "gflops_difference": round(self.gflops_difference, 3),
+            "gflops_difference": _rounded(self.gflops_difference),
             "parameters_ours": round(self.parameters, 3),
             "parameters_of_mixing": round(self.mixing, 4),
-            "parameters_difference": None if difference is None else round(difference, 3),
+            "parameters_difference": _rounded(self.parameters_difference),
         }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def measure_row(row: PaperRow) -> MeasuredRow:
     """Build the row's model on shapes only and count its multiply-adds (giga) and parameters (million)."""
-    with torch.device("meta"):
-        model = create_model(row.model, num_classes=row.num_classes)
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    mixing = sum(size for name, size in sizes.items() if name.endswith("mixing"))
-    return MeasuredRow(row, count_flops(model, (3, *row.clip)) / 1e9, sum(sizes.values()) / 1e6, mixing / 1e6)
+    gflops = parameters = mixing = 0.0
+    frames, height, width = row.clip
+    for name, number in ((row.model, frames), *([row.also] if row.also else [])):
+        with torch.device("meta"):
+            model = create_model(name, num_classes=row.num_classes, num_frames=number, **row.options)
+        sizes = {key: parameter.numel() for key, parameter in model.named_parameters()}
+        gflops += count_flops(model, (3, number, height, width)) / 1e9
+        parameters += sum(sizes.values()) / 1e6
+        mixing += sum(size for key, size in sizes.items() if key.endswith("mixing")) / 1e6
+    return MeasuredRow(row, gflops, parameters, mixing)
 
 
-def measure_rows() -> Iterator[MeasuredRow]:
-    """Every row, one after another."""
-    return map(measure_row, PAPER_ROWS)
+def measure_rows(rows: Sequence[PaperRow] = PAPER_ROWS) -> Iterator[MeasuredRow]:
+    """Rows, one after another; the paper's own experiments if none are given."""
+    return map(measure_row, rows)
 
 
 MATRICES_COUNTED = (
@@ -103,31 +120,55 @@ MATRICES_COUNTED = (
 HEADINGS = ("Table", "Model", "Clip", "GFLOPs paper", "ours", "diff.", "Params (M) paper", "ours", "diff.")
 
 
-def as_cells(row: MeasuredRow) -> tuple[str, ...]:
-    """A row as texts under `HEADINGS`."""
-    difference = row.parameters_difference
+def as_cells(row: MeasuredRow, mark: str = "") -> tuple[str, ...]:
+    """A row as texts under `HEADINGS`; `mark` refers to its note."""
+    paper, gflops, parameters = row.paper, row.gflops_difference, row.parameters_difference
+    year = "" if paper.year is None else f" ({paper.year})"
     return (
-        str(row.paper.table),
-        row.paper.title + (" *" if row.paper.note else ""),
-        "x".join(map(str, row.paper.clip)),
-        f"{row.paper.gflops:.1f}",
+        str(paper.table),
+        paper.title + year + (f" {mark}" if mark else ""),
+        "x".join(map(str, paper.clip)),
+        "-" if paper.gflops is None else f"{paper.gflops:.1f}",
         f"{row.gflops:.2f}",
-        f"{row.gflops_difference:+.2f}",
-        "-" if row.paper.parameters is None else f"{row.paper.parameters:.1f}",
+        "-" if gflops is None else f"{gflops:+.2f}",
+        "-" if paper.parameters is None else f"{paper.parameters:.1f}",
         f"{row.parameters:.2f}",
-        "-" if difference is None else f"{difference:+.2f}",
+        "-" if parameters is None else f"{parameters:+.2f}",
     )
 
 
-def as_markdown(rows: list[MeasuredRow]) -> str:
+def marks(rows: Sequence[PaperRow]) -> dict[str, str]:
+    """A mark for each note of the rows: an asterisk for the only one, else a, b, c."""
+    notes = list(dict.fromkeys(row.note for row in rows if row.note))
+    return dict(zip(notes, "*" if len(notes) == 1 else "abcdefghijklmnopqrstuvwxyz", strict=False))
+
+
+def remarks(rows: Sequence[MeasuredRow]) -> list[str]:
+    """What has to be said below a table: the matrices, the notes, where printed numbers of other papers stand."""
+    noted = marks([row.paper for row in rows])
+    lines = [counted_matrices(rows)] if any(row.mixing for row in rows) else []
+    lines += [f"{mark}: {note}" if mark != "*" else f"* {note}" for note, mark in noted.items()]
+    sources: dict[str, list[str]] = {}
+    for row in rows:
+        if row.paper.source:
+            sources.setdefault(row.paper.source, []).append(row.paper.title)
+    if sources:
+        told = (f"{source}: {', '.join(dict.fromkeys(titles))}" for source, titles in sources.items())
+        lines.append(f"Printed by other papers, under their own titles. {'; '.join(told)}.")
+    return lines
+
+
+def as_markdown(rows: Sequence[MeasuredRow]) -> str:
     """The rows as a Markdown table, with the notes below it."""
-    lines = [HEADINGS, ("---:", "---", "---", *["---:"] * 6), *map(as_cells, rows)]
+    noted = marks([row.paper for row in rows])
+    cells = [as_cells(row, noted.get(row.paper.note, "")) for row in rows]
+    lines = [HEADINGS, ("---:", "---", "---", *["---:"] * 6), *cells]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    notes = dict.fromkeys(row.paper.note for row in rows if row.paper.note)
-    return text + f"\n\n{counted_matrices(rows)}" + "".join(f"\n\n\\* {note}" for note in notes)
+    below = (f"\\{line}" if line.startswith("*") else line for line in remarks(rows))
+    return text + "".join(f"\n\n{line}" for line in below)
 
 
-def counted_matrices(rows: list[MeasuredRow]) -> str:
+def counted_matrices(rows: Sequence[MeasuredRow]) -> str:
     """A sentence on the mixing matrices among the parameters, with their numbers."""
     numbers = ", ".join(f"{row.paper.title} {row.mixing:.3f} M" for row in rows if row.mixing)
     return f"{MATRICES_COUNTED} Of ours they are: {numbers}."
