@@ -117,6 +117,9 @@ class ClipConfig:
     """Protocol whose rules hold where public code bases disagree."""
     num_frames: Count = 8
     """Frames per clip."""
+    flow: Annotated[int, Field(ge=0, le=100)] = 0
+    """Read optical flow in the frames' place: so many flows in a row at each of them, from folders that hold them; 0:
+    frames."""
     sampling: Literal["tsn", "segments", "dense"] = "tsn"
     """`tsn`: one frame from each of num_frames equal segments; `segments`: likewise, with PySlowFast's borders, which
     reach the last frame; `dense`: a window of frames frame_stride apart."""
@@ -148,6 +151,11 @@ class ClipConfig:
     """Spatial crops per clip in evaluation: 1 (centre) or 3 (left, centre, right or top, centre, bottom)."""
     averaging: Literal["softmax", "logits"] = "softmax"
     """What is averaged over the views of a video."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of a clip: red, green, blue, or the horizontal and vertical part of each flow."""
+        return 2 * self.flow or 3
 
     def __post_init__(self) -> None:
         low, high = self.train_short_side or (1, 1)

@@ -125,7 +125,7 @@ class Predictor:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.fused = fuse(self.model)
-        self.prepare: nn.Module = Normalize(clip.mean, clip.std).to(self.device)
+        self.prepare: nn.Module = Normalize(clip.mean, clip.std, flow=clip.flow).to(self.device)
         self.classes = classes
         self.clip = clip
         self.reversals = dict(reversals or {})

@@ -239,7 +239,7 @@ def _default_inputs(network: nn.Module, num_frames: int) -> list[list[Tensor]]:
     named = _named_size(network)
     if first is None and named is None:
         return []
-    channels = 3 if own or first is None else first.in_channels
+    channels = getattr(network, "in_channels", 3) if own or first is None else first.in_channels
     like = next(network.parameters()) if first is None else first.weight
     clips, frames = (1, channels, num_frames), (num_frames, channels)
     kinds = [clips] if own or isinstance(first, nn.Conv3d) else [frames, clips]

@@ -29,16 +29,18 @@ class FramewiseBackbone(nn.Module):
     Args:
         network: a timm CNN or transformer without classifier (`num_classes=0`).
         num_frames: T, frames per clip.
+        in_channels: channels of a frame: 3, or 2L of stacked optical flow.
 
     A transformer's tokens are features of `L x 1` positions, those of class and register tokens first.
     """
 
     network: ImageNetwork
 
-    def __init__(self, network: nn.Module, num_frames: int) -> None:
+    def __init__(self, network: nn.Module, num_frames: int, *, in_channels: int = 3) -> None:
         super().__init__()
         self.network = network  # type: ignore[assignment]  # timm's networks are all of this kind
         self.num_frames = num_frames
+        self.in_channels = in_channels
         self.fixed_size = fixed_size(network)
         self.patch_size = patch_size(network)
         # Pixels; the last stage of a network with stages is 32 times smaller than the frame.
@@ -49,7 +51,7 @@ class FramewiseBackbone(nn.Module):
         self.channels_last = getattr(network, "output_fmt", None) == "NHWC"
         self.num_features = int(network.head_hidden_size)  # type: ignore[arg-type]  # width after timm's pooling
 
-    def forward(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B C T h w"]:
+    def forward(self, clip: Float[Tensor, "B I T H W"]) -> Float[Tensor, "B C T h w"]:
         """Features of every frame, channels-last in memory."""
         self._check_size(clip.shape[3], clip.shape[4])
         frames = fold_frames(clip).contiguous(memory_format=torch.channels_last)
@@ -98,7 +100,7 @@ class FramewiseBackbone(nn.Module):
         return []
 
 
-def tiny_network() -> nn.Module:
+def tiny_network(in_channels: int = 3) -> nn.Module:
     """A narrow ResNet-10: one basic block in each stage, 16 to 128 channels; for CPUs, tests and the demo."""
     from timm.models.resnet import BasicBlock, ResNet  # here, since importing timm takes seconds
 
@@ -106,6 +108,7 @@ def tiny_network() -> nn.Module:
         BasicBlock,  # type: ignore[arg-type]  # timm's annotation says an instance, a class is meant
         (1, 1, 1, 1),
         num_classes=0,
+        in_chans=in_channels,
         channels=(16, 32, 64, 128),
         stem_type="deep",
         stem_width=8,
@@ -113,7 +116,12 @@ def tiny_network() -> nn.Module:
 
 
 def timm_network(
-    name: str, *, weights: str | None = None, image_size: int | None = None, global_pool: str | None = None
+    name: str,
+    *,
+    weights: str | None = None,
+    image_size: int | None = None,
+    global_pool: str | None = None,
+    in_channels: int | None = None,
 ) -> nn.Module:
     """A timm image network without classifier.
 
@@ -123,6 +131,7 @@ def timm_network(
         image_size: height and width, in pixels, that a transformer is built for; timm's own if not given. Those that
             can interpolate their encoding of positions read other sizes too.
         global_pool: how positions become one vector: `token`, `avg`, `map`, ...; timm's own if not given.
+        in_channels: of the input; pretrained weights of three are repeated and scaled (timm's way).
 
     Raises:
         ValueError: timm does not know the name or the tag, the weights cannot be downloaded, an option does not fit, or
@@ -137,7 +146,11 @@ def timm_network(
         _check_weights(name, weights)
     try:
         with contextlib.nullcontext() if weights is None else cache_only_without_network():
-            network = _create(tagged, weights is not None, {"img_size": image_size, "global_pool": global_pool})
+            network = _create(
+                tagged,
+                weights is not None,
+                {"img_size": image_size, "global_pool": global_pool, "in_chans": in_channels},
+            )
     except OSError as error:  # the hub's and the network's errors are all of this kind, like those of the disk
         if weights is None or error.errno in DISK_ERRORS:
             raise

@@ -17,6 +17,7 @@ from gta.datasets.layouts.common import UNKNOWN_LABEL
 from gta.datasets.listing import VideoList
 from gta.errors import DataError, VideoError
 from gta.types import VideoRecord
+from gta.video.flow import FlowFolder
 from gta.video.reading import VideoSource, open_video
 
 # So many videos in a row may be unreadable before a training sample gives up: then the data set is broken, not a file.
@@ -90,12 +91,12 @@ class VideoDataset(Dataset[Sample]):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of a sample's clip: (3, T, H, W) in training, (V, 3, T, H, W) in evaluation."""
+        """Shape of a sample's clip: (3, T, H, W) in training, (V, 3, T, H, W) in evaluation; of flow 2L channels."""
         clip = self.clip
         if self.training:
-            return (3, clip.num_frames, clip.crop_size, clip.crop_size)
+            return (clip.channels, clip.num_frames, clip.crop_size, clip.crop_size)
         size = clip.crop_size if clip.test_crop_size is None else clip.test_crop_size
-        return (clip.test_clips * clip.test_crops, 3, clip.num_frames, size, size)
+        return (clip.test_clips * clip.test_crops, clip.channels, clip.num_frames, size, size)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         """Read the clip number `index` of epoch `epoch`; the key is `index` (epoch 0) or `(epoch, index)`.
@@ -130,6 +131,8 @@ class VideoDataset(Dataset[Sample]):
         opened = None if self._opener is None else self._opener(record)
         if opened is not None:
             return opened
+        if self.clip.flow:
+            return FlowFolder(record.path, self.clip.flow)
         facts = None if self.videos.index is None else self.videos.index.get(record.path)
         if facts is None:
             return open_video(record.path)
@@ -166,11 +169,11 @@ def clip_views(path: Any, clip: ClipConfig) -> torch.Tensor:
     Raises:
         VideoError: the video cannot be read.
     """
-    with open_video(path) as video:
+    with FlowFolder(path, clip.flow) if clip.flow else open_video(path) as video:
         return opened_views(video, clip)
 
 
-def opened_views(video: VideoSource, clip: ClipConfig) -> torch.Tensor:
+def opened_views(video: VideoSource | FlowFolder, clip: ClipConfig) -> torch.Tensor:
     """Read all evaluation views of an open video, as `clip_views` does."""
     views = EvaluationViews(clip)
     clips = evaluation_indices(clip, video.num_frames)

@@ -114,6 +114,9 @@ class TrainingView:
         clip = crop_and_resize(frames, self.crop, self._clip.crop_size, self._clip.interpolation)
         if self.flipped:
             clip = clip.flip(-1)
+            if self._clip.flow:  # what moved to the left now moves to the right
+                clip = clip.clone()
+                clip[:, ::2] = 255 - clip[:, ::2]
         return clip.transpose(0, 1)  # a view: stacking to a batch makes the one copy
 
 
@@ -153,23 +156,29 @@ class Normalize(nn.Module):
     Args:
         mean: of red, green and blue, in [0, 1].
         std: of red, green and blue, above 0.
+        flow: L, if clips are of optical flow, with 2L channels: their mean is 1/2, their deviation the mean of `std`.
     """
 
     scale: torch.Tensor
     shift: torch.Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], *, flow: int = 0) -> None:
         super().__init__()
         means, stds = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
         if means.shape != (3,) or stds.shape != (3,) or not bool((stds > 0).all()):
             raise ValueError(f"mean {tuple(mean)} and std {tuple(std)} must be three numbers each, std above 0")
+        if flow:
+            means, stds = torch.full((2 * flow,), 0.5).double(), stds.mean().expand(2 * flow)
+        self.channels = len(means)
         self.register_buffer("scale", (1 / (255 * stds)).float()[:, None, None, None], persistent=False)
         self.register_buffer("shift", (-means / stds).float()[:, None, None, None], persistent=False)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """Normalise uint8 (..., 3, T, H, W) to float32 of the same shape."""
-        if clips.dtype != torch.uint8 or clips.ndim < 4 or clips.shape[-4] != 3:
-            raise ValueError(f"clips must be uint8 (..., 3, T, H, W), not {clips.dtype} {tuple(clips.shape)}")
+        """Normalise uint8 (..., C, T, H, W), C being 3 or, of flow, 2L, to float32 of the same shape."""
+        if clips.dtype != torch.uint8 or clips.ndim < 4 or clips.shape[-4] != self.channels:
+            raise ValueError(
+                f"clips must be uint8 (..., {self.channels}, T, H, W), not {clips.dtype} {tuple(clips.shape)}"
+            )
         return torch.addcmul(self.shift, clips.to(torch.float32), self.scale)
 
 

@@ -234,7 +234,7 @@ def _accuracy(
         )
         return result.top1, result.num_videos
 
-    before, num_videos = top1(model, Normalize(clip.mean, clip.std))
+    before, num_videos = top1(model, Normalize(clip.mean, clip.std, flow=clip.flow))
 
     def measure(exported: "ExportedModel") -> Mapping[str, Any]:
         after, _ = top1(exported, nn.Identity())

@@ -52,6 +52,6 @@ def _count(name: str) -> dict[str, object]:
     return {
         "name": name,
         "num_frames": model.num_frames,
-        "gflops": round(count_flops(model, (3, model.num_frames, 224, 224)) / 1e9, 3),
+        "gflops": round(count_flops(model, (model.in_channels, model.num_frames, 224, 224)) / 1e9, 3),
         "parameters": round(parameters / 1e6, 3),
     }

@@ -28,7 +28,7 @@ class ClipGraph(nn.Module):
 
     def __init__(self, network: nn.Module, clip: ClipConfig, *, output: Output = "logits", bf16: bool = False) -> None:
         super().__init__()
-        self.normalize = Normalize(clip.mean, clip.std)
+        self.normalize = Normalize(clip.mean, clip.std, flow=clip.flow)
         self.network = network
         self.shape = clip_shape(clip)
         self.reads_frames = guess_layout(network) == "frames"

@@ -53,6 +53,8 @@ class BackboneOptions:
     """C2D, I3D, Slow: residual blocks have their spatial stride in the first convolution."""
     shift_div: int | None = None
     """TSM: one channel in so many is shifted each way."""
+    flow_length: int | None = None
+    """Networks of optical flow: L, flows in a row at each frame."""
     head_window: int | None = None
     """3D: in evaluation, classify every window of so many positions (height and width); None: all positions at once."""
     head_average: HeadAverage | None = None
@@ -133,6 +135,19 @@ def _slowfast(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOpt
     return build
 
 
+def _flow(name: str) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        channels = 2 * (options.flow_length or _FLOW["flow_length"])
+        if channels < 2:
+            raise ValueError(f"flow_length is {options.flow_length}: it must be at least 1")
+        if name == "tiny":
+            return FramewiseBackbone(tiny_network(channels), num_frames, in_channels=channels)
+        network = timm_network(name, weights=weights, in_channels=channels)
+        return FramewiseBackbone(network, num_frames, in_channels=channels)
+
+    return build
+
+
 def _difference(name: str) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
     def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
         network = tiny_network() if name == "tiny" else timm_network(name, weights=weights)
@@ -185,6 +200,7 @@ def framewise_spec(name: str) -> BackboneSpec:
 
 _TIMM = {"image_size": None, "global_pool": None}
 _SHIFT = {"shift_div": 8}
+_FLOW = {"flow_length": 5}
 _HEAD = {"head_window": None, "head_average": "probabilities"}
 _C2D = {"temporal_pool": False, "stride_1x1": False, **_HEAD}
 _I3D = {**_C2D, "temporal_pool": True}
@@ -198,6 +214,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     "tiny": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES),
     "tiny_tsm": BackboneSpec(_framewise("tiny", shift=True), at=_TINY_PLACES, options=_SHIFT),
     "tiny_trn": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES, head="relation"),
+    "tiny_flow": BackboneSpec(_flow("tiny"), at=_TINY_PLACES, options=_FLOW),
     "tiny_difference": BackboneSpec(_difference("tiny"), at=_TINY_PLACES),
     "tiny_eco": BackboneSpec(_eco(8, lite=False), at=_TINY_PLACES, pool="before"),
     "tiny_eco_lite": BackboneSpec(_eco(8, lite=True), at=_TINY_PLACES, pool="before"),
@@ -223,6 +240,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     "tsm50": BackboneSpec(_framewise("resnet50", shift=True), at=PAPER_PLACES, options=_SHIFT, has_weights=True),
     "tsm101": BackboneSpec(_framewise("resnet101", shift=True), at=PAPER_PLACES, options=_SHIFT, has_weights=True),
     "trn50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, has_weights=True, head="relation"),
+    "flow50": BackboneSpec(_flow("resnet50"), at=PAPER_PLACES, options=_FLOW, has_weights=True),
     "difference50": BackboneSpec(_difference("resnet50"), at=PAPER_PLACES, has_weights=True),
     "eco": BackboneSpec(_eco(64, lite=False), at=_ECO_PLACES, pool="before"),
     "eco_lite": BackboneSpec(_eco(64, lite=True), at=_ECO_PLACES, pool="before"),

@@ -80,6 +80,7 @@ class VideoClassifier(nn.Module):
                 f"{type(backbone).__name__} lacks something that gta.backbones.contract.VideoBackbone names"
             )
         self.backbone = backbone
+        self.in_channels = int(getattr(backbone, "in_channels", 3))
         self.dropout = nn.Dropout(dropout)
         if head != "average" and head_window is not None:
             raise ValueError(f"head_window is {head_window}: it goes with the head 'average', not with {head!r}")
@@ -257,13 +258,14 @@ class VideoClassifier(nn.Module):
                 f"a clip batch holds normalised floating-point numbers, this one is {clip.dtype}: "
                 "gta.prepare(clip) makes it from uint8 frames"
             )
-        if clip.ndim == 5 and clip.shape[1] != 3 and clip.shape[2] == 3:
+        channels = self.in_channels
+        if clip.ndim == 5 and clip.shape[1] != channels and clip.shape[2] == channels:
             raise ValueError(
-                f"a clip batch has shape (B, 3, T, H, W), this one has {tuple(clip.shape)}, frames before channels: "
-                "clip.transpose(1, 2) exchanges them"
+                f"a clip batch has shape (B, {channels}, T, H, W), this one has {tuple(clip.shape)}, "
+                "frames before channels: clip.transpose(1, 2) exchanges them"
             )
-        if clip.ndim != 5 or clip.shape[1] != 3:
-            raise ValueError(f"a clip batch has shape (B, 3, T, H, W), this one has {tuple(clip.shape)}")
+        if clip.ndim != 5 or clip.shape[1] != channels:
+            raise ValueError(f"a clip batch has shape (B, {channels}, T, H, W), this one has {tuple(clip.shape)}")
         frames, height, width = clip.shape[2:]
         if frames != self.num_frames:
             raise ValueError(f"the clip has {frames} frames, the model was built for {self.num_frames}")

@@ -72,6 +72,7 @@ def create_model(
     beta_inverse: int | None = None,
     stride_1x1: bool | None = None,
     shift_div: int | None = None,
+    flow_length: int | None = None,
     head_window: int | None = None,
     head_average: HeadAverage | None = None,
     head: Head = "average",
@@ -104,6 +105,7 @@ def create_model(
         alpha, beta_inverse: SlowFast only: frame-rate and channel ratio of the pathways (4 and 8; 4x16: alpha 8).
         stride_1x1: C2D, I3D and Slow only: the spatial stride is in the first convolution of the residual blocks.
         shift_div: TSM only: one channel in so many is shifted each way (8).
+        flow_length: networks of optical flow only: L, flows in a row at each frame; clips have 2L channels (5).
         head_window, head_average: 3D models only: in evaluation, classify every window of so many positions (height and
             width; 7 for networks trained on 224 pixels) and average the `probabilities` (PySlowFast) or the `logits`
             (pytorchvideo); all positions at once if not given.
@@ -152,6 +154,7 @@ def create_model(
         beta_inverse=beta_inverse,
         stride_1x1=stride_1x1,
         shift_div=shift_div,
+        flow_length=flow_length,
         head_window=head_window,
         head_average=head_average,
         image_size=image_size,

@@ -57,6 +57,7 @@ def fit_videos(
     if model.loaded is not None and fabric.is_global_zero:  # which weights were used, resized, left out
         for line in model.loaded.summary().splitlines():
             print_line(line, file=sys.stderr)
+    _check_channels(clip, config.model.name, model.in_channels)
     _check_crops(clip, config.model.name, model.backbone.minimum_size)
     frozen = None
     if config.model.freeze == "backbone":
@@ -69,7 +70,7 @@ def fit_videos(
         model,
         train_loader,
         val_loader,
-        prepare=Normalize(clip.mean, clip.std),
+        prepare=Normalize(clip.mean, clip.std, flow=clip.flow),
         optim=config.optim,
         run=config.run,
         description=describe(
@@ -122,6 +123,15 @@ def _matched(config: TrainConfig, model: VideoClassifier) -> TrainConfig:
             file=sys.stderr,
         )
     return replace(config, data=replace(config.data, clip=clip))
+
+
+def _check_channels(clip: ClipConfig, name: str, channels: int) -> None:
+    """Raise OptionError where a network of frames would be given flow, or one of flow something else."""
+    if clip.channels != channels:
+        wanted = (
+            "frames: leave --data.clip.flow out" if channels == 3 else f"optical flow: --data.clip.flow {channels // 2}"
+        )
+        raise OptionError(f"--model.name {name} reads {wanted}; --data.clip.flow is {clip.flow}")
 
 
 def _say_frozen(model: VideoClassifier, *, whole: bool) -> str:

@@ -274,7 +274,7 @@ def probe_checkpoint(
     result = probe_loader(
         fuse(build_model(checkpoint).to(place)),
         _loader(videos, clip, batch_size, num_workers, place),
-        prepare=Normalize(clip.mean, clip.std).to(place),
+        prepare=Normalize(clip.mean, clip.std, flow=clip.flow).to(place),
         classes=checkpoint.classes,
         reversals={**reversals_of(pairs), **checkpoint.reversals},
         pairs=pairs,

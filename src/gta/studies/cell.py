@@ -92,10 +92,10 @@ def run_cell(row: Row, budget: Budget, *, seed: int, videos: Videos, folder: Pat
     """
     torch.set_num_threads(num_threads)
     clip = row_clip(row, budget)
-    prepare = Normalize(clip.mean, clip.std)
+    prepare = Normalize(clip.mean, clip.std, flow=clip.flow)
     torch.manual_seed(seed)
     model = row_model(row, budget, len(videos.train.classes))
-    gflops = count_flops(model, (3, clip.num_frames, clip.crop_size, clip.crop_size)) / 1e9
+    gflops = count_flops(model, (clip.channels, clip.num_frames, clip.crop_size, clip.crop_size)) / 1e9
     train_loader, val_loader = _loaders(clip, budget, seed, videos)
     description = describe(
         model=model.arguments,

@@ -88,7 +88,7 @@ def _stepper(row: Row, budget: Budget, num_classes: int, num_threads: int) -> Ca
     arrange_model(model, run)
     objective = Objective(Normalize(clip.mean, clip.std), budget.optim, num_classes=num_classes)
     train_step = TrainStep(fabric, model, objective, optim=budget.optim, plan=Plan(budget.batch_size))
-    shape = (budget.batch_size, 3, clip.num_frames, clip.crop_size, clip.crop_size)
+    shape = (budget.batch_size, clip.channels, clip.num_frames, clip.crop_size, clip.crop_size)
     batch = {
         "clip": torch.randint(0, 256, shape, dtype=torch.uint8, device=fabric.device),
         "label": torch.randint(0, num_classes, (budget.batch_size,), device=fabric.device),
