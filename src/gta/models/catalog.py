@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from gta.backbones.blvnet import BLVNetBackbone
 from gta.backbones.eco import ECOBackbone
 from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network
 from gta.backbones.resnet3d import I3D_KERNELS, SLOW_KERNELS, PathwayBackbone
@@ -156,6 +157,13 @@ def _difference(name: str) -> Callable[[int, BackboneOptions, str | None], nn.Mo
     return build
 
 
+def _blvnet(depths: tuple[int, ...], width: int) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
+    def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
+        return BLVNetBackbone(num_frames, depths=depths, width=width)
+
+    return build
+
+
 def _eco(width: int, *, lite: bool) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
     def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
         return ECOBackbone(num_frames, lite=lite, width=width)
@@ -216,6 +224,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     "tiny_trn": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES, head="relation"),
     "tiny_flow": BackboneSpec(_flow("tiny"), at=_TINY_PLACES, options=_FLOW),
     "tiny_difference": BackboneSpec(_difference("tiny"), at=_TINY_PLACES),
+    "tiny_blvnet": BackboneSpec(_blvnet((2, 2, 2, 1), 16), at={"res3": 1, "res4": 1}),
     "tiny_eco": BackboneSpec(_eco(8, lite=False), at=_TINY_PLACES, pool="before"),
     "tiny_eco_lite": BackboneSpec(_eco(8, lite=True), at=_TINY_PLACES, pool="before"),
     "tiny_r2plus1d": BackboneSpec(_r2plus1d(_TINY_DEPTHS, 8), at=_TINY_PLACES, pool="before"),
@@ -242,6 +251,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     "trn50": BackboneSpec(_framewise("resnet50"), at=PAPER_PLACES, has_weights=True, head="relation"),
     "flow50": BackboneSpec(_flow("resnet50"), at=PAPER_PLACES, options=_FLOW, has_weights=True),
     "difference50": BackboneSpec(_difference("resnet50"), at=PAPER_PLACES, has_weights=True),
+    "blvnet_tam50": BackboneSpec(_blvnet(_DEPTHS[50], 64), at={"res3": 1, "res4": 1}, num_frames=16),
     "eco": BackboneSpec(_eco(64, lite=False), at=_ECO_PLACES, pool="before"),
     "eco_lite": BackboneSpec(_eco(64, lite=True), at=_ECO_PLACES, pool="before"),
     "r2plus1d34": BackboneSpec(_r2plus1d(_DEPTHS[50], 64), at=PAPER_PLACES, num_frames=32, pool="before"),

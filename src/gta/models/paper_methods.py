@@ -26,7 +26,6 @@ _R2PLUS1D = (
     "torchvision's blocks give the second convolution of a stage's first block the middle width of the first one; with "
     "a width of its own there are 1.9 M more"
 )
-_TAM = "TAM alone in ResNet-50; the printed network's big-little backbone reads half of the frames small"
 
 METHOD_ROWS: tuple[PaperRow, ...] = (
     PaperRow(5, "R(2+1)D-34", "r2plus1d34", _KINETICS, (32, 112, 112), 152.0, 63.6, year=2018, note=_R2PLUS1D,
@@ -54,7 +53,7 @@ METHOD_ROWS: tuple[PaperRow, ...] = (
     PaperRow(6, "TSM-R50, 8 + 16 frames", "tsm50", _SOMETHING, (8, 224, 224), 98.0, 48.6, year=2019,
              note=_FOUR_HUNDRED, also=("tsm50", 16), source=_TSM),
     PaperRow(6, "STM-R50", "r2d50_stm", _SOMETHING, (8, 224, 224), 33.0, 24.0, year=2019, note=_BLOCK, source=_MSNET),
-    PaperRow(6, "bLVNet-TAM-50", "r2d50_tam", _SOMETHING, (8, 224, 224), 23.8, 25.0, year=2019, note=_TAM,
+    PaperRow(6, "bLVNet-TAM-50", "blvnet_tam50", _SOMETHING, (16, 224, 224), 23.8, 25.0, year=2019,
              source="bLVNet-TAM (Fan et al. 2019), 8 x 2 frames"),
     PaperRow(6, "TEA-R50", "r2d50_tea", _SOMETHING, (8, 224, 224), 35.0, year=2020, note=_BLOCK,
              source="TEA (Li et al. 2020)"),

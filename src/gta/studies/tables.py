@@ -116,6 +116,7 @@ def _methods(size: Size) -> tuple[Row, ...]:
         ("eco-lite", "ECO Lite (2018)", ("tiny_eco_lite", "eco_lite")),
         ("r2plus1d", "R(2+1)D (2018)", ("tiny_r2plus1d", "r2plus1d34")),
         ("s3dg", "S3D-G (2018)", ("tiny_s3dg", "s3dg")),
+        ("blvnet", "bLVNet-TAM (2019)", ("tiny_blvnet", "blvnet_tam50")),
         ("i3d", "I3D (2017)", ("tiny_i3d", "i3d50")),
         ("i3d-nl", "I3D + NL (2018)", ("tiny_i3d_nl", "i3d50_nl")),
         ("slow", "Slow (2019)", ("tiny_slow", "slow50")),
