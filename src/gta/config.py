@@ -35,6 +35,7 @@ __all__ = [
     "Layout",
     "ModelConfig",
     "OptimConfig",
+    "Precision",
     "RunConfig",
     "TrainConfig",
     "config_from_json",
@@ -45,6 +46,8 @@ KnownLayout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101"
 """How a data set's folder may be organised."""
 Layout = Literal["auto", KnownLayout]
 """Likewise; `auto` looks at the files."""
+Precision = Literal["32", "bf16", "fp16"]
+"""Arithmetic of a network: 32-bit floats, or mixed with bfloat16 or float16."""
 
 Interpolation = Literal["bilinear", "bicubic"]
 """How frames are resized; with antialiasing either way."""
@@ -271,7 +274,7 @@ class RunConfig:
     """Stop after this many optimiser steps, if that is sooner."""
     seed: Whole = 0
     """Seed of initialisation, shuffling, sampling and augmentation."""
-    precision: Literal["32", "bf16", "fp16"] = "32"
+    precision: Precision = "32"
     """Arithmetic: 32-bit, or mixed precision."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Kind of device."""

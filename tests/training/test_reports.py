@@ -9,7 +9,7 @@ import pytest
 
 from gta.cli import run
 from gta.datasets.listing import open_videos
-from gta.evaluation.metrics import worst_confusions
+from gta.evaluation.metrics import confusion_matrix, worst_confusions
 from gta.runs.report import measured
 from gta.synthetic import CLASSES, synthesize
 
@@ -112,7 +112,7 @@ def test_worst_confusions_are_the_largest_cells_off_the_diagonal():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 200)
     scores = rng.random((200, 5)).astype(np.float32)
-    found = worst_confusions(scores, labels, most=4, examples=3)
+    found = worst_confusions(scores, labels, confusion_matrix(scores, labels), most=4, examples=3)
     predicted = scores.argmax(axis=1)
     counts = {(a, b): int(((labels == a) & (predicted == b)).sum()) for a in range(5) for b in range(5) if a != b}
     assert [pair["count"] for pair in found] == sorted(counts.values(), reverse=True)[:4]
@@ -128,7 +128,8 @@ def test_worst_confusions_are_the_largest_cells_off_the_diagonal():
 
 
 def test_nothing_is_confused_where_all_is_right():
-    assert worst_confusions(np.eye(3, dtype=np.float32), np.arange(3)) == []
+    right = np.eye(3, dtype=np.float32)
+    assert worst_confusions(right, np.arange(3), confusion_matrix(right, np.arange(3))) == []
 
 
 def test_damaged_results_in_a_checkpoint_are_refused(trained, tmp_path):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.config import Layout
+from gta.commands.progress import counted
+from gta.config import Layout, Precision
 from gta.errors import OptionError
 from gta.terminal import print_line
 
@@ -42,7 +43,7 @@ class EvaluateArguments:
     """Videos per step."""
     num_workers: int = 2
     """Processes that decode videos; 0 decodes in the main process."""
-    precision: Literal["32", "bf16", "fp16"] = "32"
+    precision: Precision = "32"
     """Arithmetic."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
@@ -82,8 +83,6 @@ def evaluate_checkpoint(
         options: the command's options.
         show: called with the results before they are written, so that a disk that fills up loses no numbers.
     """
-    from rich.progress import Progress
-
     from gta.files import check_writable, write_json
     from gta.runs.evaluate import measure_checkpoint
     from gta.runs.report import write_evaluation_report
@@ -91,12 +90,7 @@ def evaluate_checkpoint(
     target = _checked_output(options)
     if options.scores:
         check_writable(options.scores)
-    with Progress(transient=True, console=_console()) as progress:
-
-        def start(total: int) -> Callable[[int], None]:
-            task = progress.add_task("evaluating", total=total)
-            return lambda count: progress.advance(task, count)
-
+    with counted("evaluating") as progress:
         measured = measure_checkpoint(
             options.checkpoint,
             options.data,
@@ -109,7 +103,7 @@ def evaluate_checkpoint(
             precision=options.precision,
             trust=options.trust,
             device=options.device,
-            progress=start,
+            progress=progress,
         )
     result, videos, written = measured.result, measured.videos, measured.to_json()
     if show:
@@ -163,12 +157,6 @@ def _checked_output(options: EvaluateArguments) -> Path | None:
         )
         return None
     return target
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True, quiet=not Console(stderr=True).is_terminal)
 
 
 def _print(written: dict[str, Any]) -> None:

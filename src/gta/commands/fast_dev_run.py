@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-from gta.config import ClipConfig, RunConfig, TrainConfig
+from gta.config import ClipConfig, Precision, RunConfig, TrainConfig
 from gta.runs.train import train
 
 _CROP = 64
@@ -61,7 +61,7 @@ def shrink(config: TrainConfig, folder: Path) -> TrainConfig:
     )
 
 
-def _quick_precision(run: RunConfig) -> Literal["32", "bf16", "fp16"]:
+def _quick_precision(run: RunConfig) -> Precision:
     """The recipe's arithmetic, but for bf16 on a CPU: most emulate it, which takes minutes instead of seconds."""
     import torch
 

@@ -1,13 +1,13 @@
 """`gta probe`: what a trained model makes of the order of frames."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.config import Layout
+from gta.commands.progress import counted
+from gta.config import Layout, Precision
 from gta.errors import OptionError
 from gta.terminal import print_line, printable
 
@@ -50,7 +50,7 @@ class ProbeArguments:
     """Videos per step."""
     num_workers: int = 2
     """Processes that decode videos; 0 decodes in the main process."""
-    precision: Literal["32", "bf16", "fp16"] = "32"
+    precision: Precision = "32"
     """Arithmetic."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
@@ -79,9 +79,6 @@ def _folder(options: ProbeArguments) -> Path:
 
 def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     """Probe the checkpoint; returns the result and where the videos came from."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from gta.evaluation.opposites import known_opposites, read_opposites
     from gta.files import check_writable
     from gta.runs.evaluate import probe_checkpoint as probe_source
@@ -90,13 +87,7 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     if options.opposites is not None:
         opposites = opposites + read_opposites(options.opposites)
     check_writable(_folder(options) / RESULTS)
-    console = Console(stderr=True)
-    with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
-
-        def start(total: int) -> Callable[[int], None]:
-            task = progress.add_task("probing", total=total)
-            return lambda count: progress.advance(task, count)
-
+    with counted("probing") as progress:
         return probe_source(
             options.checkpoint,
             options.data,
@@ -110,7 +101,7 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
             num_workers=options.num_workers,
             precision=options.precision,
             device=options.device,
-            progress=start,
+            progress=progress,
             on_strange=_tell_strange,
         )
 

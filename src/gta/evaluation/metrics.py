@@ -33,13 +33,19 @@ def per_class_accuracy(confusion: NDArray[np.int64]) -> list[float | None]:
 
 
 def worst_confusions(
-    scores: NDArray[np.float32], labels: NDArray[np.int64], *, most: int = 6, examples: int = 2
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    confusion: NDArray[np.int64],
+    *,
+    most: int = 6,
+    examples: int = 2,
 ) -> list[dict[str, Any]]:
     """The pairs of classes that are confused most often, with the rows of some of these videos.
 
     Args:
         scores: (N, K) probabilities.
         labels: (N,).
+        confusion: (K, K), their `confusion_matrix`.
         most: pairs at most.
         examples: videos of each pair at most: those in which the wrong class is the most probable.
 
@@ -47,7 +53,7 @@ def worst_confusions(
         Of each pair, the most frequent first: "true" and "predicted" (classes), "count" (videos), "rows" (of `scores`).
     """
     predicted = torch.from_numpy(scores).argmax(dim=1).numpy()
-    counts = confusion_matrix(scores, labels)
+    counts = confusion.copy()
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
     pairs = [divmod(int(cell), scores.shape[1]) for cell in order if counts.flat[cell] > 0]

@@ -1,8 +1,8 @@
 """Treatments of a clip's frames: in order, reversed, shuffled, one frame repeated - as lists of frame numbers."""
 
-from typing import Literal
-
 import numpy as np
+
+from gta.config import Precision
 
 ORDERED = "in order"
 REVERSED = "reversed"
@@ -17,7 +17,7 @@ ROUGH_TOLERANCE = 0.1
 """The same in bf16 or fp16, whose rounding may add up to changes of some percent: what lies between the two is open."""
 
 
-def sees_order(effect: float, precision: Literal["32", "bf16", "fp16"] = "32") -> bool | None:
+def sees_order(effect: float, precision: Precision = "32") -> bool | None:
     """Whether the order of the frames makes a difference to a model: the one rule of probes and studies.
 
     Args:

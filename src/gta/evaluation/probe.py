@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gta.config import Precision
 from gta.errors import DataError
 from gta.evaluation.metrics import direction_accuracy, reversal_indices, summarise
 from gta.evaluation.opposites import ChiralPair
 from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, sees_order
-from gta.evaluation.scores import Averaging, Precision, video_scores
+from gta.evaluation.scores import Averaging, video_scores
 from gta.evaluation.statistics import Summary
 from gta.evaluation.statistics import summarise as summarise_values
 from gta.modes import evaluating

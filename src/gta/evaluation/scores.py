@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gta.config import Precision
 from gta.errors import DataError, GtaError
 from gta.evaluation.metrics import summarise, worst_confusions
 from gta.evaluation.score_files import write_scores
@@ -21,7 +22,6 @@ from gta.modes import evaluating
 from gta.processes import guarded
 
 Averaging = Literal["softmax", "logits"]
-Precision = Literal["32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class EvaluationResult:
                 "count": pair["count"],
                 "index": [int(self.index[row]) for row in pair["rows"]],
             }
-            for pair in worst_confusions(self.scores, self.labels)
+            for pair in worst_confusions(self.scores, self.labels, self.confusion)
         ]
 
     def write_scores(self, path: str | Path, paths: Iterable[str]) -> None:

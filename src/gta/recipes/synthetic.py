@@ -11,7 +11,7 @@ ROOT = Path("data/synthetic")
 """Where these recipes look for the data set unless told otherwise."""
 
 
-def _clip(crop_size: int) -> ClipConfig:
+def directed_clip(crop_size: int) -> ClipConfig:
     """The paper's sampling, with gentler crops and without the flip.
 
     A flip would turn clockwise into counter-clockwise under the old label. Crops down to 0.66 of the picture change an
@@ -25,7 +25,7 @@ def synthetic() -> TrainConfig:
     """A narrow network at 56 px: minutes on two CPU cores. `--model.name tiny` is the 2D baseline."""
     return TrainConfig(
         model=ModelConfig(name="tiny_gta", num_frames=8, dropout=0.0),
-        data=DataConfig(root=ROOT, batch_size=32, num_workers=2, clip=_clip(56)),
+        data=DataConfig(root=ROOT, batch_size=32, num_workers=2, clip=directed_clip(56)),
         optim=OptimConfig(
             optimizer="adamw",
             lr=1e-2,
@@ -43,7 +43,7 @@ def synthetic_gpu() -> TrainConfig:
     """ResNet-50 with GTA at 112 px, from random weights, in bf16: for one GPU."""
     return TrainConfig(
         model=ModelConfig(name="r2d50_gta", num_frames=8, dropout=0.3),
-        data=DataConfig(root=ROOT, batch_size=64, num_workers=8, clip=_clip(112)),
+        data=DataConfig(root=ROOT, batch_size=64, num_workers=8, clip=directed_clip(112)),
         optim=OptimConfig(
             optimizer="adamw",
             lr=1e-3,

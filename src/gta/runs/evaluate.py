@@ -14,14 +14,14 @@ from gta.checkpoint import read_checkpoint
 from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
 from gta.clips.transforms import Normalize
-from gta.config import ClipConfig, Layout, config_to_json
+from gta.config import ClipConfig, Layout, Precision, config_to_json
 from gta.datasets.listing import Split, VideoList, open_videos
 from gta.errors import OptionError
 from gta.evaluation.any_model import probe_model
 from gta.evaluation.opposites import Opposites, find_chiral_pairs, known_opposites, reversals_of
 from gta.evaluation.probe import ProbeResult
 from gta.evaluation.probe import probe as probe_loader
-from gta.evaluation.scores import EvaluationResult, Precision
+from gta.evaluation.scores import EvaluationResult
 from gta.evaluation.scores import evaluate as evaluate_loader
 from gta.export.card import is_exported
 from gta.predictor import build_model, choose_device, clip_protocol, load_predictor

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from gta.config import ClipConfig, OptimConfig, config_from_json, config_to_json
+from gta.config import ClipConfig, OptimConfig, Precision, config_from_json, config_to_json
 from gta.errors import OptionError
 from gta.stored import shown
 
@@ -68,7 +68,7 @@ class Budget:
     """How a video becomes a clip; a row may read another number of frames."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Loss, optimiser and schedule."""
-    precision: Literal["32", "bf16", "fp16"] = "32"
+    precision: Precision = "32"
     """Arithmetic."""
     accelerator: Literal["cpu", "gpu"] = "cpu"
     """Kind of device."""

@@ -6,8 +6,9 @@ Nothing here imports PyTorch.
 from dataclasses import replace
 from typing import Any, Literal
 
-from gta.config import ClipConfig, OptimConfig
+from gta.config import OptimConfig
 from gta.errors import OptionError
+from gta.recipes.synthetic import directed_clip
 from gta.studies.grids import Budget, Grid, Row
 
 Size = Literal["cpu", "gpu"]
@@ -213,16 +214,6 @@ def create_grid(name: str, size: Size = "cpu") -> Grid:
     return Grid(name, title, question, rows(size), references, _budget(name, size))
 
 
-def _clip(crop_size: int) -> ClipConfig:
-    """The paper's sampling of frames; crops without change of size, and no flip.
-
-    A flip would turn clockwise into counter-clockwise under the old label, and the paper's multi-scale crops change an
-    object's size by as much as "towards the camera" does.
-    """
-    resize = (round(crop_size * 15 / 14), round(crop_size * 17 / 14))
-    return ClipConfig(resize=resize, crop_size=crop_size, crop="random", flip="none")
-
-
 # Learning rate and epochs of the CPU size. Narrow 2D networks learn fastest at 1e-2; at that rate the narrow SlowFast
 # ones stay at chance for anything between two and six epochs, so the grid that has both is slower and longer. With
 # ten epochs it would rank them by when they happen to leave chance (docs/results/studies.md).
@@ -240,7 +231,7 @@ def _budget(name: str, size: Size) -> Budget:
             frame_size=(54, 72),
             epochs=epochs,
             batch_size=16,
-            clip=_clip(48),
+            clip=directed_clip(48),
             optim=replace(adamw, lr=rate, weight_decay=0.05, warmup_epochs=1.0),
         )
     return Budget(
@@ -250,7 +241,7 @@ def _budget(name: str, size: Size) -> Budget:
         epochs=30,
         batch_size=64,
         dropout=0.3,
-        clip=_clip(112),
+        clip=directed_clip(112),
         optim=replace(adamw, lr=1e-3, weight_decay=0.02, warmup_epochs=2.0),
         precision="bf16",
         accelerator="gpu",
