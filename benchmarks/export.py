@@ -14,7 +14,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from gta.clips.presets import clip_config
 from gta.config import ClipConfig
 from gta.export.card import ExportCard, Precision, RuntimeName
 from gta.export.clips import Clip, synthetic_clips
-from gta.export.graph import ClipGraph
+from gta.export.graph import ClipGraph, trace
 from gta.export.parity import compare
 from gta.export.run import Target, export_network, graph_outputs
 from gta.export.runtimes import ExportedModel, open_runtime
@@ -42,7 +42,8 @@ MODELS = (*(f"{family}_{block}" for family in FAMILIES for block in ("nl", "gta"
 TIMED = ("r2d50_gta", "r2d50_nl", "slowfast50_8x8_gta")
 CLASSES = tuple(f"class {number}" for number in range(174))
 PER_CALL = 9
-FORMS: tuple[tuple[RuntimeName, Precision], ...] = (
+Form = tuple[RuntimeName, Precision]
+FORMS: tuple[Form, ...] = (
     ("onnx", "float32"),
     ("openvino", "float32"),
     ("openvino", "bf16"),
@@ -130,7 +131,7 @@ def without_attention(network: torch.nn.Module, clip: ClipConfig, samples: list[
     return float(np.abs(graph_outputs(ClipGraph(bare, clip), samples) - expected).max())
 
 
-def speed(names: Iterable[str], size: int, rounds: int) -> list[dict[str, Any]]:
+def speed(names: Iterable[str], size: int, rounds: int, forms: Sequence[Form]) -> list[dict[str, Any]]:
     """CPU seconds a clip on one thread: in every round each form of each network has one turn."""
     torch.set_num_threads(1)
     place = Path(tempfile.mkdtemp(prefix="gta-export-"))
@@ -142,7 +143,7 @@ def speed(names: Iterable[str], size: int, rounds: int) -> list[dict[str, Any]]:
             samples = synthetic_clips(clip, 4)
             clips[name] = samples[0]
             cards = {}
-            for runtime, precision in FORMS:
+            for runtime, precision in forms:
                 folder = place / f"{name}-{runtime}-{precision}"
                 cards[folder] = export_network(
                     network,
@@ -167,7 +168,7 @@ def speed(names: Iterable[str], size: int, rounds: int) -> list[dict[str, Any]]:
             print(f"round {turn} of {rounds}", flush=True)
     finally:
         shutil.rmtree(place)
-    forms = {name: [form for owner, form in calls if owner == name] for name in clips}
+    timed = {name: [form for owner, form in calls if owner == name] for name in clips}
     return [
         {
             "what": "speed",
@@ -175,7 +176,7 @@ def speed(names: Iterable[str], size: int, rounds: int) -> list[dict[str, Any]]:
             "size": size,
             "frames": frames_of(name),
             "rounds": rounds,
-            "seconds": {form: round(statistics.median(seconds[name, form]), 4) for form in forms[name]},
+            "seconds": {form: round(statistics.median(seconds[name, form]), 4) for form in timed[name]},
             # Ratios within each round, so that a slow moment of the machine touches both sides.
             "ratio": {
                 form: round(
@@ -185,7 +186,7 @@ def speed(names: Iterable[str], size: int, rounds: int) -> list[dict[str, Any]]:
                     ),
                     3,
                 )
-                for form in forms[name]
+                for form in timed[name]
             },
         }
         for name in clips
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="pixels of the clips' sides")
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--forms", nargs="+", help="for speed, such as openvino-int8; all if not given")
     parser.add_argument("--results", type=Path, default=Path("export-results.jsonl"))
     options = parser.parse_args()
     lines = options.results.read_text().splitlines() if options.results.exists() else []
@@ -211,7 +213,8 @@ def main() -> None:
             file.write(json.dumps(found) + "\n")
 
     if options.what == "speed":
-        for found in speed(names, options.size, options.rounds):
+        forms = [form for form in FORMS if not options.forms or "-".join(form) in options.forms]
+        for found in speed(names, options.size, options.rounds, forms):
             keep(found)
         return
     for name in names:
