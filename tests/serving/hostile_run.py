@@ -87,7 +87,6 @@ def main() -> None:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            cwd=temporary,
             env={**os.environ, "TMPDIR": temporary, "PYTHONUNBUFFERED": "1"},
         )
         try:
