@@ -1,6 +1,7 @@
 """The command line's entrance: quick, without PyTorch, with one clear line and the right exit code."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,26 @@ def test_help_of_every_command_shows_options_without_pytorch(name):
     assert result.returncode == 0, result.stderr
     assert "usage: gta" in result.stdout
     assert "HEAVY []" in result.stdout
+
+
+_TAKES_HELP = [[name] for name in cli.COMMANDS if name not in ("completion", "data", "train")]
+_TAKES_HELP += [["data", "check"], ["data", "show"], ["data", "prepare"], ["train", "finetune"]]
+
+
+@pytest.mark.parametrize("words", _TAKES_HELP, ids=" ".join)
+def test_help_is_short_and_names_what_it_takes(words, capsys):
+    def shown(flag: str) -> str:
+        with pytest.raises(SystemExit):
+            cli.run([*words, flag])
+        return capsys.readouterr().out
+
+    short, everything = shown("--help"), shown("--help-all")
+    assert "None" not in everything  # that an option may be left out is said in words
+    usage = everything.partition("\n\n")[0]
+    assert not re.search(r"\b(STR|PATH|INT)\b", re.sub(r"\[--.*?\]+", "", usage)), usage  # named for what they are
+    assert len(short.splitlines()) <= (110 if words[0] == "train" else 50)
+    if short != everything:
+        assert short.rstrip().endswith("--help-all")
 
 
 # What a command must be given before its options are looked at.

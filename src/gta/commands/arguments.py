@@ -78,6 +78,8 @@ def parse_arguments(
         if stop.code in (0, None):
             shown.seek(0)
             text = _without_empty_defaults(shown.read())
+            if command.startswith("gta train"):  # its data set is an option of the configuration, with a short form
+                text = text.replace("[-h] [OPTIONS]", "[-h] [DATA] [OPTIONS]", 1)
             print(text if everything or common is None else _shorten(text, common, command), end="")
             raise
     raise OptionError(_one_line(captured.getvalue(), command))

@@ -19,6 +19,18 @@ _SHOWN_CLASSES, _SHOWN_PAIRS = 20, 5
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+_COMMON = (
+    "--split",
+    "--test-clips",
+    "--test-crops",
+    "--batch-size",
+    "--num-workers",
+    "--device",
+    "--output",
+    "--scores",
+)  # what `--help` shows
+
+
 @dataclass(frozen=True)
 class EvaluateArguments:
     """Measure a checkpoint: top-1, top-5, per class, confusion, direction; by default on its own validation videos."""
@@ -68,7 +80,7 @@ class EvaluateArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta evaluate`."""
-    options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate")
+    options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate", common=_COMMON)
     target = evaluate_checkpoint(options, show=_print)["written_to"]
     if target is not None:
         print_line(f"written: {target}, and to look at: {_page(target)}")

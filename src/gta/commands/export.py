@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     Clip = NDArray[np.uint8]
 
 
+_COMMON = (
+    "--to",
+    "--precision",
+    "--dynamic-batch",
+    "--calibration",
+    "--data",
+    "--benchmark",
+    "--output",
+    "--overwrite",
+)  # what `--help` shows
+
+
 @dataclass(frozen=True)
 class ExportArguments:
     """Write a checkpoint for another runtime, with a card that describes it, and compare both on clips.
@@ -84,7 +96,7 @@ class ExportArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta export`."""
-    options = parse_arguments(ExportArguments, arguments, command="gta export")
+    options = parse_arguments(ExportArguments, arguments, command="gta export", common=_COMMON)
     export_checkpoint(options)
 
 

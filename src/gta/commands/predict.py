@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 _NAMED = 3  # so many ignored files are named
 
 
+_COMMON = (
+    "--list",
+    "--top-k",
+    "--window",
+    "--hop",
+    "--json",
+    "--manifest",
+    "--output",
+    "--device",
+)  # what `--help` shows
+
+
 @dataclass(frozen=True)
 class PredictArguments:
     """Name the classes of videos with a trained model."""
@@ -77,7 +89,9 @@ class PredictArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta predict`."""
-    options = parse_arguments(PredictArguments, arguments, command="gta predict", renamed={"--topk": "--top-k"})
+    options = parse_arguments(
+        PredictArguments, arguments, command="gta predict", renamed={"--topk": "--top-k"}, common=_COMMON
+    )
     if options.manifest is not None:
         _predict_many(options)
         return

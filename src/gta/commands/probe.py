@@ -22,6 +22,9 @@ _CLASSES_IN_PICTURE = 120
 _WIDTH_OF_FILES = 160
 
 
+_COMMON = ("--split", "--opposites", "--permutations", "--num-workers", "--device", "--output")  # what `--help` shows
+
+
 @dataclass(frozen=True)
 class ProbeArguments:
     """Measure what a model makes of the order of frames: videos played in order, reversed, shuffled, one frame only.
@@ -66,7 +69,7 @@ class ProbeArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta probe`."""
-    options = parse_arguments(ProbeArguments, arguments, command="gta probe")
+    options = parse_arguments(ProbeArguments, arguments, command="gta probe", common=_COMMON)
     result, source = probe_checkpoint(options)
     _print(result, source.root, options)
     _write(result, source, options)

@@ -21,6 +21,9 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _EVERYDAY_NAMES = ("best", "last", "model")
 
 
+_COMMON = ("--host", "--port", "--examples", "--video-folder", "--auth", "--device")  # what `--help` shows
+
+
 @dataclass(frozen=True)
 class ServeArguments(Limits):
     """Try models in a browser, and over HTTP.
@@ -51,7 +54,7 @@ class ServeArguments(Limits):
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta serve`."""
-    options = parse_arguments(ServeArguments, arguments, command="gta serve")
+    options = parse_arguments(ServeArguments, arguments, command="gta serve", common=_COMMON)
     if not options.models:
         raise OptionError("no model given: name one or more checkpoints, exported folders or hf://owner/name")
     password = None if options.auth is None else read_password(options.auth)

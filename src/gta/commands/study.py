@@ -16,6 +16,17 @@ from gta.studies.grids import Grid, grid_from_json, grid_to_json
 from gta.studies.tables import create_grid, list_grids
 from gta.terminal import print_line
 
+_COMMON = (
+    "--list",
+    "--size",
+    "--seeds",
+    "--jobs",
+    "--output",
+    "--data",
+    "--rows",
+    "--report-only",
+)  # what `--help` shows
+
 
 @dataclass(frozen=True)
 class StudyArguments:
@@ -67,7 +78,9 @@ class StudyArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta study`."""
-    options = parse_arguments(StudyArguments, arguments, command="gta study", renamed={"--threads": "--num-threads"})
+    options = parse_arguments(
+        StudyArguments, arguments, command="gta study", renamed={"--threads": "--num-threads"}, common=_COMMON
+    )
     if options.list:
         for name, title in list_grids().items():
             print_line(f"{name}  {title}")

@@ -6,6 +6,8 @@ from typing import Literal
 from gta.commands.arguments import DestinationPath, parse_arguments
 from gta.terminal import print_line
 
+_COMMON = ("--layout", "--num-videos", "--seed", "--difficulty", "--masks", "--num-workers")  # what `--help` shows
+
 
 @dataclass(frozen=True)
 class SynthesizeArguments:
@@ -47,7 +49,7 @@ class SynthesizeArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta synthesize`."""
-    options = parse_arguments(SynthesizeArguments, arguments, command="gta synthesize")
+    options = parse_arguments(SynthesizeArguments, arguments, command="gta synthesize", common=_COMMON)
     from gta.synthetic import synthesize
 
     summary = synthesize(
