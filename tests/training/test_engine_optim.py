@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gta.config import OptimConfig
+from gta.models.catalog import BACKBONES, BLOCK_SUFFIXES
 from gta.models.registry import create_model, list_models
 from gta.training.optim import create_optimizer, learning_rate_factor, parameter_groups, scaled_learning_rate
 
@@ -36,7 +37,11 @@ def on_meta(name: str) -> nn.Module:
         return create_model(name, num_classes=5)
 
 
-@pytest.mark.parametrize("make", [Mixed, fakes.FakeModel, *(partial(on_meta, name) for name in list_models())])
+# Every backbone alone, and every block in the narrowest.
+NAMES = sorted({*BACKBONES, *({f"tiny_{suffix}" for suffix in BLOCK_SUFFIXES} & {*list_models()})})
+
+
+@pytest.mark.parametrize("make", [Mixed, fakes.FakeModel, *(partial(on_meta, name) for name in NAMES)])
 def test_every_trainable_parameter_is_in_exactly_one_group(make) -> None:
     model = make()
     groups = parameter_groups(model, OptimConfig())
