@@ -54,7 +54,11 @@ class Composition(nn.Module):
 
 
 def list_blocks() -> list[str]:
-    """The block names; they can be joined with "+", e.g. "sa+tape"."""
+    """The block names; they can be joined with "+", e.g. "sa+tape".
+
+    >>> gta.list_blocks()[:4]
+    ['nl', 'sa', 'ta', 'tape']
+    """
     return list(COMPOSITIONS)
 
 

@@ -38,8 +38,8 @@ def list_models(pattern: str = "*") -> list[str]:
     Besides these, any timm CNN with stages of strides 4 to 32 and any timm transformer works by its name, alone or
     with a block as suffix; so do torchvision's networks, which are listed without suffixes.
 
-    >>> gta.list_models("tiny_*nl")[:2]
-    ['tiny_c2d_dnl', 'tiny_c2d_nl']
+    >>> gta.list_models("tiny_tsm_*nl")
+    ['tiny_tsm_dnl', 'tiny_tsm_nl']
     """
     suffixes = [suffix for suffix in BLOCK_SUFFIXES if suffix != REUSE]  # none of these is an image transformer
     own = [name for name in BACKBONES if not name.startswith(PREFIX)]
