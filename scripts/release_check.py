@@ -179,7 +179,7 @@ def first_page(work: Path, wheel: Path) -> None:
     if shutil.which("unshare") is None:
         raise CheckError("unshare is not installed (util-linux): nothing else here takes the network away")
     sys.path.insert(0, str(ROOT / "tests" / "docs"))
-    import pages
+    import documented as pages
 
     installing, using = ["set -e"], ["set -e", "source .venv/bin/activate"]
     for snippet in pages.snippets("docs/index.md"):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pages import CLIP_CROP
+from documented import CLIP_CROP
 
 
 @pytest.fixture(scope="session")

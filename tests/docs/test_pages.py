@@ -5,7 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
-import pages
+import documented as pages
 import pytest
 import tyro
 

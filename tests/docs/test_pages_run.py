@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import pages
+import documented as pages
 import pytest
 
 from gta.cli import run
