@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.inception import conv_norm
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.motion import TemporalAggregation
 from gta.ops.layout import fold_frames, unfold_frames
@@ -15,11 +16,6 @@ _ALPHA = 2
 """The little branch has so many times fewer channels."""
 _BETA = 4
 """And its blocks are so many times fewer."""
-
-
-def _conv(channels: int, out_channels: int, kernel: int = 1, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
-    conv = nn.Conv2d(channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), *([nn.ReLU(inplace=True)] if relu else []))
 
 
 class AggregatedFrames(nn.Module):
@@ -52,11 +48,11 @@ class LeanBottleneck(nn.Module):
         super().__init__()
         inner = out_channels // 4
         self.residual = nn.Sequential(
-            _conv(channels, inner), _conv(inner, inner, 3, stride), _conv(inner, out_channels, relu=False)
+            conv_norm(channels, inner), conv_norm(inner, inner, 3, stride), conv_norm(inner, out_channels, relu=False)
         )
         shortcut: list[nn.Module] = [nn.AvgPool2d(3, stride=stride, padding=1)] if stride > 1 else []
         if channels != out_channels:
-            shortcut.append(_conv(channels, out_channels, relu=False))
+            shortcut.append(conv_norm(channels, out_channels, relu=False))
         self.shortcut = nn.Sequential(*shortcut)
         self.relu = relu
 
@@ -91,7 +87,7 @@ class BigLittle(nn.Module):
         little = [LeanBottleneck(channels, narrow)]
         little += [LeanBottleneck(narrow, narrow) for _ in range(1, max(1, depth // _BETA - 1))]
         self.big, self.little = nn.Sequential(*big), nn.Sequential(*little)
-        self.widen = _conv(narrow, out_channels, relu=False)
+        self.widen = conv_norm(narrow, out_channels, relu=False)
         self.fuse = LeanBottleneck(out_channels, out_channels, stride=stride)
 
     def forward(self, frames: Float[Tensor, "N C H W"], num_frames: int) -> Float[Tensor, "N D h w"]:
@@ -120,13 +116,13 @@ class BLVNetBackbone(nn.Module):
         super().__init__()
         self.resize(num_frames)
         narrow = width // _ALPHA
-        self.stem = _conv(3, width, 7, 2)
+        self.stem = conv_norm(3, width, 7, 2)
         self.stem_mix = AggregatedFrames(width)
-        self.stem_big = _conv(width, width, 3, 2, relu=False)
+        self.stem_big = conv_norm(width, width, 3, 2, relu=False)
         self.stem_little = nn.Sequential(
-            _conv(width, narrow, 3), _conv(narrow, narrow, 3, 2), _conv(narrow, width, relu=False)
+            conv_norm(width, narrow, 3), conv_norm(narrow, narrow, 3, 2), conv_norm(narrow, width, relu=False)
         )
-        self.stem_fuse = _conv(width, width)
+        self.stem_fuse = conv_norm(width, width)
         before = width
         for index, depth in enumerate(depths[:3]):
             out = 4 * width * 2**index
@@ -140,10 +136,8 @@ class BLVNetBackbone(nn.Module):
         self.num_features = out
         initialise_weights(self)
         for module in self.modules():
-            if isinstance(module, TemporalAggregation):  # as in the block: each frame as it is
-                with torch.no_grad():
-                    module.weights.weight.zero_()
-                    module.weights.weight[:, :, 1] = 1
+            if isinstance(module, TemporalAggregation):
+                module.start_as_identity()
 
     def forward(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B C t h w"]:
         """Features of every pair of frames."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.backbones.contract import ImageNetwork
-from gta.backbones.hub import cache_only_without_network
+from gta.backbones.hub import cache_only_without_network, cannot_download
 from gta.backbones.image_network import features_are_tokens, fixed_size, patch_size
 from gta.backbones.stages import BLOCKS, find_stages
 from gta.backbones.tsm import resize_shift
@@ -154,10 +154,7 @@ def timm_network(
     except OSError as error:  # the hub's and the network's errors are all of this kind, like those of the disk
         if weights is None or error.errno in DISK_ERRORS:
             raise
-        raise ValueError(
-            f"the weights {weights!r} of {name!r} cannot be downloaded (no network?) and are not in the cache: give a "
-            f"file as model.pretrained, or none for random weights ({type(error).__name__})"
-        ) from error
+        raise cannot_download(weights, name, error) from error
     if not hasattr(network, "forward_head") or not find_stages(network):
         raise ValueError(
             f"{name!r} has neither stages of strides 4, 8, 16 and 32 nor a row of blocks, so attention cannot be "

@@ -28,6 +28,14 @@ def cache_only_without_network() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
+def cannot_download(weights: str, name: str, error: OSError) -> ValueError:
+    """What is said where the weights of a network are neither in the cache nor to be had from the network."""
+    return ValueError(
+        f"the weights {weights!r} of {name!r} cannot be downloaded (no network?) and are not in the cache: give a "
+        f"file as model.pretrained, or none for random weights ({type(error).__name__})"
+    )
+
+
 def _answers(address: str) -> bool:
     """Whether the server of an address, or the proxy that leads to it, accepts a connection within some seconds."""
     target = urlsplit(address)

@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def conv_norm(channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU; padded so that stride 1 keeps the size."""
+def conv_norm(
+    channels: int, out_channels: int, kernel: int = 1, stride: int = 1, *, relu: bool = True
+) -> nn.Sequential:
+    """Convolution, batch norm and, if asked for, ReLU; padded so that stride 1 keeps the size."""
     conv = nn.Conv2d(channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), *([nn.ReLU(inplace=True)] if relu else []))
 
 
 class InceptionBlock(nn.Module):

@@ -24,7 +24,8 @@ _INCEPTION = (
 """S3D's Inception blocks 3b to 5c: widths of the 1x1 branch, of two branches before and after, of the pooled one."""
 _HALVED = {2: partial(nn.MaxPool3d, 3, stride=2, padding=1), 7: partial(nn.MaxPool3d, 2, stride=2)}
 """Before 4b and 5b height, width and frames are halved."""
-_STAGES: dict[str, tuple[int, ...]] = {"res2": (3,), "res3": (5, 6), "res4": (8, 9, 10, 11, 12), "res5": (14, 15)}
+S3D_STAGES: dict[str, tuple[int, ...]] = {"res2": (3,), "res3": (5, 6), "res4": (8, 9, 10, 11, 12), "res5": (14, 15)}
+"""Its blocks stand in one row with its pools: numbers of those between two pools, which are a stage."""
 _LEAST = 5
 
 
@@ -171,7 +172,7 @@ class S3DGBackbone(nn.Module):
 
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the stem's last convolution as res2, and of the Inception blocks between two pools."""
-        return {stage: [f"features.{number}" for number in _STAGES[stage]] for stage in STAGES}
+        return {stage: [f"features.{number}" for number in S3D_STAGES[stage]] for stage in STAGES}
 
     def attention_frames(self, num_frames: int) -> dict[str, int]:
         """T after each block, by its dotted name, for clips of `num_frames`."""

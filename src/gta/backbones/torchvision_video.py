@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gta.backbones.dry_run import replaced, shapes_at
+from gta.backbones.hub import cannot_download
+from gta.backbones.separable import S3D_STAGES
 from gta.backbones.stages import STAGES, find_stages
 from gta.files import DISK_ERRORS
 
@@ -25,8 +27,6 @@ NETWORKS: Mapping[str, int] = {
     "mvit_v2_s": 16,
 }
 """Name in torchvision -> frames of a clip unless the user says otherwise: those its weights are evaluated with."""
-# S3D's Inception blocks stand in one row with its pools: those between two pools are a stage.
-_S3D_STAGES = {"res2": (3,), "res3": (5, 6), "res4": (8, 9, 10, 11, 12), "res5": (14, 15)}
 
 
 class TorchvisionBackbone(nn.Module):
@@ -54,13 +54,9 @@ class TorchvisionBackbone(nn.Module):
             self.fixed_frames = num_frames
         # Pixels: all but the fixed ones end 32 times smaller than the frame (the residual networks 16 times).
         self.minimum_size = max(self.fixed_size or (32,))
-        features = {
-            "VideoResNet": lambda: 512,
-            "S3D": lambda: 1024,
-            "SwinTransformer3d": lambda: network.num_features,
-            "MViT": lambda: network.norm.normalized_shape[0],  # type: ignore[index,union-attr]
-        }
-        self.num_features = int(features[kind]())
+        # Swin and MViT end with a layer norm, whose width is that of the features.
+        widths = {"VideoResNet": 512, "S3D": 1024}
+        self.num_features = widths[kind] if kind in widths else int(network.norm.normalized_shape[0])  # type: ignore[index,union-attr]
 
     def forward(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B C t h w"]:
         """Features of the last stage."""
@@ -98,7 +94,7 @@ class TorchvisionBackbone(nn.Module):
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the blocks of res2..res5, of MViT's `blocks`."""
         if self.kind == "S3D":
-            return {stage: [f"network.features.{part}" for part in _S3D_STAGES[stage]] for stage in STAGES}
+            return {stage: [f"network.features.{part}" for part in S3D_STAGES[stage]] for stage in STAGES}
         return {stage: [f"network.{name}" for name in names] for stage, names in find_stages(self.network).items()}
 
     def attention_frames(self, num_frames: int) -> dict[str, int]:
@@ -154,10 +150,7 @@ def torchvision_network(name: str, num_frames: int, *, weights: str | None = Non
     except OSError as error:
         if error.errno in DISK_ERRORS:
             raise
-        raise ValueError(
-            f"the weights {chosen.name} of {name!r} cannot be downloaded (no network?) and are not in the cache: give "
-            f"a file as model.pretrained, or none for random weights ({type(error).__name__})"
-        ) from error
+        raise cannot_download(chosen.name, name, error) from error
     network.pretrained_cfg = _facts(chosen.transforms())  # type: ignore[assignment]  # timm's name and form
     return network
 

@@ -216,9 +216,13 @@ class TemporalAggregation(nn.Module):
         self.weights = _temporal(channels)
         initialise_weights(self)
         if zero_init:
-            with torch.no_grad():
-                self.weights.weight.zero_()
-                self.weights.weight[:, :, 1] = 1
+            self.start_as_identity()
+
+    @torch.no_grad()
+    def start_as_identity(self) -> None:
+        """Let each frame be itself alone."""
+        self.weights.weight.zero_()
+        self.weights.weight[:, :, 1] = 1
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Mix neighbouring frames; those beyond the ends count as 0."""

@@ -5,6 +5,7 @@ of the bare backbone, without the wrappers of inserted attention and shifts. A s
 (queries, keys, values) that are joined row-wise into one matrix.
 """
 
+import re
 from dataclasses import dataclass
 
 Rules = tuple[tuple[str, str], ...]
@@ -61,18 +62,18 @@ _TSM_RULES: Rules = (
     (r"\.nl\.W\.1\.", r".attention.output.norm."),
 )
 
-# ImageNet networks of timm and torchvision name their classifier in one of these ways.
-_IMAGE_RULES: Rules = (
-    (r"^(?:fc|classifier|head\.fc|head)\.(weight|bias)$", r"classifier.\1"),
-    (r"^(?!classifier\.)", r"backbone.network."),
-    (r"^classifier\.", r"head."),
-)
 
-_TORCHVISION_RULES: Rules = (
-    (r"^(?:fc|head|head\.1|classifier\.1)\.(weight|bias)$", r"classifier.\1"),
-    (r"^(?!classifier\.)", r"backbone.network."),
-    (r"^classifier\.", r"head."),
-)
+def _with_classifier(*names: str) -> Rules:
+    """The keys of a network as they are, under the backbone; those of its classifier, which has one of these names."""
+    return (
+        (rf"^(?:{'|'.join(map(re.escape, names))})\.(weight|bias)$", r"classifier.\1"),
+        (r"^(?!classifier\.)", r"backbone.network."),
+        (r"^classifier\.", r"head."),
+    )
+
+
+_IMAGE_RULES = _with_classifier("fc", "classifier", "head.fc", "head")  # of timm and torchvision
+_TORCHVISION_RULES = _with_classifier("fc", "head", "head.1", "classifier.1")  # of its video networks
 
 _IMAGE_TO_C2D: Rules = (
     (r"^fc\.", r"head."),

@@ -112,10 +112,10 @@ def _refuse_changes(config: TrainConfig, plain: dict[str, Any], change: Collecti
 
 def _matched(config: TrainConfig, model: VideoClassifier) -> TrainConfig:
     """The configuration with the clips of the pretrained network, where `data.match_model` asks for them."""
-    facts = getattr(getattr(model.backbone, "network", None), "pretrained_cfg", None)
-    if not config.data.match_model or config.model.pretrained is None or not facts:
+    known = getattr(getattr(model.backbone, "network", None), "pretrained_cfg", None)
+    if not config.data.match_model or config.model.pretrained is None or not known:
         return config
-    clip = matched_to(config.data.clip, facts)
+    clip = matched_to(config.data.clip, model.data_config)
     if clip != config.data.clip:
         print_line(
             f"clips as {config.model.name} had its images: {clip.crop_size} pixels, mean {list(clip.mean)}, "
