@@ -32,8 +32,9 @@ from gta.clips.presets import clip_config
 from gta.clips.sampling import dense_test_indices, tsn_test_indices
 from gta.datasets.listing import VideoList
 from gta.types import VideoRecord
+from gta.video.reading import open_video
 from reading_files import make_files
-from reading_ways import Reader, available_readers
+from reading_ways import Reader, available_readers, read_ours
 
 # A reader that needs longer than this for one clip is run once only.
 _TOO_SLOW_SECONDS = 5.0

@@ -109,7 +109,7 @@ def test_the_hosts_weights_are_stored_once_copied_and_frozen():
     nn.functional.cross_entropy(model.train()(clip), torch.tensor([0, 1])).backward()
     trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert trained == {*added, "head.weight", "head.bias"}
-    assert model.resize(8) == ["backbone.network.blocks.3.attention.encoding"]
+    assert model.set_num_frames(8) == ["backbone.network.blocks.3.attention.encoding"]
     assert model.eval()(torch.randn(1, 3, 8, 64, 64)).shape == (1, 3)
 
 

@@ -103,7 +103,7 @@ def test_cost_is_what_its_paper_prints(frames, printed):
 def test_it_is_resized_stored_and_exported(name):
     torch.manual_seed(0)
     model = gta.create_model(name, num_classes=3, num_frames=8, zero_init=False).eval()
-    model.resize(6)
+    model.set_num_frames(6)
     clip = frames_of(1, 3, 6, 32, 32)
     again = gta.create_model(**model.arguments).eval()
     again.load_state_dict(model.state_dict())
@@ -113,4 +113,4 @@ def test_it_is_resized_stored_and_exported(name):
         exported = torch.export.export(model, (clip,)).module()
         torch.testing.assert_close(exported(clip), model(clip), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="num_frames is 5: bLVNet reads pairs of frames"):
-        model.resize(5)
+        model.set_num_frames(5)

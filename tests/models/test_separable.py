@@ -92,7 +92,7 @@ def test_cost_is_what_a_count_by_hand_gives():
 def test_attention_follows_the_frames_of_its_stage(name, frames):
     torch.manual_seed(0)
     model = gta.create_model(f"{name}_gta", num_classes=3, num_frames=8, zero_init=False).eval()
-    model.resize(frames)
+    model.set_num_frames(frames)
     again = gta.create_model(**model.arguments).eval()
     again.load_state_dict(model.state_dict())
     with torch.no_grad():

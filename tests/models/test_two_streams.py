@@ -36,7 +36,7 @@ def test_contract(name):
         assert not torch.allclose(model(CLIP.flip(1)), want, rtol=1e-3)
         exported = torch.export.export(model, (CLIP,)).module()
         torch.testing.assert_close(exported(CLIP), want, rtol=1e-4, atol=1e-5)
-    model.resize(6)
+    model.set_num_frames(6)
     assert model(torch.randn(1, 6, 6, 32, 32)).shape == (1, 3)
 
 

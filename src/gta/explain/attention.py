@@ -36,7 +36,7 @@ def attention_maps(
 
 def attention_rows(
     block: SoftmaxBlock, features: Float[Tensor, "1 C t h w"], queries: Int[Tensor, "N 3"]
-) -> Float[Tensor, "N *map"]:
+) -> Float[Tensor, " N *map"]:
     """Attention weights of N queries (frame, row, column): float64 (N, t, h, w) of NL, (N, h, w) of SA, (N, t) of TA.
 
     Queries and keys are projected in the block's own precision; similarities and softmax are computed in float64. The

@@ -62,5 +62,5 @@ def _without(value: Float[Tensor, "1 t P D"], frame: int | None) -> Float[Tensor
     return value
 
 
-def _rms(tokens: Float[Tensor, "1 t S C"]) -> Float[Tensor, "t"]:
+def _rms(tokens: Float[Tensor, "1 t S C"]) -> Float[Tensor, " t"]:
     return tokens[0].double().square().mean(dim=(1, 2)).sqrt()
