@@ -1,4 +1,4 @@
-"""Every recipe is complete and sound without any data; see test_train_command.py for runs."""
+"""Every recipe is complete and sound without any data; test_train_command.py runs some."""
 
 import json
 import random
