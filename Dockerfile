@@ -2,10 +2,14 @@
 #   docker run --rm -p 127.0.0.1:7860:7860 -v "$PWD/runs/mine:/model:ro" --read-only --tmpfs /tmp gta-serve /model/best.ckpt
 FROM python:3.12-slim
 
+# PyTorch of PyPI brings its CUDA libraries; for a smaller image, build with the address of PyTorch's index
+# of CPU wheels: --build-arg PIP_EXTRA_INDEX_URL=...
+ARG PIP_EXTRA_INDEX_URL
+
 COPY dist/gta_video-*.whl /wheels/
 # hadolint ignore=DL3013
 RUN wheel="$(ls /wheels/gta_video-*.whl)" \
-    && pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu "${wheel}[web]" \
+    && pip install --no-cache-dir "${wheel}[web]" \
     && rm -r /wheels \
     && useradd --create-home --uid 1000 gta
 

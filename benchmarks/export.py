@@ -44,6 +44,8 @@ CLASSES = tuple(f"class {number}" for number in range(174))
 PER_CALL = 9
 Form = tuple[RuntimeName, Precision]
 FORMS: tuple[Form, ...] = (
+    ("torch", "float32"),
+    ("aoti", "float32"),
     ("onnx", "float32"),
     ("openvino", "float32"),
     ("openvino", "bf16"),
