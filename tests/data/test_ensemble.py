@@ -75,6 +75,14 @@ def test_ensemble_of_several_parts_of_one_file(tmp_path, capsys):
     assert "its 2 videos are not the 3 of" in capsys.readouterr().err
 
 
+def test_the_direction_is_measured_of_every_data_set_that_states_reversals(tmp_path):
+    classes = ("swipe left", "swipe right", "wave")
+    paths = [write_scores(tmp_path / f"{k}.npz", scores, classes=classes) for k, scores in enumerate((FIRST, SECOND))]
+    assert run(["ensemble", *paths, "--output", str(tmp_path / "out.json")]) == 0
+    # averages (.4 .55 .05) and (.3 .6 .1): the first video is taken for its reversal, the second is not
+    assert json.loads((tmp_path / "out.json").read_text())["direction_accuracy"] == 0.5
+
+
 def test_ensemble_mistakes(tmp_path, capsys):
     first = write_scores(tmp_path / "a.npz", FIRST)
     assert run(["ensemble", first]) == 2

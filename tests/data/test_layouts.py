@@ -8,7 +8,6 @@ from layout_files import listed, touch
 
 from gta.datasets.listing import detect_layout, open_videos
 from gta.errors import DataError
-from gta.runs.composition import reversals
 
 # --- Something-Something v2 ------------------------------------------------------------------------------------------
 
@@ -297,11 +296,3 @@ def test_utd_mhad_names_what_does_not_fit(tmp_path):
         open_videos(tmp_path, "train")
     touch(tmp_path / "wave" / "anything.mp4")
     assert detect_layout(tmp_path) == "folder"
-
-
-def test_reversals_are_the_known_pairs_that_are_both_there():
-    assert reversals(("swipe right", "wave", "swipe left")) == {
-        "swipe left": "swipe right",
-        "swipe right": "swipe left",
-    }
-    assert reversals(("swipe right", "wave")) == {}

@@ -54,13 +54,12 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     from gta.evaluation.ensembles import average
     from gta.evaluation.score_files import read_scores
     from gta.files import write_json
-    from gta.synthetic.classes import REVERSALS
+    from gta.runs.reversals import stated_reversals
 
     parts = [read_scores(path) for path in options.results]
     classes = tuple(map(str, parts[0].classes))
     weights = options.weights or (1.0,) * len(parts)
-    reversals = {name: other for name, other in REVERSALS.items() if name in classes}
-    result = average(options.results, parts, weights, reversals)
+    result = average(options.results, parts, weights, stated_reversals(classes))
     written = {
         "ensemble": [
             {"scores": str(path), "weight": weight, "top1": part.top1}

@@ -15,7 +15,6 @@ from gta.clips.loader import build_loader
 from gta.clips.presets import matched_to
 from gta.clips.transforms import Normalize
 from gta.config import ClipConfig, ModelConfig, OptimConfig, TrainConfig, config_to_json
-from gta.datasets.layouts.utd_mhad import UTD_MHAD_REVERSALS
 from gta.datasets.listing import VideoList
 from gta.errors import OptionError
 from gta.model_card import describe
@@ -23,8 +22,8 @@ from gta.models.classifier import VideoClassifier
 from gta.models.frozen import describe_frozen
 from gta.models.registry import create_model
 from gta.runs.report import write_training_report
+from gta.runs.reversals import stated_reversals
 from gta.skipped import SkippedVideos
-from gta.synthetic.classes import REVERSALS
 from gta.terminal import print_line
 from gta.training.fit import FitResult, fit
 from gta.training.folder import check_run_folder, check_same_config, read_config
@@ -77,7 +76,7 @@ def fit_videos(
             model=model.arguments,
             classes=training.classes,
             clip=config_to_json(clip),
-            reversals=reversals(training.classes),
+            reversals=stated_reversals(training.classes),
             frozen=frozen and frozen.to_plain(),
         ),
         left_out=model.frozen_weights() if frozen else (),
@@ -214,15 +213,6 @@ def build_model(config: ModelConfig, *, num_classes: int) -> VideoClassifier:
         )
     except ValueError as error:
         raise OptionError(f"--model: {error}") from error
-
-
-def reversals(classes: tuple[str, ...]) -> dict[str, str]:
-    """Which of these classes differ in direction only, as far as is known: name -> counterpart.
-
-    Known are the synthetic data set's time reversals and UTD-MHAD's chiral pairs.
-    """
-    known = {**UTD_MHAD_REVERSALS, **REVERSALS}
-    return {name: known[name] for name in classes if known.get(name) in classes}
 
 
 def _class_weights(optim: OptimConfig, labels: list[int], classes: tuple[str, ...]) -> Tensor | None:

@@ -32,7 +32,7 @@ from gta.model_card import describe, library_versions
 from gta.models.classifier import VideoClassifier
 from gta.models.flops import count_flops
 from gta.models.registry import create_model
-from gta.runs.composition import reversals
+from gta.runs.reversals import stated_reversals
 from gta.studies.ensembles import write_orders
 from gta.studies.grids import Budget, Row, grid_from_json
 from gta.studies.lifeline import end_with_input
@@ -56,7 +56,7 @@ class Videos:
     @property
     def reversals(self) -> dict[str, str]:
         """Class -> its counterpart in the opposite direction, where one is known."""
-        return reversals(self.train.classes)
+        return stated_reversals(self.train.classes)
 
 
 def row_model(row: Row, budget: Budget, num_classes: int) -> VideoClassifier:

@@ -13,7 +13,7 @@ from gta.datasets.frame_store import build_store, missing_room
 from gta.datasets.listing import VideoList, open_videos
 from gta.errors import DataError, GtaError, OptionError
 from gta.evaluation.statistics import proportion_error
-from gta.runs.composition import reversals
+from gta.runs.reversals import stated_reversals
 from gta.studies.cell import row_model
 from gta.studies.ensembles import ensemble_results, together
 from gta.studies.findings import Study
@@ -215,7 +215,7 @@ def _study(
         )
     finished = {(cell.row.key, cell.seed): (cell.result, cell.folder) for cell in cells if cell.result is not None}
     results = [result for result, _ in finished.values()]
-    results += ensemble_results(grid, finished, reversals=reversals(classes))
+    results += ensemble_results(grid, finished, reversals=stated_reversals(classes))
     return Study(
         grid, collect(grid, results), tuple(sorted({cell.seed for cell in cells})), ceiling, data, command, speed
     )
