@@ -154,3 +154,4 @@ def test_evaluate_with_more_views_says_so(trained: Path, videos: Path, capsys) -
     assert len(shares) == 4
     assert shares == sorted(shares)
     assert ("most confused:" in shown) == (shares[0] < 100)
+    assert "\\n" not in shown

@@ -198,7 +198,8 @@ def _print_classes(per_class: dict[str, Any]) -> None:
     """The classes that have videos, the worst first."""
     present = [(row["accuracy"], name, row["num_videos"]) for name, row in per_class.items() if row["num_videos"]]
     present.sort(key=lambda row: row[0])
-    print_line("\nclasses, worst first:")
+    print_line()
+    print_line("classes, worst first:")
     for accuracy, name, count in present[:_SHOWN_CLASSES]:
         print_line(f"  {100 * accuracy:6.2f} %  {name} ({count} {'video' if count == 1 else 'videos'})")
     if len(present) > _SHOWN_CLASSES:
@@ -209,7 +210,8 @@ def _print_confusions(written: dict[str, Any]) -> None:
     """The pairs of classes that are taken for each other most often."""
     pairs = written["worst_confusions"][:_SHOWN_PAIRS]
     if pairs:
-        print_line("\nmost confused:")
+        print_line()
+        print_line("most confused:")
     for pair in pairs:
         of = written["per_class"][pair["true"]]["num_videos"]
         print_line(f"  {pair['count']} of {of} videos of {pair['true']} taken for {pair['predicted']}")
