@@ -302,6 +302,8 @@ class RunConfig:
     """Stop after this many steps in a row whose loss or gradient is not finite (each is skipped and counted)."""
     full_checkpoints: bool = False
     """With a frozen backbone: store its weights in every checkpoint, instead of its name and digest only."""
+    recipe: str = ""
+    """Name of the recipe that the configuration began with: a note for those who read it, without effect."""
 
     def __post_init__(self) -> None:
         if self.compile and self.activation_checkpointing:

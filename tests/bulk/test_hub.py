@@ -108,7 +108,10 @@ def hub(monkeypatch, tmp_path) -> Iterator[dict[str, dict[str, bytes]]]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    config = {"data": {"root": "/home/somebody/secret place/my videos", "layout": "folder"}, "run": {"seed": 3}}
+    config = {
+        "data": {"root": "/home/somebody/secret place/my videos", "layout": "folder"},
+        "run": {"seed": 3, "recipe": "finetune"},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "results.json").write_text(json.dumps({"best": {"num_videos": 40, "top1": 0.625, "top5": 1.0}}))
     return write_model(folder / "best.ckpt")

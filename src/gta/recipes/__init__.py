@@ -5,13 +5,25 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 
 from gta.config import TrainConfig
 from gta.errors import OptionError
 from gta.recipes import own, paper, synthetic
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {**synthetic.RECIPES, **own.RECIPES, **paper.RECIPES}
+
+def _named(name: str, make: Callable[[], TrainConfig]) -> TrainConfig:
+    config = make()
+    return replace(config, run=replace(config.run, recipe=name))
+
+
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    name: partial(_named, name, make)
+    for group in (synthetic.RECIPES, own.RECIPES, paper.RECIPES)
+    for name, make in group.items()
+}
 SUMMARIES: dict[str, str] = {**synthetic.SUMMARIES, **own.SUMMARIES, **paper.SUMMARIES}
 GROUPS: dict[str, tuple[str, ...]] = {
     "Synthetic videos": tuple(synthetic.RECIPES),

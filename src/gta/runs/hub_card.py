@@ -117,6 +117,7 @@ def _training(facts: RunFacts) -> str:
         return "How it was trained is not known: there was no configuration beside the checkpoint."
     data, optim, run = (_part(facts.config, name) for name in ("data", "optim", "run"))
     rows = [
+        ("recipe", run.get("recipe") or None),
         ("data set", Path(str(data.get("root", ""))).name),  # the name alone: no path of the machine
         ("layout", data.get("layout")),
         ("preset", _part(data, "clip").get("preset")),

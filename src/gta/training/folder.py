@@ -44,6 +44,7 @@ _FREE_FIELDS = (
     "run.checkpoint_minutes",
     "run.checkpoint_steps",
     "run.max_bad_steps",
+    "run.recipe",
 )
 
 
