@@ -26,7 +26,7 @@ import torch
 import gta
 from gta.clips.presets import clip_config
 from gta.config import ClipConfig
-from gta.export.card import ExportCard, Precision, RuntimeName
+from gta.export.card import ExportCard, ExportPrecision, RuntimeName
 from gta.export.clips import Clip, synthetic_clips
 from gta.export.graph import ClipGraph, trace
 from gta.export.parity import compare
@@ -42,7 +42,7 @@ MODELS = (*(f"{family}_{block}" for family in FAMILIES for block in ("nl", "gta"
 TIMED = ("r2d50_gta", "r2d50_nl", "slowfast50_8x8_gta")
 CLASSES = tuple(f"class {number}" for number in range(174))
 PER_CALL = 9
-Form = tuple[RuntimeName, Precision]
+Form = tuple[RuntimeName, ExportPrecision]
 FORMS: tuple[Form, ...] = (
     ("torch", "float32"),
     ("aoti", "float32"),

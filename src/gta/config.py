@@ -38,6 +38,7 @@ __all__ = [
     "Precision",
     "RunConfig",
     "TrainConfig",
+    "WrittenLayout",
     "config_from_json",
     "config_to_json",
 ]
@@ -45,6 +46,8 @@ __all__ = [
 KnownLayout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
 """How a data set's folder may be organised."""
 Layout = Literal["auto", KnownLayout]
+WrittenLayout = Literal["folder", "ssv2", "ssv1", "kinetics"]
+"""Those that synthetic videos can be written in."""
 """Likewise; `auto` looks at the files."""
 Precision = Literal["32", "bf16", "fp16"]
 """Arithmetic of a network: 32-bit floats, or mixed with bfloat16 or float16."""

@@ -11,7 +11,8 @@ import gta
 from gta.backbones.insertion import AttendedBlock
 from gta.cli import run
 from gta.models.catalog import BACKBONES
-from gta.models.paper import PAPER_ROWS, as_cells, marks, measure_row
+from gta.models.paper import as_cells, marks, measure_row
+from gta.paper.costs import PAPER_ROWS
 
 # All blocks in the narrow networks that stand for a kind of backbone, a few in the others.
 EVERYWHERE = ("tiny", "tiny_tsm", "tiny_c2d", "tiny_slowfast")
@@ -275,7 +276,7 @@ def test_models_command(capsys):
 
 
 def test_paper_command(capsys, monkeypatch):
-    monkeypatch.setattr("gta.models.paper.PAPER_ROWS", PAPER_ROWS[:2] + PAPER_ROWS[-1:])
+    monkeypatch.setattr("gta.paper.methods.PAPER_ROWS", PAPER_ROWS[:2] + PAPER_ROWS[-1:])
     assert run(["paper", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows[0]["gflops_paper"] == 32.7

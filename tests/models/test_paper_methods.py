@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from gta.cli import run
-from gta.models.paper import PAPER_ROWS, as_cells, marks, measure_row, remarks
-from gta.models.paper_methods import METHOD_ROWS, list_rows
+from gta.models.paper import as_cells, marks, measure_row, remarks
+from gta.paper.costs import PAPER_ROWS
+from gta.paper.methods import METHOD_ROWS, list_rows
 
 DOCUMENTED = Path(__file__).parents[2].joinpath("docs", "methods.md").read_text(encoding="utf-8").splitlines()
 

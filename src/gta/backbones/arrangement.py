@@ -18,7 +18,7 @@ from gta.ops.layout import (
     unfold_tokens,
 )
 
-Layout = Literal["channels_first", "channels_last", "tokens"]
+FeatureLayout = Literal["channels_first", "channels_last", "tokens"]
 Prefix = Literal["keep", "mix"]
 
 
@@ -39,7 +39,7 @@ class Arrangement:
         scattered: the patches are not in rows: their neighbourhood cannot be pooled.
     """
 
-    layout: Layout = "channels_first"
+    layout: FeatureLayout = "channels_first"
     prefix: int = 0
     grid: tuple[int, int] = (1, 1)
     scattered: bool = False

@@ -56,7 +56,7 @@ def clip_config(
     slowfast: Sampling = "dense" if data == "kinetics" else "segments"
     chosen: Sampling = sampling or (slowfast if preset == "pyslowfast" else "tsn")
     clip = _RULES[preset](chosen, data, num_frames)
-    clip = _scaled(clip, crop_size)
+    clip = scaled_to(clip, crop_size)
     return replace(
         clip,
         frame_stride=clip.frame_stride if frame_stride is None else frame_stride,
@@ -131,7 +131,7 @@ def matched_to(clip: ClipConfig, facts: Mapping[str, Any]) -> ClipConfig:
     """
     size = facts.get("input_size")
     if size is not None and clip.crop_size == _REFERENCE_CROP:
-        clip = _scaled(clip, int(size[-1]))
+        clip = scaled_to(clip, int(size[-1]))
     changes: dict[str, Any] = {
         name: tuple(float(value) for value in facts[name]) for name in ("mean", "std") if facts.get(name) is not None
     }
@@ -143,20 +143,18 @@ def matched_to(clip: ClipConfig, facts: Mapping[str, Any]) -> ClipConfig:
 _RULES = {"paper": _paper, "tsm": _tsm, "pyslowfast": _pyslowfast}
 
 
-def _scaled(clip: ClipConfig, crop_size: int) -> ClipConfig:
-    """Scale every size in pixels by crop_size / 224, so that a small clip shows the same part of the picture."""
+def scaled_to(clip: ClipConfig, crop_size: int) -> ClipConfig:
+    """Scale the sizes of a protocol along with its crops, so that clips of `crop_size` pixels show the same part of
+    the picture. A `test_resize`, which only a user sets, stays.
+    """
 
     def scaled(pixels: int) -> int:
-        return max(round(pixels * crop_size / _REFERENCE_CROP), 1)
+        return max(round(pixels * crop_size / clip.crop_size), 1)
 
-    if crop_size == _REFERENCE_CROP:
-        return clip
-    short = clip.train_short_side
+    resize, short = clip.resize, clip.train_short_side
     return replace(
         clip,
-        resize=scaled(clip.resize)
-        if isinstance(clip.resize, int)
-        else (scaled(clip.resize[0]), scaled(clip.resize[1])),
+        resize=scaled(resize) if isinstance(resize, int) else (scaled(resize[0]), scaled(resize[1])),
         train_short_side=None if short is None else (scaled(short[0]), scaled(short[1])),
         crop_size=crop_size,
         test_crop_size=None if clip.test_crop_size is None else scaled(clip.test_crop_size),

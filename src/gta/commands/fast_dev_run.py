@@ -4,14 +4,14 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast, get_args
 
-from gta.config import ClipConfig, Precision, RunConfig, TrainConfig
+from gta.clips.presets import scaled_to
+from gta.config import ClipConfig, Precision, RunConfig, TrainConfig, WrittenLayout
 from gta.runs.train import train
 
 _CROP = 64
 _VAL_VIDEOS = 4
-_SYNTHETIC_LAYOUTS = ("folder", "ssv1", "ssv2", "kinetics")
 
 
 def fast_dev_run(config: TrainConfig) -> None:
@@ -38,7 +38,7 @@ def fast_dev_run(config: TrainConfig) -> None:
 def shrink(config: TrainConfig, folder: Path) -> TrainConfig:
     """The same configuration with two small clips per step, two steps, and its data and results under `folder`."""
     has_data = config.data.root is not None and config.data.root.exists()
-    layout = config.data.layout if has_data or config.data.layout in _SYNTHETIC_LAYOUTS else "folder"
+    layout = config.data.layout if has_data or config.data.layout in get_args(WrittenLayout) else "folder"
     return replace(
         config,
         model=replace(config.model, pretrained=_file_only(config.model.pretrained)),
@@ -78,24 +78,8 @@ def _file_only(pretrained: str | None) -> str | None:
 
 def _small_clip(clip: ClipConfig) -> ClipConfig:
     """The same protocol at a crop of 64 px or less, with one view."""
-    share = min(_CROP / clip.crop_size, 1.0)
-
-    def scaled(size: int) -> int:
-        return max(round(size * share), 1)
-
-    short = clip.train_short_side
-    return replace(
-        clip,
-        resize=scaled(clip.resize)
-        if isinstance(clip.resize, int)
-        else (scaled(clip.resize[0]), scaled(clip.resize[1])),
-        train_short_side=None if short is None else (scaled(short[0]), scaled(short[1])),
-        crop_size=scaled(clip.crop_size),
-        test_resize=None,
-        test_crop_size=None if clip.test_crop_size is None else scaled(clip.test_crop_size),
-        test_clips=1,
-        test_crops=1,
-    )
+    small = scaled_to(clip, min(_CROP, clip.crop_size))
+    return replace(small, test_resize=None, test_clips=1, test_crops=1)
 
 
 def _synthesize(config: TrainConfig) -> None:
@@ -105,7 +89,7 @@ def _synthesize(config: TrainConfig) -> None:
     assert config.data.root is not None
     synthesize(
         config.data.root,
-        layout=cast(Literal["folder", "ssv1", "ssv2", "kinetics"], layout),
+        layout=cast(WrittenLayout, layout),
         num_videos=8,
         val_fraction=0.5,
         classes=CLASSES[:2],

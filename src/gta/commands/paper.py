@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta paper`."""
     options = parse_arguments(PaperArguments, arguments, command="gta paper")
     from gta.models.paper import as_markdown, measure_rows
-    from gta.models.paper_methods import list_rows
+    from gta.paper.methods import list_rows
 
     rows = list_rows(options.table)
     if options.json:
@@ -50,7 +50,7 @@ def _show(number: int | None) -> None:
     from rich.table import Table
 
     from gta.models.paper import HEADINGS, as_cells, marks, measure_row, remarks
-    from gta.models.paper_methods import list_rows
+    from gta.paper.methods import list_rows
 
     console = Console()
     progress = Console(stderr=True)

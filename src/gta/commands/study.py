@@ -13,7 +13,7 @@ from gta.commands.arguments import parse_arguments
 from gta.errors import OptionError
 from gta.stored import StoredError, read_json
 from gta.studies.grids import Grid, grid_from_json, grid_to_json
-from gta.studies.tables import create_grid, list_grids
+from gta.studies.tables import Size, create_grid, list_grids
 from gta.terminal import print_line
 
 _COMMON = (
@@ -38,7 +38,7 @@ class StudyArguments:
 
     grid: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[GRID]")] = ""
     """A built-in grid (`--list` shows them), or a grid file (.json) of your own (`--print` shows the format)."""
-    size: Literal["cpu", "gpu"] = "cpu"
+    size: Size = "cpu"
     """Size of a built-in grid: `cpu`: tiny networks, 48-pixel clips; `gpu`: ResNet-50 networks, 112-pixel clips."""
     seeds: int = 3
     """Runs of each row, with the seeds 0, 1, ...; more can be added later."""

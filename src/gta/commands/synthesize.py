@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gta.commands.arguments import DestinationPath, parse_arguments
+from gta.config import WrittenLayout
 from gta.terminal import print_line
 
 _COMMON = ("--layout", "--num-videos", "--seed", "--difficulty", "--masks", "--num-workers")  # what `--help` shows
@@ -18,7 +19,7 @@ class SynthesizeArguments:
 
     folder: DestinationPath
     """Folder to create (or to complete)."""
-    layout: Literal["folder", "ssv2", "ssv1", "kinetics"] = "folder"
+    layout: WrittenLayout = "folder"
     """Whose files and annotations to imitate: a folder per class (.mp4), Something-Something V2 (.webm, JSON) or V1
     (JPEG folders, CSV), or Kinetics (.mp4, CSV)."""
     num_videos: int = 1280

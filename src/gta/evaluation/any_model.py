@@ -12,7 +12,7 @@ from gta.evaluation.opposites import Opposites, find_chiral_pairs, reversals_of
 from gta.evaluation.probe import ProbeResult, probe
 from gta.evaluation.scores import Averaging
 
-Layout = Literal["BCTHW", "BTCHW", "BTHWC"]
+ClipAxes = Literal["BCTHW", "BTCHW", "BTHWC"]
 
 # Where the axes of a clip of this layout come from in (B, C, T, H, W), and the other way round.
 _FROM_OURS: dict[str, tuple[int, ...]] = {"BCTHW": (0, 1, 2, 3, 4), "BTCHW": (0, 2, 1, 3, 4), "BTHWC": (0, 2, 3, 4, 1)}
@@ -23,7 +23,7 @@ _CLIPS, _LABELS = ("clip", "pixel_values", "video"), ("label", "labels")
 class _Logits(nn.Module):
     """A model of another layout as (B, C, T, H, W) -> logits (B, K)."""
 
-    def __init__(self, model: nn.Module, layout: Layout) -> None:
+    def __init__(self, model: nn.Module, layout: ClipAxes) -> None:
         super().__init__()
         self.model = model
         self.layout = layout
@@ -56,7 +56,7 @@ def probe_model(
     loader: Iterable[Any],
     *,
     classes: Sequence[str] | None = None,
-    layout: Layout = "BCTHW",
+    layout: ClipAxes = "BCTHW",
     prepare: nn.Module | None = None,
     opposites: Opposites | None = None,
     reversals: Mapping[str, str] | None = None,
@@ -122,7 +122,7 @@ def _own_names(model: nn.Module) -> tuple[str, ...]:
     return tuple(str(table[key]) for key in sorted(table, key=int))
 
 
-def _batches(loader: Iterable[Any], layout: Layout) -> Iterator[Mapping[str, Any]]:
+def _batches(loader: Iterable[Any], layout: ClipAxes) -> Iterator[Mapping[str, Any]]:
     """The loader's batches as the probe reads them; clips are numbered in the order in which they come."""
     number = 0
     for batch in loader:

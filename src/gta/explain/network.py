@@ -12,14 +12,14 @@ from gta.backbones.stages import find_stages
 from gta.models.classifier import VideoClassifier
 from gta.ops.layout import fold_frames
 
-Layout = Literal["clips", "frames"]
+InputKind = Literal["clips", "frames"]
 
 
 class Network(NamedTuple):
     """A model and how to ask it: `clips` reads (B, 3, T, H, W), `frames` the folded frames (B*T, 3, H, W)."""
 
     model: nn.Module
-    layout: Layout
+    layout: InputKind
     num_frames: int
 
     def logits(self, clips: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -51,7 +51,7 @@ class Network(NamedTuple):
         return tuple((2 * index + 1) * self.num_frames // (2 * count) for index in range(count))
 
 
-def guess_layout(model: nn.Module) -> Layout:
+def guess_layout(model: nn.Module) -> InputKind:
     """Networks of timm and torchvision read frames; everything else reads clips."""
     own = getattr(model, "stages", None)
     ours = isinstance(model, VideoClassifier) or (callable(own) and not isinstance(own, nn.Module))

@@ -14,7 +14,7 @@ from gta.explain.blocks import explain_blocks
 from gta.explain.class_maps import Layer, candidate_layers, choose_layer, class_maps
 from gta.explain.clips import Clip, given_clip, read_clip
 from gta.explain.importance import frame_importance
-from gta.explain.network import Layout, Network, guess_layout
+from gta.explain.network import InputKind, Network, guess_layout
 from gta.explain.records import BlockExplanation, CamMethod, ClassMaps, Explanation, Grid
 from gta.explain.swap import swap_projections, swappable_pairs
 from gta.modes import evaluating
@@ -36,7 +36,7 @@ def explain(
     swap: bool = False,
     importance: bool = True,
     table_side: int | None = None,
-    layout: Layout | None = None,
+    layout: InputKind | None = None,
 ) -> Explanation:
     """Show what a model makes of one clip: attention, class maps, importance of frames (no pictures).
 

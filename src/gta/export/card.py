@@ -29,7 +29,7 @@ CARD = "card.json"
 EXPORT_KEY = "export"
 
 RuntimeName = Literal["torch", "onnx", "openvino", "aoti"]
-Precision = Literal["float32", "bf16", "int8"]
+ExportPrecision = Literal["float32", "bf16", "int8"]
 Output = Literal["logits", "probabilities"]
 
 CODE_CARRIERS: tuple[RuntimeName, ...] = ("torch", "aoti")
@@ -60,7 +60,7 @@ class ExportCard:
 
     model: ModelCard
     runtime: RuntimeName
-    precision: Precision
+    precision: ExportPrecision
     output: Output
     batch_size: int | None
     files: Mapping[str, Mapping[str, Any]]
@@ -146,7 +146,9 @@ def _from_plain(model: ModelCard, export: Mapping[str, Any]) -> ExportCard:
     card = ExportCard(
         model=model,
         runtime=cast(RuntimeName, _choice(entry(export, "runtime", EXPORT_KEY), "runtime", get_args(RuntimeName))),
-        precision=cast(Precision, _choice(entry(export, "precision", EXPORT_KEY), "precision", get_args(Precision))),
+        precision=cast(
+            ExportPrecision, _choice(entry(export, "precision", EXPORT_KEY), "precision", get_args(ExportPrecision))
+        ),
         output=cast(Output, _choice(entry(result, "name", "output"), "the output's name", get_args(Output))),
         batch_size=_batch_size(shape),
         files=_files(entry(export, "files", EXPORT_KEY)),

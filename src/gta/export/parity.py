@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gta.errors import ExportError
-from gta.export.card import Output, Precision
+from gta.export.card import ExportPrecision, Output
 
 Measure = Literal["largest_difference", "mean_distance"]
 
-LIMITS: dict[Precision, tuple[Measure, float]] = {
+LIMITS: dict[ExportPrecision, tuple[Measure, float]] = {
     "float32": ("largest_difference", 1e-4),
     "bf16": ("mean_distance", 0.02),
     "int8": ("mean_distance", 0.10),
@@ -82,7 +82,7 @@ def compare(
     exported: NDArray[np.float32],
     *,
     output: Output,
-    precision: Precision,
+    precision: ExportPrecision,
     clips: str,
     limit: float | None = None,
 ) -> Parity:

@@ -12,7 +12,7 @@ from torch import nn
 
 from gta.config import ClipConfig
 from gta.errors import ExportError
-from gta.export.card import CARD, ExportCard, Output, Precision, RuntimeName
+from gta.export.card import CARD, ExportCard, ExportPrecision, Output, RuntimeName
 from gta.export.clips import Clip, synthetic_clips
 from gta.export.graph import ClipGraph, trace
 from gta.export.parity import Parity, compare
@@ -37,7 +37,7 @@ class Target:
     """
 
     runtime: RuntimeName
-    precision: Precision = "float32"
+    precision: ExportPrecision = "float32"
     output: Output = "logits"
     batch_size: int | None = 1
 

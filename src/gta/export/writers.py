@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gta.config import ClipConfig
 from gta.errors import OptionError
-from gta.export.card import Output, Precision, RuntimeName, clip_shape
+from gta.export.card import ExportPrecision, Output, RuntimeName, clip_shape
 from gta.export.extras import quietly
 from gta.export.quantise import quantise
 from gta.extras import require
@@ -25,7 +25,7 @@ from gta.extras import require
 OPSET = 20
 """Version of ONNX's operators that is written: every op of our networks is in it, and ONNX Runtime 1.17 reads it."""
 
-PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
+PRECISIONS: dict[RuntimeName, tuple[ExportPrecision, ...]] = {
     "torch": ("float32", "bf16"),
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bf16", "int8"),
@@ -37,7 +37,7 @@ Clips = Sequence[NDArray[np.uint8]]
 """Clips to calibrate int8 with, each (1, 3, T, H, W)."""
 
 
-def check_precision(runtime: RuntimeName, precision: Precision) -> None:
+def check_precision(runtime: RuntimeName, precision: ExportPrecision) -> None:
     """Refuse what a runtime does not have.
 
     Raises:
@@ -51,7 +51,7 @@ def check_precision(runtime: RuntimeName, precision: Precision) -> None:
         )
 
 
-def check_tools(runtime: RuntimeName, precision: Precision) -> None:
+def check_tools(runtime: RuntimeName, precision: ExportPrecision) -> None:
     """Find out before any work whether the libraries are there, and the compiler that aoti needs.
 
     Raises:

@@ -12,51 +12,14 @@ from typing import Literal
 
 from gta.clips.presets import clip_config
 from gta.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from gta.paper.accuracy import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6
 
 Something = Literal["ssv1", "ssv2"]
 
-# Top-1 in percent that the paper reports on V1 / V2, by model.
-_TABLE_1 = {
-    "r2d50": (17.0, 26.8),
-    "r2d50_nl": (31.2, 50.7),
-    "r2d50_dnl": (38.8, 55.5),
-    "r2d50_gta": (50.6, 63.5),
-    "slowfast50_16x8": (50.9, 63.4),
-    "slowfast50_16x8_nl": (51.7, 63.9),
-    "slowfast50_16x8_dnl": (52.0, 64.1),
-    "slowfast50_16x8_gta": (53.4, 64.9),
-}
-# Table 2 (V1): attention blocks per stage.
-_TABLE_2: tuple[tuple[str, dict[str, int], float], ...] = (
-    ("res3_1", {"res3": 1}, 46.2),
-    ("res4_1", {"res4": 1}, 46.4),
-    ("res5_1", {"res5": 1}, 37.4),
-    ("res3_1_res4_1", {"res3": 1, "res4": 1}, 49.5),
+# The models of Table 5 and the backbones below them.
+_KINETICS_MODELS = tuple(
+    f"{backbone}{block}" for backbone in ("c2d50", "slowfast101_8x8") for block in ("", "_nl", "_gta")
 )
-# Table 3 (V1): parts of the block.
-_TABLE_3 = {
-    "sa": 17.9,
-    "ta": 37.6,
-    "pixel_gta": 48.5,
-    "region_gta": 47.1,
-    "sa_ta": 38.8,
-    "sa_tape": 48.4,
-    "sa_pixel_gta": 49.2,
-    "sa_region_gta": 47.9,
-}
-# Table 4 (V1): groups; 8 is the default.
-_TABLE_4 = {1: 47.5, 2: 49.8, 4: 50.4, 16: 50.0}
-# Table 5 (Kinetics-400); the paper has no row for the plain backbones.
-_TABLE_5 = {
-    "c2d50": None,
-    "c2d50_nl": 74.8,
-    "c2d50_gta": 75.9,
-    "slowfast101_8x8": None,
-    "slowfast101_8x8_nl": 78.9,
-    "slowfast101_8x8_gta": 79.8,
-}
-# Table 6: frames -> V1 / V2.
-_TABLE_6 = {8: (51.6, 63.7), 16: (53.7, 65.3)}
 
 
 def something_2d(
@@ -170,7 +133,7 @@ def _all() -> tuple[dict[str, Callable[[], TrainConfig]], dict[str, str]]:
 
     versions: tuple[tuple[Something, int], ...] = (("ssv1", 0), ("ssv2", 1))
     for data, column in versions:
-        for model, accuracy in _TABLE_1.items():
+        for model, accuracy in TABLE_1.items():
             paper = f"Table 1: {accuracy[column]} % top-1 in the paper"
             if model.startswith("slowfast"):
                 paper += ", from Kinetics-400 weights (--model.pretrained FILE)"
@@ -180,22 +143,28 @@ def _all() -> tuple[dict[str, Callable[[], TrainConfig]], dict[str, str]]:
             longer = "as Table 1, with 16 frames"
             add(f"{data}_{model}_16f", something_2d, longer, data=data, model=model, num_frames=16)
         for model in ("tsm50", "tsm50_nl", "tsm50_dnl", "tsm50_gta"):
-            for frames, accuracy in _TABLE_6.items():
+            for frames, accuracy in TABLE_6.items():
                 known = f"Table 6: {accuracy[column]} % top-1 in the paper"
                 summary = known if model == "tsm50_gta" else "as Table 6's TSM-R50, with another block or none"
                 add(f"{data}_{model}_{frames}f", something_2d, summary, data=data, model=model, num_frames=frames)
-    for change, places, accuracy in _TABLE_2:
+    for places, accuracy in TABLE_2[1:-1]:  # the first and the last line are Table 1's
         summary = f"Table 2: {accuracy} % top-1 in the paper"
+        change = "_".join(f"{stage}_{count}" for stage, count in places.items())
         name = f"ssv1_r2d50_gta_{change}_8f"
         add(name, something_2d, summary, data="ssv1", model="r2d50_gta", num_frames=8, at=places)
-    for block, accuracy in _TABLE_3.items():
+    for block, accuracy in TABLE_3.items():
+        if block == "gta":  # Table 1's
+            continue
         summary = f"Table 3: {accuracy} % top-1 in the paper"
         add(f"ssv1_r2d50_{block}_8f", something_2d, summary, data="ssv1", model=f"r2d50_{block}", num_frames=8)
-    for groups, accuracy in _TABLE_4.items():
+    for groups, accuracy in TABLE_4.items():
+        if groups == 8:  # the default: Table 1's
+            continue
         summary = f"Table 4: {accuracy} % top-1 in the paper"
         name = f"ssv1_r2d50_gta_{groups}groups_8f"
         add(name, something_2d, summary, data="ssv1", model="r2d50_gta", num_frames=8, num_groups=groups)
-    for model, top1 in _TABLE_5.items():
+    for model in _KINETICS_MODELS:
+        top1 = TABLE_5.get(model)
         summary = f"Table 5: {top1} % top-1 in the paper" if top1 else "the plain backbone of Table 5"
         shape = (
             {"num_frames": 8, "frame_stride": 8} if model.startswith("c2d") else {"num_frames": 32, "frame_stride": 2}

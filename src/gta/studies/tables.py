@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gta.config import OptimConfig
 from gta.errors import OptionError
+from gta.paper.accuracy import TABLE_1, TABLE_2, TABLE_3, TABLE_4
 from gta.recipes.synthetic import directed_clip
 from gta.studies.grids import Budget, Grid, Row
 
@@ -18,80 +19,77 @@ SIZES: tuple[Size, ...] = ("cpu", "gpu")
 # pathway, where the attention sits, reads every fourth of them.
 _FLAT: dict[Size, str] = {"cpu": "tiny", "gpu": "r2d50"}
 _SLOWFAST: dict[Size, tuple[str, int]] = {"cpu": ("tiny_slowfast", 16), "gpu": ("slowfast50_16x8", 32)}
-_DEFAULT_AT: dict[Size, str] = {"cpu": "+1 res3, +1 res4", "gpu": "+2 res3, +3 res4"}
 
 
 def _table1(size: Size) -> tuple[Row, ...]:
     flat, (slowfast, frames) = _FLAT[size], _SLOWFAST[size]
-    paper = {"": (17.0, 26.8), "nl": (31.2, 50.7), "dnl": (38.8, 55.5), "gta": (50.6, 63.5)}
-    paper_3d = {"": (50.9, 63.4), "nl": (51.7, 63.9), "dnl": (52.0, 64.1), "gta": (53.4, 64.9)}
-    labels = {"": "backbone alone", "nl": "+ NL", "dnl": "+ DNL", "gta": "+ GTA"}
-    rows = [
+    backbones = (
+        ("2d", flat, "r2d50", "2D backbone, 8 frames", None),
+        ("slowfast", slowfast, "slowfast50_16x8", f"SlowFast backbone, {frames} frames", frames),
+    )
+    blocks = {"": "backbone alone", "_nl": "+ NL", "_dnl": "+ DNL", "_gta": "+ GTA"}
+    return tuple(
         Row(
-            f"2d-{block}" if block else "2d",
-            labels[block],
-            f"{flat}_{block}" if block else flat,
-            part="2D backbone, 8 frames",
-            paper_ssv1=v1,
-            paper_ssv2=v2,
+            f"{key}{block.replace('_', '-')}",
+            label,
+            f"{model}{block}",
+            part=part,
+            num_frames=num_frames,
+            paper_ssv1=TABLE_1[f"{printed}{block}"][0],
+            paper_ssv2=TABLE_1[f"{printed}{block}"][1],
         )
-        for block, (v1, v2) in paper.items()
-    ]
-    rows += [
-        Row(
-            f"slowfast-{block}" if block else "slowfast",
-            labels[block],
-            f"{slowfast}_{block}" if block else slowfast,
-            part=f"SlowFast backbone, {frames} frames",
-            num_frames=frames,
-            paper_ssv1=v1,
-            paper_ssv2=v2,
-        )
-        for block, (v1, v2) in paper_3d.items()
-    ]
-    return tuple(rows)
+        for key, model, printed, part, num_frames in backbones
+        for block, label in blocks.items()
+    )
 
 
 def _table2(size: Size) -> tuple[Row, ...]:
-    flat = _FLAT[size]
+    flat, (_, alone) = _FLAT[size], TABLE_2[0]
     rows = (
-        Row("none", "none", flat, paper_ssv1=17.0),
-        Row("res3", "+1 res3", f"{flat}_gta", at={"res3": 1}, paper_ssv1=46.2),
-        Row("res4", "+1 res4", f"{flat}_gta", at={"res4": 1}, paper_ssv1=46.4),
-        Row("res5", "+1 res5", f"{flat}_gta", at={"res5": 1}, paper_ssv1=37.4),
-        Row("res3-res4", "+1 res3, +1 res4", f"{flat}_gta", at={"res3": 1, "res4": 1}, paper_ssv1=49.5),
+        Row("none", "none", flat, paper_ssv1=alone),
+        *(_inserted(flat, at, paper_ssv1=top1) for at, top1 in TABLE_2[1:-1]),
     )
     if size == "cpu":  # its stages have one residual block each, so there is no place for the paper's five blocks
-        at = {"res3": 1, "res4": 1, "res5": 1}
-        return (*rows, Row("res3-res4-res5", "+1 res3, +1 res4, +1 res5", f"{flat}_gta", at=at))
-    return (*rows, Row("default", _DEFAULT_AT[size], f"{flat}_gta", paper_ssv1=50.6))
+        return (*rows, _inserted(flat, {"res3": 1, "res4": 1, "res5": 1}, paper_ssv1=None))
+    at, top1 = TABLE_2[-1]
+    return (*rows, Row("default", _places(at), f"{flat}_gta", paper_ssv1=top1))
+
+
+def _inserted(flat: str, at: dict[str, int], *, paper_ssv1: float | None) -> Row:
+    return Row("-".join(at), _places(at), f"{flat}_gta", at=at, paper_ssv1=paper_ssv1)
+
+
+def _places(at: dict[str, int]) -> str:
+    return ", ".join(f"+{count} {stage}" for stage, count in at.items())
 
 
 def _table3(size: Size) -> tuple[Row, ...]:
     flat = _FLAT[size]
     alone, spatial = "one kind alone", "after spatial attention"
     lines = (
-        ("sa", "SA", "sa", alone, 17.9),
-        ("ta", "TA", "ta", alone, 37.6),
-        ("tape", "TA + positional encoding", "tape", alone, None),
-        ("pixel", "pixel GTA", "pixel_gta", alone, 48.5),
-        ("region", "region GTA", "region_gta", alone, 47.1),
-        ("sa-ta", "SA + TA (DNL)", "sa_ta", spatial, 38.8),
-        ("sa-tape", "SA + TA + positional encoding", "sa_tape", spatial, 48.4),
-        ("sa-pixel", "SA + pixel GTA", "sa_pixel_gta", spatial, 49.2),
-        ("sa-region", "SA + region GTA", "sa_region_gta", spatial, 47.9),
-        ("gta", "SA + pixel + region GTA (GTA)", "gta", spatial, 50.6),
+        ("sa", "SA", "sa", alone),
+        ("ta", "TA", "ta", alone),
+        ("tape", "TA + positional encoding", "tape", alone),
+        ("pixel", "pixel GTA", "pixel_gta", alone),
+        ("region", "region GTA", "region_gta", alone),
+        ("sa-ta", "SA + TA (DNL)", "sa_ta", spatial),
+        ("sa-tape", "SA + TA + positional encoding", "sa_tape", spatial),
+        ("sa-pixel", "SA + pixel GTA", "sa_pixel_gta", spatial),
+        ("sa-region", "SA + region GTA", "sa_region_gta", spatial),
+        ("gta", "SA + pixel + region GTA (GTA)", "gta", spatial),
     )
-    return tuple(Row(key, label, f"{flat}_{block}", part=part, paper_ssv1=v1) for key, label, block, part, v1 in lines)
+    return tuple(
+        Row(key, label, f"{flat}_{block}", part=part, paper_ssv1=TABLE_3.get(block))
+        for key, label, block, part in lines
+    )
 
 
 def _table4(size: Size) -> tuple[Row, ...]:
     # The tiny network's res3 has too few channels for 16 groups; its res4 and res5 have enough.
     at = {"res4": 1, "res5": 1} if size == "cpu" else None
-    paper = {1: 47.5, 2: 49.8, 4: 50.4, 8: 50.6, 16: 50.0}
     return tuple(
-        Row(f"g{groups}", f"G = {groups}", f"{_FLAT[size]}_gta", at=at, num_groups=groups, paper_ssv1=v1)
-        for groups, v1 in paper.items()
+        Row(f"g{groups}", f"G = {groups}", f"{_FLAT[size]}_gta", at=at, num_groups=groups, paper_ssv1=top1)
+        for groups, top1 in TABLE_4.items()
     )
 
 

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
+from gta.config import WrittenLayout
 from gta.errors import DataError, OptionError
 from gta.files import write_json
 from gta.processes import require_descriptors
 from gta.stored import StoredError, read_json
 from gta.synthetic.classes import CLASSES, HARD_CLASSES, permutation_invariant_ceiling
-from gta.synthetic.layouts import MANIFEST, Layout, PlannedVideo, SynthesisConfig, plan_videos, write_annotations
+from gta.synthetic.layouts import MANIFEST, PlannedVideo, SynthesisConfig, plan_videos, write_annotations
 from gta.synthetic.parameters import Difficulty
 from gta.synthetic.render import FRAME_SIZE
 from gta.synthetic.write import KEYFRAME_INTERVAL, write_clip, write_mask
@@ -35,7 +36,7 @@ class SynthesisSummary:
     """What a call of `synthesize` did and what the folder holds now."""
 
     root: Path
-    layout: Layout
+    layout: WrittenLayout
     classes: tuple[str, ...]
     num_train: int
     num_val: int
@@ -52,7 +53,7 @@ class SynthesisSummary:
 def synthesize(
     root: str | Path,
     *,
-    layout: Layout = "folder",
+    layout: WrittenLayout = "folder",
     num_videos: int = 1280,
     seed: int = 0,
     val_fraction: float = 0.2,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from gta.config import WrittenLayout
 from gta.errors import OptionError
 from gta.files import write_json, write_text
 from gta.synthetic.classes import CLASSES, HARD_CLASSES, template
@@ -15,7 +16,6 @@ from gta.synthetic.parameters import DIFFICULTIES, Color, Difficulty, Look, draw
 from gta.synthetic.render import FRAME_SIZE, MIN_SIDE
 from gta.synthetic.write import KEYFRAME_INTERVAL
 
-Layout = Literal["folder", "ssv2", "ssv1", "kinetics"]
 Split = Literal["train", "val", "test"]
 
 MANIFEST = "synthetic.json"
@@ -49,7 +49,7 @@ class SynthesisConfig:
         OptionError: a value does not fit; the text names the option.
     """
 
-    layout: Layout = "folder"
+    layout: WrittenLayout = "folder"
     num_videos: int = 1280
     seed: int = 0
     val_fraction: float = 0.2
@@ -62,8 +62,8 @@ class SynthesisConfig:
     """Also write where the object is; in no manifest, since masks can be added to any data set later."""
 
     def __post_init__(self) -> None:
-        if self.layout not in get_args(Layout):
-            raise OptionError(f"--layout is {self.layout}: it must be one of {', '.join(get_args(Layout))}")
+        if self.layout not in get_args(WrittenLayout):
+            raise OptionError(f"--layout is {self.layout}: it must be one of {', '.join(get_args(WrittenLayout))}")
         if self.difficulty not in DIFFICULTIES:
             raise OptionError(f"--difficulty is {self.difficulty}: it must be one of {', '.join(DIFFICULTIES)}")
         if self.seed < 0:

@@ -1,6 +1,6 @@
 """The methods of the paper's Tables 5 to 7, with the costs that their own papers, or tables comparing them, print."""
 
-from gta.models.paper import PAPER_ROWS, PaperRow
+from gta.paper.costs import PAPER_ROWS, PaperRow
 
 _KINETICS, _SOMETHING = 400, 174
 _ZOO = "pytorchvideo's model zoo"
