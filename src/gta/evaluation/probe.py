@@ -4,8 +4,9 @@ The paper's claim is that actions need the order of frames and that attention ov
 measures that on any model and any data set: accuracy under each treatment, and how far the predictions move.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,9 @@ from gta.errors import DataError
 from gta.evaluation.metrics import direction_accuracy, reversal_indices, summarise
 from gta.evaluation.opposites import ChiralPair
 from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, sees_order
-from gta.evaluation.scores import Averaging, video_scores
+from gta.evaluation.scores import Averaging, score_treated
 from gta.evaluation.statistics import Summary
 from gta.evaluation.statistics import summarise as summarise_values
-from gta.modes import evaluating
-from gta.processes import guarded
 
 
 @dataclass(frozen=True)
@@ -266,49 +265,40 @@ def probe(
     """
     if num_permutations < 1:
         raise ValueError(f"{num_permutations} permutations: at least one is needed")
-    place = torch.device(device) if device is not None else next(model.parameters()).device
-    scores: dict[str, list[Tensor]] = {}
-    labels: list[Tensor] = []
-    index: list[Tensor] = []
-    skipped: list[tuple[str, str]] = []
-    with evaluating(model), torch.no_grad():
-        for batch in guarded(loader):
-            skipped += [(str(path), str(reason)) for path, reason in batch.get("skipped", ())]
-            if len(batch["label"]):
-                clip = batch["clip"].to(place, non_blocking=True)
-                for name, order in _orders(clip, batch["index"], num_permutations, seed).items():
-                    parts = scores.setdefault(name, [])
-                    treated = _take_frames(clip, order.to(place))
-                    result = video_scores(model, treated, prepare=prepare, averaging=averaging, precision=precision)
-                    parts.append(result.cpu())
-                labels.append(batch["label"].to(torch.int64).cpu())
-                index.append(batch["index"].to(torch.int64).cpu())
-            if on_batch:
-                on_batch(len(batch["label"]))
-    if not labels:
-        reason = f": {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+    scored = score_treated(
+        model,
+        loader,
+        treat=partial(_treat, num_permutations=num_permutations, seed=seed),
+        prepare=prepare,
+        averaging=averaging,
+        precision=precision,
+        device=device,
+        on_batch=on_batch,
+    )
+    if not len(scored.labels):
+        reason = f": {scored.skipped[0][0]}: {scored.skipped[0][1]}" if scored.skipped else ""
         raise DataError(f"no video could be read, so there is nothing to probe{reason}")
     return ProbeResult(
         classes=classes,
         reversals=dict(reversals or {}),
-        index=torch.cat(index).numpy(),
-        labels=torch.cat(labels).numpy(),
-        scores={name: torch.cat(parts).numpy() for name, parts in scores.items()},
-        skipped=tuple(skipped),
+        index=scored.index,
+        labels=scored.labels,
+        scores=scored.scores,
+        skipped=scored.skipped,
         foreign=foreign,
         precision=precision,
         pairs=pairs,
     )
 
 
-def _orders(clip: Tensor, index: Tensor, num_permutations: int, seed: int) -> dict[str, Tensor]:
-    """Treatment -> frame numbers (B, T)."""
-    frames = clip.shape[-3]
+def _treat(clip: Tensor, index: Tensor, *, num_permutations: int, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Every treatment of the clips (B, ..., T, H, W) of the videos with these numbers, one after another."""
     rows = [
-        frame_orders(frames, num_permutations=num_permutations, seed=seed, index=int(number))
+        frame_orders(clip.shape[-3], num_permutations=num_permutations, seed=seed, index=int(number))
         for number in index.tolist()
     ]
-    return {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
+    for name in rows[0]:
+        yield name, _take_frames(clip, torch.tensor([row[name] for row in rows], device=clip.device))
 
 
 def _take_frames(clip: Tensor, order: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gta.config import Precision
 from gta.errors import DataError, GtaError
 from gta.evaluation.metrics import summarise, worst_confusions
+from gta.evaluation.orders import ORDERED
 from gta.evaluation.score_files import write_scores
 from gta.modes import evaluating
 from gta.processes import guarded
@@ -128,6 +129,20 @@ class EvaluationResult:
         )
 
 
+@dataclass(frozen=True)
+class TreatedScores:
+    """Scores of N videos under several treatments."""
+
+    index: NDArray[np.int64]
+    """Number of each video in the data set, (N,)."""
+    labels: NDArray[np.int64]
+    """(N,)."""
+    scores: Mapping[str, NDArray[np.float32]]
+    """Treatment -> class probabilities (N, K); empty if no video could be read."""
+    skipped: tuple[tuple[str, str], ...]
+    """Videos that could not be read: path, reason."""
+
+
 def evaluate(
     model: nn.Module,
     loader: Iterable[Mapping[str, Any]],
@@ -206,10 +221,44 @@ def score_videos(
     on_batch: Callable[[int], None] | None = None,
 ) -> Scores:
     """Compute this process's part of the scores; the arguments are those of `evaluate`."""
+    treated = score_treated(
+        model,
+        loader,
+        treat=lambda clip, _: ((ORDERED, clip),),
+        prepare=prepare,
+        averaging=averaging,
+        precision=precision,
+        device=device,
+        on_batch=on_batch,
+    )
+    scores = treated.scores.get(ORDERED, np.zeros((0, num_classes), np.float32))
+    if scores.shape[1] != num_classes:
+        raise ValueError(f"the model gives {scores.shape[1]} scores per clip, but there are {num_classes} classes")
+    return Scores(index=treated.index, labels=treated.labels, scores=scores, skipped=treated.skipped)
+
+
+def score_treated(
+    model: nn.Module,
+    loader: Iterable[Mapping[str, Any]],
+    *,
+    treat: Callable[[Tensor, Tensor], Iterable[tuple[str, Tensor]]],
+    prepare: nn.Module,
+    averaging: Averaging = "softmax",
+    precision: Precision = "32",
+    device: torch.device | str | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> TreatedScores:
+    """Compute the scores of every video under several treatments of its clip; each video is decoded once.
+
+    Args:
+        model, loader, prepare, averaging, precision, device, on_batch: as of `evaluate`.
+        treat: clips uint8 (B, [V,] 3, T, H, W) and the videos' numbers (B,) -> name of each treatment and the treated
+            clips.
+    """
     place = torch.device(device) if device is not None else next(model.parameters()).device
     index: list[Tensor] = []
     labels: list[Tensor] = []
-    scores: list[Tensor] = []
+    scores: dict[str, list[Tensor]] = {}
     skipped: list[tuple[str, str]] = []
     with evaluating(model, prepare), torch.no_grad():
         for batch in guarded(loader):
@@ -217,19 +266,18 @@ def score_videos(
             count = len(batch["label"])
             if count:
                 clip = batch["clip"].to(place, non_blocking=True)
-                scores.append(video_scores(model, clip, prepare=prepare, averaging=averaging, precision=precision))
+                for name, treated in treat(clip, batch["index"]):
+                    result = video_scores(model, treated, prepare=prepare, averaging=averaging, precision=precision)
+                    scores.setdefault(name, []).append(result)
                 labels.append(batch["label"].to(torch.int64).cpu())
                 index.append(batch["index"].to(torch.int64).cpu())
             if on_batch:
                 on_batch(count)
-    every = torch.cat([part.cpu() for part in scores]) if scores else torch.zeros(0, num_classes)
-    if every.shape[1] != num_classes:
-        raise ValueError(f"the model gives {every.shape[1]} scores per clip, but there are {num_classes} classes")
     none = torch.zeros(0, dtype=torch.int64)
-    return Scores(
+    return TreatedScores(
         index=torch.cat([none, *index]).numpy(),
         labels=torch.cat([none, *labels]).numpy(),
-        scores=every.numpy(),
+        scores={name: torch.cat([part.cpu() for part in parts]).numpy() for name, parts in scores.items()},
         skipped=tuple(skipped),
     )
 
