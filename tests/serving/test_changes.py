@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gta.evaluation.orders import kendall_tau
 from gta.serving.changes import CHANGES, changed, frame_order
 
 _AMOUNTS = st.floats(0, 1)
@@ -16,6 +17,11 @@ def test_a_shuffle_keeps_every_frame_and_moves_the_share_asked_for(total, amount
     assert sorted(order) == list(range(total))
     moved = sum(frame != place for place, frame in enumerate(order))
     assert moved == (0 if total == 1 or amount == 0 else max(2, round(amount * total)))
+
+
+@given(st.integers(4, 40), st.integers(0, 9))
+def test_a_whole_shuffle_is_no_reversal(total, seed):
+    assert abs(kendall_tau(frame_order("shuffle", total, 1.0, seed=seed))) <= 0.1
 
 
 @given(st.integers(1, 40), _AMOUNTS, st.integers(0, 9))

@@ -1,5 +1,8 @@
 """Treatments of a clip's frames: in order, reversed, shuffled, one frame repeated - as lists of frame numbers."""
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
 import numpy as np
 
 from gta.config import Precision
@@ -15,6 +18,9 @@ held-out video, does not see their order (float32 rounding changes them by about
 
 ROUGH_TOLERANCE = 0.1
 """The same in bf16 or fp16, whose rounding may add up to changes of some percent: what lies between the two is open."""
+
+_CANDIDATES = 256
+"""Draws that `mixed_order` chooses among."""
 
 
 def sees_order(effect: float, precision: Precision = "32") -> bool | None:
@@ -61,10 +67,57 @@ def frame_orders(num_frames: int, *, num_permutations: int, seed: int, index: in
     forwards = list(range(num_frames))
     orders = {ORDERED: forwards, REVERSED: forwards[::-1]}
     for number in range(1, num_permutations + 1):
-        rng = np.random.default_rng([seed, number, index])
-        order = rng.permutation(num_frames).tolist()
-        while order == forwards and num_frames > 1:
-            order = rng.permutation(num_frames).tolist()
-        orders[shuffled(number)] = order
+        drawn = _permutations(num_frames, [seed, number, index])
+        orders[shuffled(number)] = next(order for order in drawn if order != forwards or num_frames == 1)
     orders[ONE_FRAME] = [num_frames // 2] * num_frames
     return orders
+
+
+def mixed_order(num_frames: int, *, seed: int) -> list[int]:
+    """A permutation that leaves no frame in its place and runs neither forwards nor backwards.
+
+    Of the first `_CANDIDATES` permutations of a seed that leave no frame in its place, the one whose rank correlation
+    with the forward order (Kendall's tau, |tau| <= 1; that with the backward order is -tau) is nearest to 0; among
+    equals, the one in which the fewest frames are followed by a neighbour of theirs, and as many steps go forwards as
+    backwards. A single draw often runs nearly backwards, and then it shows what reversal does, not what disorder does.
+    Two frames can only change places (tau = -1), three can only go round (|tau| = 1/3).
+
+    Args:
+        num_frames: T, 2 or more.
+        seed: seed of the draw, 0 or more.
+
+    Returns:
+        For each of the places 0 ... T - 1 the number of the frame that takes it.
+
+    Raises:
+        ValueError: there are fewer than 2 frames.
+    """
+    if num_frames < 2:
+        raise ValueError(f"a clip of {num_frames} frames cannot be mixed")
+    drawn = _permutations(num_frames, [seed])
+    moved = (order for order in drawn if all(frame != place for place, frame in enumerate(order)))
+    return min(islice(moved, _CANDIDATES), key=_regularity)
+
+
+def kendall_tau(order: Sequence[int]) -> float:
+    """Kendall's rank correlation of a permutation with the forward order, in [-1, 1]: 1 forwards, -1 backwards.
+
+    Args:
+        order: two or more different numbers.
+    """
+    values = np.asarray(order)
+    later = np.triu_indices(len(values), 1)
+    return float(np.sign(values[None, :] - values[:, None])[later].mean())
+
+
+def _regularity(order: Sequence[int]) -> tuple[float, int]:
+    """How much an order runs in one direction: over all pairs of frames, then from each frame to the next."""
+    steps = np.diff(order)
+    return abs(kendall_tau(order)), int((np.abs(steps) == 1).sum()) + abs(int(np.sign(steps).sum()))
+
+
+def _permutations(num_frames: int, seed: Sequence[int]) -> Iterator[list[int]]:
+    """Permutations of 0 ... T - 1 without end, the same ones for the same seed."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield rng.permutation(num_frames).tolist()

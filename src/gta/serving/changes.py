@@ -8,6 +8,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from gta.evaluation.orders import mixed_order
+
 Change = Literal["none", "reverse", "shuffle", "drop", "freeze"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 
@@ -17,7 +19,8 @@ def frame_order(change: Change, num_frames: int, amount: float = 1.0, *, seed: i
 
     Args:
         change: `reverse`: backwards, whatever the amount. `shuffle`: this share of the places (at least two where it is
-            above 0) is drawn, and their frames go to another one of them. `drop`: this share of the frames is missing,
+            above 0) is drawn, and their frames go to another one of them, as far from forwards as from backwards
+            (`gta.evaluation.orders.mixed_order`). `drop`: this share of the frames is missing,
             and the one before stays in its place; the first frame is never missing. `freeze`: the last share of the
             clip stands still.
         num_frames: T, 1 or more.
@@ -52,11 +55,11 @@ def changed(views: Tensor, change: Change, amount: float = 1.0, *, seed: int = 0
 
 
 def _shuffled(order: list[int], count: int, seed: int) -> list[int]:
-    """`count` places drawn, each of which gets the frame of the next one drawn: none keeps its own."""
-    places = _drawn(len(order), count, seed)
+    """`count` places drawn, whose frames are mixed: none keeps its own."""
+    places = sorted(_drawn(len(order), count, seed))
     result = list(order)
-    for place, source in zip(places, [*places[1:], places[0]], strict=True):
-        result[place] = order[source]
+    for place, source in zip(places, mixed_order(count, seed=seed), strict=True):
+        result[place] = order[places[source]]
     return result
 
 

@@ -153,14 +153,21 @@ class Service:
         return video.views[self._protocols.index(self.models[number].predictor.clip)]
 
     def predict(
-        self, video: ReadVideo, number: int = 0, *, top_k: int = 5, change: Change = "none", amount: float = 1.0
+        self,
+        video: ReadVideo,
+        number: int = 0,
+        *,
+        top_k: int = 5,
+        change: Change = "none",
+        amount: float = 1.0,
+        seed: int = 0,
     ) -> list[dict[str, Any]]:
         """The most probable classes, best first, as {"label", "score"}; frames changed first if asked for.
 
         Raises:
             RefusedError: it takes too long.
         """
-        scores = self._wait(self.submit(video, number, change=change, amount=amount))
+        scores = self._wait(self.submit(video, number, change=change, amount=amount, seed=seed))
         return named(*self.models[number].predictor.name_best(scores, top_k))
 
     def watch(self, token: str | None, number: int, picture: Any) -> tuple[str, list[dict[str, Any]] | None]:
@@ -176,10 +183,10 @@ class Service:
         return token, None if found is None else named(found.labels, found.scores)
 
     def submit(
-        self, video: ReadVideo, number: int, *, change: Change = "none", amount: float = 1.0
+        self, video: ReadVideo, number: int, *, change: Change = "none", amount: float = 1.0, seed: int = 0
     ) -> "Future[Tensor]":
         """The scores (K,) of a video, as soon as they are there."""
-        return self._batchers[number].submit(changed(self.views(video, number), change, amount))
+        return self._batchers[number].submit(changed(self.views(video, number), change, amount, seed=seed))
 
     def _wait(self, future: "Future[Tensor]") -> Tensor:
         try:
