@@ -32,7 +32,9 @@ from gta.datasets.listing import open_videos
 from gta.evaluation.statistics import paired_gap
 from gta.files import write_text
 from gta.model_card import describe, library_versions
-from gta.studies.cell import describe_machine, row_model
+from gta.runs.composition import build_model
+from gta.studies.cell import describe_machine
+from gta.studies.grids import training_of
 from gta.studies.study import prepare_videos
 from gta.studies.tables import create_grid
 from gta.synthetic.classes import REVERSALS
@@ -139,7 +141,7 @@ def train(variant: Variant, *, data: Path, store: Path, seed: int, folder: Path)
         for part, shuffle in zip(parts, (True, False), strict=True)
     ]
     torch.manual_seed(seed)
-    network = row_model(row, budget, len(parts[0].classes))
+    network = build_model(training_of(row, budget).model, num_classes=len(parts[0].classes))
     start(network, variant)
     optim: OptimConfig = replace(
         budget.optim, mixing_lr_factor=variant.mixing_lr_factor, decay_mixing=variant.decay_mixing

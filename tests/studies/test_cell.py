@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from gta.config import ClipConfig
-from gta.datasets.listing import open_videos
-from gta.studies.cell import Videos, run_cell
-from gta.studies.grids import Budget, Row
+from gta.studies.cell import run_cell
+from gta.studies.grids import Budget, Row, training_of
 from gta.studies.results import read_result
 from gta.synthetic import CLASSES, synthesize
 from gta.training.loop import Loop
@@ -22,7 +21,7 @@ CLIP = ClipConfig(resize=(36, 48), crop_size=32, crop="random", flip="none")
 def videos(tmp_path_factory):
     root = tmp_path_factory.mktemp("cell") / "videos"
     synthesize(root, num_videos=24, val_fraction=1 / 3, classes=CLASSES[:2], frame_size=(36, 48))
-    return Videos(open_videos(root, "train"), open_videos(root, "val"), None)
+    return root
 
 
 def test_a_cell_that_is_interrupted_in_its_only_validation_can_be_finished(videos, tmp_path, monkeypatch):
@@ -33,7 +32,8 @@ def test_a_cell_that_is_interrupted_in_its_only_validation_can_be_finished(video
         real(self, count)
 
     def cell():
-        return run_cell(Row("a", "A", "tiny"), budget, seed=0, videos=videos, folder=tmp_path, num_threads=1)
+        config = training_of(Row("a", "A", "tiny"), budget, root=videos, folder=tmp_path / "run")
+        return run_cell(config, tmp_path, row="a")
 
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_after_validation_batch", stop)
@@ -49,7 +49,8 @@ def test_a_cell_that_is_interrupted_in_its_only_validation_can_be_finished(video
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_cell_on_a_gpu(videos, tmp_path):
     budget = Budget(epochs=2, batch_size=8, clip=CLIP, accelerator="gpu", precision="bf16")
-    result = run_cell(Row("a", "A", "tiny_ta"), budget, seed=0, videos=videos, folder=tmp_path, num_threads=1)
+    config = training_of(Row("a", "A", "tiny_ta"), budget, root=videos, folder=tmp_path / "run")
+    result = run_cell(config, tmp_path, row="a")
     assert result.machine == torch.cuda.get_device_name()
     assert result.peak_memory_mib > 1
     assert not result.sees_order  # probed in 32 bits, so rounding does not look like an effect

@@ -30,6 +30,11 @@ def test_study_then_again_then_probe(tmp_path, capsys):
     assert result["model"]["name"] == "tiny_tape"
     assert result["clips_per_second"] > 0
     assert len(result["curves"]["val_top1"]) == 1
+    config = json.loads((cell / "config.json").read_text())  # an ordinary training run, with the whole configuration
+    config["data"]["root"] = str(folder / "videos")
+    assert json.loads((cell / "run" / "config.json").read_text()) == config
+    assert run(["train", str(cell / "config.json"), "--print"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == config["model"]
     assert "| TAPE |" in (folder / "report.md").read_text()
     assert (folder / "report.html").exists()
     speed = json.loads((folder / SPEED).read_text())

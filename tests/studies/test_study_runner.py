@@ -15,6 +15,7 @@ from gta.studies.grids import Budget, Grid, Row
 from gta.studies.progress import progress_table, shown
 from gta.studies.results import RESULT, result_to_json
 from gta.studies.runner import (
+    LOG,
     check_folder,
     claim_folder,
     failure,
@@ -25,7 +26,6 @@ from gta.studies.runner import (
     states,
     stored_study,
 )
-from gta.studies.specification import LOG
 
 GRID = Grid(
     "g", "G", "?", (Row("a", "A", "tiny"), Row("b", "B", "tiny_gta")), references=("a",), budget=Budget(epochs=3)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from gta.clips.loader import build_loader
 from gta.clips.presets import matched_to
 from gta.clips.transforms import Normalize
 from gta.config import ClipConfig, ModelConfig, OptimConfig, TrainConfig, config_to_json
+from gta.datasets.frame_store import FrameStore
 from gta.datasets.listing import VideoList
 from gta.errors import OptionError
 from gta.model_card import describe
@@ -38,6 +40,8 @@ def fit_videos(
     resume: bool,
     live: bool | None,
     change: Collection[str] = (),
+    frames: Path | None = None,
+    report: bool = True,
 ) -> FitResult | None:
     """Build everything that `gta.runs.train.train` needs, and fit; returns and raises what it does."""
     if resume:
@@ -64,7 +68,7 @@ def fit_videos(
         frozen = None if config.run.full_checkpoints else describe_frozen(model, config.model.pretrained)
         if fabric.is_global_zero:
             print_line(_say_frozen(model, whole=frozen is None), file=sys.stderr)
-    train_loader, val_loader = _loaders(config, training, validation, fabric)
+    train_loader, val_loader = _loaders(config, training, validation, fabric, frames)
     result = fit(
         model,
         train_loader,
@@ -93,7 +97,8 @@ def fit_videos(
     )
     if not fabric.is_global_zero:
         return None
-    write_training_report(result, model=config.model.name, config=plain, validation=validation)
+    if report:
+        write_training_report(result, model=config.model.name, config=plain, validation=validation)
     return result
 
 
@@ -158,7 +163,7 @@ def _check_crops(clip: ClipConfig, name: str, minimum: int) -> None:
 
 
 def _loaders(
-    config: TrainConfig, training: VideoList, validation: VideoList, fabric: Fabric
+    config: TrainConfig, training: VideoList, validation: VideoList, fabric: Fabric, frames: Path | None
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """The loaders of this process's part of both splits."""
     data = config.data
@@ -170,14 +175,15 @@ def _loaders(
         "pin_memory": config.run.accelerator != "cpu" and torch.cuda.is_available(),
         "seed": config.run.seed,
     }
-    train_set = VideoDataset(training, data.clip, training=True, seed=config.run.seed)
+    opener = frames and FrameStore(frames).open
+    train_set = VideoDataset(training, data.clip, training=True, seed=config.run.seed, opener=opener)
     # A last batch of a few clips would disturb BatchNorm; a data set smaller than one batch has no other.
     drop_last = len(training) >= data.batch_size * fabric.world_size
     # Thirty views of each video would cost more than the training, and as many times the memory of its batches.
     val_clip = data.clip if data.val_views == "all" else replace(data.clip, test_clips=1, test_crops=1)
     return (
         build_loader(train_set, shuffle=True, drop_last=drop_last, **shared),
-        build_loader(VideoDataset(validation, val_clip, training=False), shuffle=False, **shared),
+        build_loader(VideoDataset(validation, val_clip, training=False, opener=opener), shuffle=False, **shared),
     )
 
 

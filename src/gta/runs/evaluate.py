@@ -15,6 +15,7 @@ from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
 from gta.clips.transforms import Normalize
 from gta.config import ClipConfig, Layout, Precision, config_to_json
+from gta.datasets.frame_store import FrameStore
 from gta.datasets.listing import Split, VideoList, open_videos
 from gta.errors import OptionError
 from gta.evaluation.any_model import probe_model
@@ -249,12 +250,14 @@ def probe_checkpoint(
     num_workers: int,
     precision: Precision,
     device: str,
+    frames: Path | None = None,
     progress: Callable[[int], Callable[[int], None]] | None = None,
     on_strange: Callable[[Source, str, int], None] | None = None,
 ) -> tuple[ProbeResult, Source]:
     """Probe a checkpoint; arguments as of `probe` and `measure_checkpoint`.
 
     Args:
+        frames: folder of a frame store (`gta.datasets.frame_store`), which holds the videos' decoded frames.
         on_strange: called with the source, a label that is none of the model's classes and the number of these: then
             there are movements, but no accuracies.
     """
@@ -273,7 +276,7 @@ def probe_checkpoint(
     place = choose_device(device)
     result = probe_loader(
         fuse(build_model(checkpoint).to(place)),
-        _loader(videos, clip, batch_size, num_workers, place),
+        _loader(videos, clip, batch_size, num_workers, place, frames),
         prepare=Normalize(clip.mean, clip.std, flow=clip.flow).to(place),
         classes=checkpoint.classes,
         reversals={**reversals_of(pairs), **checkpoint.reversals},
@@ -289,9 +292,16 @@ def probe_checkpoint(
     return result, source
 
 
-def _loader(videos: VideoList, clip: ClipConfig, batch_size: int, num_workers: int, device: torch.device) -> Any:
+def _loader(
+    videos: VideoList,
+    clip: ClipConfig,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    frames: Path | None = None,
+) -> Any:
     return build_loader(
-        VideoDataset(videos, clip, training=False),
+        VideoDataset(videos, clip, training=False, opener=frames and FrameStore(frames).open),
         batch_size=batch_size,
         num_workers=num_workers,
         shuffle=False,

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gta.config import TrainConfig
@@ -18,6 +19,8 @@ def train(
     change: Collection[str] = (),
     live: bool | None = None,
     max_val_videos: int | None = None,
+    frames: Path | None = None,
+    report: bool = True,
 ) -> "FitResult | None":
     """Train as `config` says: open the data, build the model, fit.
 
@@ -27,6 +30,8 @@ def train(
         change: fields of the optimiser in which a resumed run may differ from before, e.g. `["optim.lr"]`.
         live: draw a progress bar; whether stderr is a terminal if not given.
         max_val_videos: validate on this many videos only.
+        frames: folder of a frame store (`gta.datasets.frame_store`), which holds the videos' decoded frames.
+        report: write report.html into the run folder.
 
     Returns:
         What the run left, or None in all processes but the first.
@@ -53,4 +58,6 @@ def train(
 
     from gta.runs.composition import fit_videos
 
-    return fit_videos(config, training, validation, resume=resume, live=live, change=change)
+    return fit_videos(
+        config, training, validation, resume=resume, live=live, change=change, frames=frames, report=report
+    )

@@ -5,11 +5,21 @@ one of these cells gets the same videos, epochs, batches, augmentation and optim
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gta.config import ClipConfig, OptimConfig, Precision, config_from_json, config_to_json
+from gta.config import (
+    ClipConfig,
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    Precision,
+    RunConfig,
+    TrainConfig,
+    config_from_json,
+    config_to_json,
+)
 from gta.errors import OptionError
 from gta.stored import shown
 
@@ -142,6 +152,58 @@ class Grid:
         """The row that `row` is compared with."""
         candidates = [self.row(key) for key in self.references]
         return next((other for other in candidates if other.part == row.part), candidates[0])
+
+
+def training_of(
+    row: Row, budget: Budget, *, seed: int = 0, root: Path | None = None, folder: Path = Path(), num_threads: int = 1
+) -> TrainConfig:
+    """The training run of a cell: the row's model under the budget, on one device, validated about four times.
+
+    Args:
+        row: a row that is trained.
+        budget: what every cell gets.
+        seed: seed of weights, order and augmentation.
+        root: folder of the data set.
+        folder: run folder.
+        num_threads: CPU threads.
+
+    Raises:
+        OptionError: a value of the row or of the budget is none of a training run.
+    """
+    clip = replace(budget.clip, num_frames=row.num_frames or budget.clip.num_frames)
+    mixing: dict[str, Any] = dict(row.mixing or {})
+    return TrainConfig(
+        model=ModelConfig(
+            name=row.model,
+            num_frames=clip.num_frames,
+            dropout=budget.dropout,
+            at=None if row.at is None else dict(row.at),
+            num_groups=row.num_groups,
+            num_regions=row.num_regions,
+            **mixing,
+        ),
+        data=DataConfig(
+            root=root,
+            batch_size=budget.batch_size,
+            num_workers=budget.num_workers,
+            max_skipped=1.0,
+            val_views="all",
+            clip=clip,
+        ),
+        optim=budget.optim,
+        run=RunConfig(
+            folder=folder,
+            max_epochs=budget.epochs,
+            seed=seed,
+            precision=budget.precision,
+            accelerator=budget.accelerator,
+            devices=1,
+            num_threads=num_threads,
+            compile=budget.compile,
+            validate_every=max(1, budget.epochs // 4),
+            checkpoint_minutes=1.0,
+        ),
+    )
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Free of PyTorch: the study's own process only starts cells, watches them and sho
 
 import contextlib
 import csv
-import fcntl
 import os
 import re
 import subprocess
@@ -21,14 +20,19 @@ from gta.files import write_json
 from gta.stored import StoredError, read_json, shown
 from gta.studies.grids import Budget, Grid, Row, grid_from_json, grid_to_json
 from gta.studies.results import RESULT, CellResult, read_result
-from gta.studies.specification import LOG, RUN
+from gta.training.folder_lock import FolderLock
 
 State = Literal["waiting", "running", "done", "failed"]
 
 STUDY = "study.json"
 CELLS = "cells"
 """Sub-folder with a folder for each row and seed."""
-_LOCK = ".lock"
+CONFIG = "config.json"
+"""File in a cell's folder: its training run, as `gta train` takes it."""
+RUN = "run"
+"""Sub-folder with the run folder of the training."""
+LOG = "log.txt"
+"""What the cell's process printed."""
 
 _FORMAT = 1
 _POLL_SECONDS = 0.2
@@ -103,7 +107,7 @@ def claim_folder(folder: Path, grid: Grid, data: Path | None, *, command: str = 
     path = folder / STUDY
     if path.exists():
         check_folder(folder, grid, data)
-    elif folder.exists() and (not folder.is_dir() or any(entry.name != _LOCK for entry in folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunFolderError(f"{folder}: exists and holds no study ({STUDY}): choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, {"format": _FORMAT, "data": _place(data), "command": command, "grid": grid_to_json(grid)})
@@ -169,7 +173,7 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def sole_user(folder: Path, *, patience: float = 20.0) -> Iterator[int]:
+def sole_user(folder: Path, *, patience: float = 20.0) -> Iterator[int | None]:
     """Hold the study's folder for this process, so that two studies do not train the same cells.
 
     Processes that inherit the descriptor hold it too: the cells of a study that was killed need a moment to write
@@ -180,24 +184,26 @@ def sole_user(folder: Path, *, patience: float = 20.0) -> Iterator[int]:
         patience: seconds to wait for it.
 
     Returns:
-        The lock's descriptor, to hand to the processes of the cells.
+        The lock's descriptor, to hand to the processes of the cells; None where the file system has no locks.
 
     Raises:
         RunFolderError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + patience
-    with (folder / _LOCK).open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    message = f"{folder}: another gta study is working in this folder: wait for it to end"
-                    raise RunFolderError(message) from error
-            time.sleep(_POLL_SECONDS)
-        yield file.fileno()
+    while True:
+        try:
+            lock = FolderLock(folder)
+            break
+        except RunFolderError as error:
+            if time.monotonic() >= deadline:
+                message = f"{folder}: another gta study is working in this folder: wait for it to end"
+                raise RunFolderError(message) from error
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield lock.descriptor
+    finally:
+        lock.release()
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------
@@ -270,8 +276,10 @@ def _stop(cells: Sequence[Cell]) -> None:
         cell.state = "waiting"
 
 
-def start_process(cell: Cell, *, num_threads: int, lock: int | None = None) -> "subprocess.Popen[bytes]":
-    """Start the process of a cell whose `cell.json` was written; what it prints goes to `log.txt` in its folder.
+def start_process(
+    cell: Cell, *, num_threads: int, frames: Path | None = None, lock: int | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start the process of a cell whose `config.json` was written; what it prints goes to `log.txt` in its folder.
 
     It is in a session of its own, so that Ctrl-C reaches the study only; it ends when its standard input does. It
     inherits `lock`, the descriptor that `sole_user` gave.
@@ -279,7 +287,7 @@ def start_process(cell: Cell, *, num_threads: int, lock: int | None = None) -> "
     environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(num_threads))}
     with (cell.folder / LOG).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "gta.studies.cell", str(cell.folder)],
+            [sys.executable, "-m", "gta.studies.cell", str(cell.folder), *([] if frames is None else [str(frames)])],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

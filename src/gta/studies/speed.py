@@ -13,9 +13,10 @@ import torch
 
 from gta.clips.transforms import Normalize
 from gta.files import write_json
+from gta.runs.composition import build_model
 from gta.stored import StoredError, entry, mapping, read_json, real, text, whole
-from gta.studies.cell import describe_machine, row_clip, row_model, run_config
-from gta.studies.grids import Budget, Grid, Row
+from gta.studies.cell import describe_machine
+from gta.studies.grids import Budget, Grid, Row, training_of
 from gta.training.launch import create_fabric, launch
 from gta.training.memory import arrange_model
 from gta.training.step import Objective, Plan, TrainStep
@@ -81,10 +82,11 @@ def measure_speed(grid: Grid, *, num_classes: int, num_threads: int, rounds: int
 
 def _stepper(row: Row, budget: Budget, num_classes: int, num_threads: int) -> Callable[[], None]:
     """Make the function that does one training step of a row's model on random clips, and waits for its end."""
-    clip, run = row_clip(row, budget), run_config(budget, seed=0, folder=Path(), num_threads=num_threads)
+    config = training_of(row, budget, num_threads=num_threads)
+    clip, run = config.data.clip, config.run
     fabric = create_fabric(run, budget.optim)
     launch(fabric, run)
-    model = row_model(row, budget, num_classes)
+    model = build_model(config.model, num_classes=num_classes)
     arrange_model(model, run)
     objective = Objective(Normalize(clip.mean, clip.std), budget.optim, num_classes=num_classes)
     train_step = TrainStep(fabric, model, objective, optim=budget.optim, plan=Plan(budget.batch_size))

@@ -9,19 +9,23 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from gta.config import config_to_json
 from gta.datasets.frame_store import build_store, missing_room
 from gta.datasets.listing import VideoList, open_videos
 from gta.errors import DataError, GtaError, OptionError
 from gta.evaluation.statistics import proportion_error
+from gta.files import write_json
+from gta.runs.composition import build_model
 from gta.runs.reversals import stated_reversals
-from gta.studies.cell import row_model
 from gta.studies.ensembles import ensemble_results, together
 from gta.studies.findings import Study
-from gta.studies.grids import Budget, Grid, grid_to_json
+from gta.studies.grids import Budget, Grid, training_of
 from gta.studies.output import write_study
 from gta.studies.progress import shown
 from gta.studies.results import collect
 from gta.studies.runner import (
+    CONFIG,
+    RUN,
     Cell,
     check_folder,
     claim_folder,
@@ -33,7 +37,6 @@ from gta.studies.runner import (
     sole_user,
     start_process,
 )
-from gta.studies.specification import specify
 from gta.studies.speed import read_speed, study_speed
 from gta.synthetic.build import synthesize
 from gta.synthetic.classes import ACTION_BY_NAME, permutation_invariant_ceiling
@@ -98,17 +101,17 @@ def run_study(
             unfinished = [cell for cell in cells if cell.state != "done"]
             store = _store(grid.budget, splits, folder, needed=bool(unfinished) and _is_small(root), console=console)
             for cell in unfinished:
-                specify(
-                    cell.folder,
-                    grid=grid_to_json(grid),
-                    row=cell.row.key,
+                config = training_of(
+                    cell.row,
+                    grid.budget,
                     seed=cell.seed,
-                    data=root,
-                    store=store,
+                    root=root.resolve(),
+                    folder=(cell.folder / RUN).resolve(),
                     num_threads=num_threads,
                 )
+                write_json(cell.folder / CONFIG, config_to_json(config))
             with shown(grid, console=console) as show:
-                start = partial(start_process, num_threads=num_threads, lock=lock)
+                start = partial(start_process, num_threads=num_threads, frames=store, lock=lock)
                 run_cells(cells, jobs=jobs, start=start, on_change=show)
         error = failure(cells)
         speed = _speed(grid, folder, splits[0], num_threads, measure=train and error is None, console=console)
@@ -131,9 +134,10 @@ def check_grid(grid: Grid) -> None:
     for row in grid.trained:
         try:
             with torch.device("meta"):  # shapes only: no memory, no time
-                row_model(row, budget, num_classes=2)
+                build_model(training_of(row, budget).model, num_classes=2)
         except (GtaError, ValueError) as error:
-            raise OptionError(f"grid {grid.name}, row {row.key!r}: {error}") from error
+            reason = error.__cause__ or error  # without the option of gta train that build_model names
+            raise OptionError(f"grid {grid.name}, row {row.key!r}: {reason}") from error
 
 
 def prepare_videos(budget: Budget, root: Path, *, num_workers: int) -> None:

@@ -50,6 +50,11 @@ class FolderLock:
                 ) from None
             # Some network file systems have no locks: there, the folder is used without one.
 
+    @property
+    def descriptor(self) -> int | None:
+        """The open folder: a process that inherits it holds the folder too. None where there are no locks."""
+        return self._descriptor
+
     def require_folder(self) -> None:
         """Refuse to go on where the folder is gone or another one stands in its place.
 
