@@ -33,6 +33,7 @@ def test_study_then_again_then_probe(tmp_path, capsys):
     config = json.loads((cell / "config.json").read_text())  # an ordinary training run, with the whole configuration
     config["data"]["root"] = str(folder / "videos")
     assert json.loads((cell / "run" / "config.json").read_text()) == config
+    capsys.readouterr()
     assert run(["train", str(cell / "config.json"), "--print"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == config["model"]
     assert "| TAPE |" in (folder / "report.md").read_text()

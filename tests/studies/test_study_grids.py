@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gta.errors import OptionError
-from gta.studies.grids import Budget, Grid, Row, grid_from_json, grid_to_json
+from gta.studies.grids import Budget, Grid, Row, grid_from_json, grid_to_json, training_of
 from gta.studies.tables import create_grid, list_grids
 
 GRIDS = [(name, size) for name in list_grids() for size in ("cpu", "gpu")]
@@ -15,13 +15,13 @@ GRIDS = [(name, size) for name in list_grids() for size in ("cpu", "gpu")]
 def test_every_row_can_be_built_and_differs_from_the_others(name, size):
     import torch
 
-    from gta.studies.cell import row_model
+    from gta.runs.composition import build_model
 
     grid = create_grid(name, size)
     built = set()
     for row in grid.trained:
         with torch.device("meta"):
-            model = row_model(row, grid.budget, num_classes=16)
+            model = build_model(training_of(row, grid.budget).model, num_classes=16)
         assert model.num_frames == (row.num_frames or grid.budget.clip.num_frames)
         built.add(json.dumps(model.arguments, sort_keys=True))
     assert len(built) == len(grid.trained)
