@@ -22,9 +22,9 @@ from gta.evaluation.score_files import read_scores, write_scores
 from gta.recipes import recipe
 from gta.recipes.files import read_config_file
 from gta.settings import config_to_json
+from gta.studies.folder import read_study, stored_study
 from gta.studies.grids import grid_to_json
 from gta.studies.results import CellResult, read_result, result_to_json
-from gta.studies.runner import read_study, stored_study
 from gta.studies.speed import read_speed
 from gta.studies.tables import create_grid
 from gta.synthetic.build import synthesize

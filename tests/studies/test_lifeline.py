@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 
 CODE = """
 import signal, sys, time
@@ -46,3 +47,34 @@ def test_a_process_that_finishes_by_itself_ends_well():
     process = start(handled=True, seconds=0)
     assert process.wait(30) == 0
     process.stdin.close()
+
+
+STUDY = """
+import subprocess, sys
+from pathlib import Path
+from gta.studies.grids import Grid, Row
+from gta.studies.runner import plan_cells, run_cells
+folder = Path(sys.argv[1])
+cells = plan_cells(Grid("g", "G", "?", (Row("a", "A", "tiny"), Row("b", "B", "tiny")), ("a",)), (0,), folder)
+def start(cell):
+    with (folder / cell.row.key).open("w") as log:
+        code = [sys.executable, "-c", {code!r}]
+        return subprocess.Popen(code, stdin=subprocess.PIPE, stdout=log, start_new_session=True)
+run_cells(cells, jobs=2, start=start, on_change=lambda now: None)
+"""
+
+
+def test_cells_of_a_killed_study_write_a_checkpoint_and_end(tmp_path):
+    study = subprocess.Popen([sys.executable, "-c", STUDY.format(code=CODE.format(handled=True, seconds=60)), tmp_path])
+    wait_for(tmp_path, "started\n")
+    study.kill()
+    study.wait()
+    wait_for(tmp_path, "started\ncheckpoint\n")
+
+
+def wait_for(folder, text):
+    """Until both cells have written this."""
+    deadline = time.monotonic() + 30
+    while [path.read_text() for path in folder.iterdir()] != [text, text]:
+        assert time.monotonic() < deadline, [path.read_text() for path in folder.iterdir()]
+        time.sleep(0.05)

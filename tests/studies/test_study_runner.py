@@ -11,21 +11,11 @@ import pytest
 from rich.console import Console
 
 from gta.errors import RunFolderError
+from gta.studies.folder import check_folder, claim_folder, finished_seeds, sole_user, stored_study
 from gta.studies.grids import Budget, Grid, Row
 from gta.studies.progress import progress_table, shown
 from gta.studies.results import RESULT, result_to_json
-from gta.studies.runner import (
-    LOG,
-    check_folder,
-    claim_folder,
-    failure,
-    finished_seeds,
-    plan_cells,
-    run_cells,
-    sole_user,
-    states,
-    stored_study,
-)
+from gta.studies.runner import LOG, failure, plan_cells, run_cells, states
 
 GRID = Grid(
     "g", "G", "?", (Row("a", "A", "tiny"), Row("b", "B", "tiny_gta")), references=("a",), budget=Budget(epochs=3)

@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> None:
     folder = options.output or Path("runs/study") / f"{grid.name}-{options.size}"
     data = options.data
     if options.report_only:
-        from gta.studies.runner import stored_study
+        from gta.studies.folder import stored_study
 
         grid, data = stored_study(folder)
     jobs = options.jobs or (1 if grid.budget.accelerator == "gpu" else os.cpu_count() or 1)

@@ -19,24 +19,12 @@ from gta.runs.composition import build_model
 from gta.runs.reversals import stated_reversals
 from gta.studies.ensembles import ensemble_results, together
 from gta.studies.findings import Study
+from gta.studies.folder import check_folder, claim_folder, finished_seeds, read_study, sole_user
 from gta.studies.grids import Budget, Grid, training_of
 from gta.studies.output import write_study
 from gta.studies.progress import shown
 from gta.studies.results import collect
-from gta.studies.runner import (
-    CONFIG,
-    RUN,
-    Cell,
-    check_folder,
-    claim_folder,
-    failure,
-    finished_seeds,
-    plan_cells,
-    read_study,
-    run_cells,
-    sole_user,
-    start_process,
-)
+from gta.studies.runner import CONFIG, RUN, Cell, failure, plan_cells, run_cells, start_process
 from gta.studies.speed import read_speed, study_speed
 from gta.synthetic.build import synthesize
 from gta.synthetic.classes import ACTION_BY_NAME, permutation_invariant_ceiling
