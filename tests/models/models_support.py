@@ -19,3 +19,8 @@ def randomise(module):
             layer.running_mean.uniform_(-0.3, 0.3)
             layer.running_var.uniform_(0.5, 1.5)
     return module
+
+
+def clip_of(frames=8, size=32, batch=1):
+    """Normalised clips, (batch, 3, frames, size, size), the same in every call."""
+    return torch.randn(batch, 3, frames, size, size, generator=torch.Generator().manual_seed(7))

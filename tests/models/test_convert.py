@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from models_support import randomise
+from models_support import clip_of, randomise
 from source_networks import Caffe2Names, PySlowFastNames, PytorchvideoNames, Weights, image_resnet, video_resnet
 
 import gta
@@ -17,10 +17,6 @@ from gta.models.weight_files import read_weights
 
 TSM_PLACES = ((2, 0), (2, 2), (3, 0), (3, 2), (3, 4))
 PYSLOWFAST_PLACES = ((3, 1), (3, 3), (4, 1), (4, 3), (4, 5))
-
-
-def clip_of(frames, size=32):
-    return torch.randn(1, 3, frames, size, size, generator=torch.Generator().manual_seed(7))
 
 
 def fold(clip):

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 import yaml
-from models_support import randomise
+from models_support import clip_of, randomise
 from PIL import Image
 from source_networks import Caffe2Names, PySlowFastNames, PytorchvideoNames, Weights, video_resnet
 
@@ -20,10 +20,6 @@ from gta.models.weight_files import WeightFile, read_weights
 
 TINY = {"width": 8, "depth": 10}
 TWO = {"pathways": 2, "beta": 4, "temporal": 1, "kernel": 7}
-
-
-def clip_of(frames, size=64):
-    return torch.randn(1, 3, frames, size, size, generator=torch.Generator().manual_seed(7))
 
 
 def config_of(arch="slowfast", **changes):
@@ -125,7 +121,7 @@ def test_configurations_decide_what_is_computed(tmp_path, capsys, case):
         at = {stage for stage, _ in places}
         location = [[[0] if stage in at else []] + ([[]] if two else []) for stage in range(2, 6)]
         changes = {"NONLOCAL__LOCATION": location, **changes}
-    weights, clip = Weights(3), clip_of(16)
+    weights, clip = Weights(3), clip_of(16, 64)
     video_resnet(weights, clip, 10, **network)
     write(tmp_path / "model.pyth", weights, config_of(arch, **changes))
     name = "tiny_i3d" if "stem" in network else "tiny_slow" if "kernels" in network else "tiny_c2d"
@@ -267,7 +263,7 @@ def test_clips_come_from_the_configuration(tmp_path, capsys, tiny_weights):
 )
 def test_networks_that_read_blue_first_get_their_stem_reversed(tmp_path, capsys, arch, dataset, reverse, bgr):
     network = {"names": PySlowFastNames(), "width": 8, **(TWO if arch == "slowfast" else {"pool": True})}
-    weights, clip = Weights(3), clip_of(16)
+    weights, clip = Weights(3), clip_of(16, 64)
     video_resnet(weights, clip, 10, **network)
     changes = {"DATA__REVERSE_INPUT_CHANNEL": reverse, "TRAIN__DATASET": dataset}
     write(tmp_path / "model.pyth", weights, config_of(arch, **changes))
@@ -319,7 +315,7 @@ def test_windows_are_for_evaluation_and_for_3d_networks_only():
 
 def test_files_without_a_configuration_say_what_was_assumed(tmp_path, capsys):
     network = {"names": PySlowFastNames(), "width": 8, **TWO, "nonlocal_at": [(3, 0)]}
-    weights, clip = Weights(3), clip_of(16)
+    weights, clip = Weights(3), clip_of(16, 64)
     video_resnet(weights, clip, 10, **network)
     write(tmp_path / "bare.pyth", weights)
     model, card = convert(tmp_path, tmp_path / "bare.pyth", "--model", "tiny_slowfast_nl", "--num-frames", "16")

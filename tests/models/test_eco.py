@@ -3,16 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from models_support import randomise
+from models_support import clip_of, randomise
 
 import gta
 from gta.backbones.eco import PreActivation3d
 from gta.backbones.two_stream import differences
 from gta.models.flops import count_flops
-
-
-def clip_of(frames, size=32):
-    return torch.randn(2, 3, frames, size, size, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -36,7 +32,7 @@ def test_eco_is_both_networks_over_one_stem():
     """The 3D network reads 96 of 64 (here 12 of 8) channels; the 2D features of all frames are averaged beside it."""
     torch.manual_seed(0)
     model = randomise(gta.create_model("tiny_eco", num_classes=3, num_frames=8, dropout=0.0)).eval()
-    backbone, clip = model.backbone, clip_of(8, 64)
+    backbone, clip = model.backbone, clip_of(8, 64, batch=2)
     with torch.no_grad():
         frames = []
         for t in range(8):
@@ -55,7 +51,7 @@ def test_eco_is_both_networks_over_one_stem():
 def test_they_can_be_exported(name):
     torch.manual_seed(0)
     model = gta.create_model(f"{name}_gta", num_classes=3, num_frames=4, zero_init=False).eval()
-    clip = clip_of(4)
+    clip = clip_of(4, batch=2)
     with torch.no_grad():
         exported = torch.export.export(model, (clip,)).module()
         torch.testing.assert_close(exported(clip), model(clip), rtol=1e-4, atol=1e-5)
@@ -69,7 +65,7 @@ def test_other_numbers_of_frames():
     again = gta.create_model(**lite.arguments).eval()
     again.load_state_dict(lite.state_dict())
     with torch.no_grad():
-        assert torch.equal(again(clip_of(7)), lite(clip_of(7)))
+        assert torch.equal(again(clip_of(7, batch=2)), lite(clip_of(7, batch=2)))
     eco = gta.create_model("tiny_eco", num_classes=3, num_frames=8)
     eco.set_num_frames(16)
     with pytest.raises(ValueError, match="num_frames is 6: ECO joins four frames to one and needs a multiple of 4"):
@@ -123,7 +119,7 @@ def test_the_stream_of_differences_is_the_image_network_on_what_changes():
     model = randomise(gta.create_model("tiny_difference", num_classes=3, num_frames=4, dropout=0.0)).eval()
     image = gta.create_model("tiny", num_classes=3, num_frames=4, dropout=0.0).eval()
     image.load_state_dict({key.replace("backbone.frames.", "backbone."): v for key, v in model.state_dict().items()})
-    clip = clip_of(4)
+    clip = clip_of(4, batch=2)
     steps = [clip[:, :, t + 1] - clip[:, :, t] for t in range(3)]
     changes = torch.stack([*steps, steps[-1]], dim=2)
     torch.testing.assert_close(differences(clip), changes)

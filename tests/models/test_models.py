@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models_support import randomise
+from models_support import clip_of, randomise
 
 import gta
 from gta.backbones.insertion import AttendedBlock
@@ -32,10 +32,6 @@ TINY = [
 ]
 
 
-def clip_of(batch=1, frames=FRAMES, size=32, seed=5):
-    return torch.randn(batch, 3, frames, size, size, generator=torch.Generator().manual_seed(seed))
-
-
 def make(name, **options):
     return gta.create_model(name, num_classes=5, num_frames=FRAMES, **options)
 
@@ -44,7 +40,7 @@ def make(name, **options):
 def test_contract_of_every_model(name):
     torch.manual_seed(0)
     model = randomise(make(name, dropout=0.0))
-    clip = clip_of(2)
+    clip = clip_of(batch=2)
     features = model.forward_features(clip)
     assert features.ndim == 5
     assert features.shape[0] == 2

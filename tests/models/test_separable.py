@@ -3,15 +3,11 @@
 import pytest
 import torch
 import torchvision.models.video as tv
-from models_support import randomise
+from models_support import clip_of, randomise
 
 import gta
 from gta.backbones.separable import R2Plus1DBackbone, S3DGBackbone, SelfGate
 from gta.models.flops import count_flops
-
-
-def clip_of(frames, size=32):
-    return torch.randn(1, 3, frames, size, size, generator=torch.Generator().manual_seed(1))
 
 
 def test_r2plus1d_of_18_layers_is_torchvisions():
