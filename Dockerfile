@@ -19,6 +19,7 @@ WORKDIR /tmp
 EXPOSE 7860
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/v1/health', timeout=4)"]
+    CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 7860, timeout=4); \
+        c.request('GET', '/v1/health'); raise SystemExit(c.getresponse().status not in (200, 401))"]
 ENTRYPOINT ["gta", "serve", "--host", "0.0.0.0", "--port", "7860"]
 CMD ["/model/best.ckpt"]

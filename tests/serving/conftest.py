@@ -46,11 +46,12 @@ def client(service, clip):
 
 @dataclass(frozen=True)
 class Server:
-    """A running `gta serve`: its address, its process, and the folder that it takes for temporary files."""
+    """A running `gta serve`: its address, its process, the folder that it takes for temporary files, and its log."""
 
     address: str
     pid: int
     folder: Path
+    log: Path
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +71,7 @@ def server(models, tmp_path_factory) -> Iterator[Server]:
         )
         try:
             assert program.stdout is not None
-            yield Server(program.stdout.readline().split()[0], program.pid, temporary)
+            yield Server(program.stdout.readline().split()[0], program.pid, temporary, place / "log")
         finally:
             program.terminate()
             program.wait(60)

@@ -113,7 +113,7 @@ class Attacker:
         self.kinds: list[Callable[[random.Random], bytes]] = [
             self._fuzzed, self._fuzzed, self._list, self._name, self._bomb, self._claim, self._probe, self._probe,
             self._path, self._gradio, self._gradio, self._upload, self._picture, self._broken_form, self._nonsense,
-            self._slow,
+            self._slow, self._large, self._host, self._half,
         ]  # fmt: skip
         self.kinds = [kind for kind in self.kinds if kind.__name__.strip("_") not in without]
 
@@ -128,8 +128,10 @@ class Attacker:
             self.report.leaks += [f"{name}: {word!r} in {text[:200]!r}" for word in self.forbidden if word in text]
         return self.report
 
-    def _send(self, head: str, body: bytes = b"", *, length: int | None = None, timeout: float = 30.0) -> bytes:
-        lines = [head, f"Host: {self.address[0]}", "Connection: close"]
+    def _send(
+        self, head: str, body: bytes = b"", *, length: int | None = None, timeout: float = 30.0, host: str = ""
+    ) -> bytes:
+        lines = [head, f"Host: {host or self.address[0]}", "Connection: close"]
         if body or length is not None:
             lines.append(f"Content-Length: {len(body) if length is None else length}")
         data = "\r\n".join([*lines, "", ""]).encode("utf-8", "replace") + body
@@ -230,3 +232,22 @@ class Attacker:
     def _slow(self, rng: random.Random) -> bytes:
         """A body that never comes to its end."""
         return self._post(form(self.clip)[: rng.randrange(1, 300)], length=5000, timeout=60)
+
+    def _large(self, rng: random.Random) -> bytes:
+        """JSON of very many small values, or of one very large one."""
+        body = rng.choice(
+            (b"[" + b"[]," * 10_000_000 + b"[]]", b"[" + b"{}," * 300_000 + b"1]", b'["%b"]' % bytes(30 << 20))
+        )
+        path = rng.choice(("/v1/predict", "/v1/explain", "/gradio_api/queue/join"))
+        return self._send(f"POST {path} HTTP/1.1\r\nContent-Type: application/json", body)
+
+    def _host(self, rng: random.Random) -> bytes:
+        """What a foreign page would send whose name leads here."""
+        route = rng.choice(("/v1/health", "/config", "/v1/model"))
+        return self._send(f"GET {route} HTTP/1.1\r\nOrigin: http://evil.example", host="evil.example")
+
+    def _half(self, rng: random.Random) -> bytes:
+        """A head that never comes to its end."""
+        with socket.create_connection(self.address, timeout=60) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * rng.randrange(1, 300))
+            return connection.recv(1 << 16)

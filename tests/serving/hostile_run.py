@@ -2,19 +2,25 @@
 
     python tests/serving/hostile_run.py runs/mine/best.ckpt clip.mp4 --count 1000
 
-Prints the answers by kind and status, memory and descriptors along the way, the files that the server opened or
-changed (if strace may look), what was left in its folder after its time, and whether an answer told what it should not.
+Prints the answers by kind and status, how long others wait meanwhile, memory and descriptors along the way, the files
+that the server opened or changed (if strace may look), what was left in its folder after its time, and whether an
+answer told what it should not.
 The exit code is 1 if anything is amiss.
 """
 
 import argparse
+import contextlib
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from file_watch import FileWatch, can_watch, family, foreign
@@ -23,7 +29,7 @@ from hostile import Attacker, Report
 _KEEP_SECONDS = 20
 _PARTS = 5
 _OPTIONS = (
-    *("--port", "0", "--device", "cpu", "--num-workers", "1", "--max-mb", "4", "--max-seconds", "10"),
+    *("--port", "0", "--device", "cpu", "--num-workers", "1", "--max-seconds", "10"),
     *("--request-seconds", "20", "--body-seconds", "2", "--keep-seconds", str(_KEEP_SECONDS)),
 )
 
@@ -62,6 +68,28 @@ def attack(pid: int, attacker: Attacker, count: int) -> list[str]:
     return rows
 
 
+@contextlib.contextmanager
+def waits(address: str, seconds: float = 0.25) -> Iterator[list[float]]:
+    """How long an innocent visitor waits for `/v1/health`, asked again and again while the block runs."""
+    found: list[float] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(seconds):
+            begin = time.monotonic()
+            with urllib.request.urlopen(f"http://{address}/v1/health", timeout=120) as answer:
+                answer.read()
+            found.append(time.monotonic() - begin)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+
+
 def show(report: Report) -> None:
     """The answers by kind, and what should not have been told."""
     kinds: dict[str, Counter[str]] = {}
@@ -98,7 +126,7 @@ def main() -> None:
             attacker.run(80, seed=99)  # so that what is loaded on first use is there
             attacker.report = Report()
             if can_watch():
-                with FileWatch(server.pid) as watch:
+                with FileWatch(server.pid) as watch, waits(address) as asked:
                     attack(server.pid, attacker, options.count)
                     with socket.create_connection((host, int(port)), 5):
                         pass
@@ -106,9 +134,14 @@ def main() -> None:
                 print(f"system calls on paths: {len(watch.accesses)}; outside:", *(touched or ["none"]), sep="\n  ")
             else:
                 touched = []
-                attack(server.pid, attacker, options.count)
+                with waits(address) as asked:
+                    attack(server.pid, attacker, options.count)
                 print("strace may not look: which files were touched is not known")
             show(attacker.report)
+            print(
+                f"/v1/health beside it: {len(asked)} answers, median {1000 * statistics.median(asked):.0f} ms, "
+                f"longest {1000 * max(asked):.0f} ms"
+            )
             time.sleep(1.5 * _KEEP_SECONDS)
             remains = left(Path(temporary))
             print("files left after their time:", remains or "none")

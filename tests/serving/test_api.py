@@ -140,7 +140,7 @@ def test_too_large_a_file_is_refused_with_and_without_its_length(client, service
     [
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "bad_type"),
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "bad_request"),
-        ({"content": b"[" * 100_000, "headers": {"content-type": "application/json"}}, 400, "bad_request"),
+        ({"content": b"[" * 60_000, "headers": {"content-type": "application/json"}}, 400, "bad_request"),
         ({"json": ["clip.mp4"]}, 422, "no_video"),
         ({"files": {"other": b"x"}}, 422, "no_video"),
         ({"files": {"file": b"x"}, "params": {"model": "none"}}, 404, "no_model"),
@@ -217,8 +217,16 @@ def test_a_decoder_that_hangs_or_dies_is_replaced(models, clip, tmp_path):
         made.read(clip)
         (worker,) = made.reader._all
         os.kill(worker._process.pid, 9)
-        with pytest.raises(RefusedError, match="crashed"):
-            made.read(clip)
+        worker._process.join(20)
+        assert made.read(clip).num_frames > 0  # it ended while nobody needed it
+        (worker,) = made.reader._all
+        os.kill(worker._process.pid, 19)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(made.read, clip)
+            time.sleep(0.3)
+            os.kill(worker._process.pid, 9)
+            with pytest.raises(RefusedError, match="crashed"):
+                asked.result(20)
         assert made.read(clip).num_frames > 0
         (worker,) = made.reader._all
         os.kill(worker._process.pid, 19)
@@ -231,7 +239,7 @@ def test_a_decoder_that_hangs_or_dies_is_replaced(models, clip, tmp_path):
 
 
 def test_files_of_visitors_do_not_stay(service):
-    _, path = service.folder.new_file("../../<b>.MP4")
+    path = service.folder.new_file("../../<b>.MP4")
     assert path.parent == service.folder.path
     assert path.suffix == ".mp4"
     path.write_bytes(b"x")
@@ -251,7 +259,7 @@ def test_files_of_visitors_do_not_stay(service):
 def test_a_server_that_stops_refuses_new_requests(models, clip):
     made = Service(models[:1], Limits(num_workers=1))
     client = TestClient(create_app(made, with_page=False))
-    assert made.drain(1.0)
+    made.is_draining = True
     answer = _send(client, clip.read_bytes())
     _refused(answer, 503, "stopping", made)
     assert "retry-after" in answer.headers

@@ -21,7 +21,16 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _EVERYDAY_NAMES = ("best", "last", "model")
 
 
-_COMMON = ("--host", "--port", "--examples", "--video-folder", "--auth", "--device")  # what `--help` shows
+_COMMON = (
+    "--host",
+    "--port",
+    "--examples",
+    "--video-folder",
+    "--max-mb",
+    "--max-seconds",
+    "--auth",
+    "--device",
+)  # what `--help` shows
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,9 @@ class ServeArguments(Limits):
     """Folder whose videos /v1/predict may be asked for by path; none if not given."""
     auth: str | None = None
     """USER:FILE: nothing is answered without this user's password, the first line of FILE."""
+    allow_host: tuple[str, ...] = ()
+    """Names that requests may call the server by besides localhost and 127.0.0.1, where it can be reached from this
+    machine only: that of a proxy before it."""
     page: bool = True
     """Offer the page; --no-page has the routes for programs only."""
     device: str = "auto"
@@ -79,6 +91,7 @@ def main(arguments: list[str]) -> None:
         examples=options.examples,
         video_folder=options.video_folder,
         with_page=options.page,
+        allow_hosts=options.allow_host,
     )
 
 

@@ -14,11 +14,12 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from gta._version import __version__
+from gta.serving.bodies import BodyRefusedError
 from gta.serving.changes import Change
 from gta.serving.docs_page import docs_page
 from gta.serving.limits import RefusedError, mistake
 from gta.serving.metrics import CONTENT_TYPE
-from gta.serving.middleware import BodyRefusedError, error_body, error_headers
+from gta.serving.middleware import error_body, error_headers
 from gta.serving.service import Service
 from gta.serving.uploads import allowed_file
 
@@ -114,7 +115,9 @@ def _add_questions(app: FastAPI, service: Service, video_folder: Path | None) ->
         compare: Annotated[str | None, Query(max_length=200, description="Another one beside it.")] = None,
     ) -> HTMLResponse:
         """The self-contained page of `gta explain`, for a video sent as to `/v1/predict`."""
-        numbers = [service.model(model), *([service.model(compare)] if compare else [])]
+        numbers = [service.model(model)]
+        if compare and service.model(compare) not in numbers:
+            numbers.append(service.model(compare))
         service.require_explainable(numbers)
         service.require_room()
         async with _video_file(request, service, video_folder) as path:
@@ -193,7 +196,7 @@ async def _path_of(request: Request) -> str:
 
 
 def _stored(service: Service, upload: UploadFile) -> contextlib.AbstractContextManager[Path]:
-    _, path = service.folder.new_file(upload.filename or "")
+    path = service.folder.new_file(upload.filename or "")
     with path.open("xb") as file:
         shutil.copyfileobj(upload.file, file)
     return _removed(path)

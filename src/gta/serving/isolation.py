@@ -1,7 +1,7 @@
 """Files of strangers are decoded in processes of their own.
 
-A decoder that crashes, hangs or eats memory takes such a process with it, not the server; one that is taken over can
-write no file. What comes back is JSON and raw pixels, never a pickle. Each process reads one file at a time.
+A decoder that crashes, hangs or eats memory takes such a process with it, not the server. Such a process can put no
+byte into a file. What comes back is JSON and raw pixels, never a pickle. Each process reads one file at a time.
 """
 
 import contextlib
@@ -71,10 +71,7 @@ class Reader:
             RefusedError: it cannot be read, plays for too long, or takes too much time.
         """
         end = time.monotonic() + (self.limits.request_seconds if seconds is None else seconds)
-        try:
-            worker = self._idle.get(timeout=self.limits.request_seconds)
-        except queue.Empty:
-            raise busy() from None
+        worker = self._healthy(end)
         healthy = False
         try:
             answer = worker.ask(path, protocols, self.limits, end)
@@ -87,6 +84,17 @@ class Reader:
             raise unreadable("reading it crashed the decoder") from None
         finally:
             self._give_back(worker, healthy=healthy)
+
+    def _healthy(self, end: float) -> "_Worker":
+        """A process that nobody uses. One that the system has ended meanwhile is replaced first."""
+        while True:
+            try:
+                worker = self._idle.get(timeout=max(end - time.monotonic(), 0.001))
+            except queue.Empty:
+                raise busy() from None
+            if worker.is_alive:
+                return worker
+            self._give_back(worker, healthy=False)
 
     def close(self) -> None:
         """End all processes."""
@@ -121,6 +129,11 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True, name="gta-serve-reader")
         self._process.start()
         theirs.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.is_alive()
 
     def ask(self, path: Path, protocols: Sequence[ClipConfig], limits: Limits, end: float) -> ReadVideo:
         question = {

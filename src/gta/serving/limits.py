@@ -25,6 +25,8 @@ class Limits:
     """Processes that read videos."""
     keep_seconds: float = 600.0
     """Time after which a visitor's files are removed, in seconds."""
+    max_stored_mb: float = 1024.0
+    """Size of all files of visitors together at most, in MiB; a further one is told to come back (503)."""
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(Limits)):
@@ -36,6 +38,11 @@ class Limits:
     def max_bytes(self) -> int:
         """Size of a video at most."""
         return int(self.max_mb * (1 << 20))
+
+    @property
+    def max_stored_bytes(self) -> int:
+        """Size of all files of visitors together at most."""
+        return int(self.max_stored_mb * (1 << 20))
 
 
 class RefusedError(Exception):
@@ -83,6 +90,11 @@ def not_explained(name: str) -> RefusedError:
 def busy() -> RefusedError:
     """As many requests as allowed are being worked on."""
     return RefusedError(503, "busy", "The server is busy; try again in a moment.", retry_after=1)
+
+
+def full() -> RefusedError:
+    """Files of visitors take all the room there is."""
+    return RefusedError(503, "full", "The server keeps as many videos as it can; try again later.", retry_after=60)
 
 
 def draining() -> RefusedError:

@@ -1,4 +1,4 @@
-"""What every request passes, whichever route it is for: password, size and time of the body, headers, log, metrics.
+"""What every request passes, whichever route it is for: password, name of the server, body, headers, log, metrics.
 
 Written for ASGI itself, so that it holds for routes of libraries, too, and for bodies that are never read.
 """
@@ -10,21 +10,22 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gta.serving.limits import Limits, RefusedError, draining, mistake, too_large
+from gta.serving.bodies import Arrivals, Body, BodyRefusedError
+from gta.serving.limits import Limits, RefusedError, draining, mistake
 from gta.serving.metrics import Metrics
+from gta.serving.routes import EVENTS, HEARTBEAT, METHODS
+from gta.serving.routes import refusal as route_refusal
 from gta.terminal import printable
 
 access_log = logging.getLogger("gta.serve.access")
 error_log = logging.getLogger("gta.serve")
 
-_FORM_BYTES = 64 * 1024
-"""What a multipart form may take beside the video in it."""
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -32,22 +33,8 @@ _HEADERS = {
     b"content-security-policy": b"default-src 'self' 'unsafe-inline' data: blob:; script-src 'self' 'unsafe-inline' "
     b"'unsafe-eval' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
 }
-_PAGE_ROUTES = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json")
-_PAGE_PREFIXES = (
-    *("/assets/", "/static/", "/explanations/", "/gradio_api/queue/", "/gradio_api/upload", "/gradio_api/file="),
-    *("/gradio_api/heartbeat/", "/gradio_api/startup-events", "/gradio_api/cancel", "/gradio_api/reset"),
-    "/gradio_api/stream/",
-)
-"""What the page itself needs of Gradio; everything else that it has (proxy, direct calls, monitoring, ...) is shut."""
-_ROUTES = ("/v1/predict", "/v1/explain", "/v1/health", "/v1/model", "/metrics", "/docs", "/openapi.json")
-
-
-class BodyRefusedError(HTTPException):
-    """The body is too large or too slow; frameworks turn this into an answer wherever it comes up."""
-
-    def __init__(self, refused: RefusedError) -> None:
-        super().__init__(refused.status, refused.message)
-        self.refused = refused
+_CROSS_ORIGIN = b"access-control-"  # pages of other hosts have no business here, whatever a library says
+_POLL_SECONDS = 0.2
 
 
 class Guard:
@@ -58,7 +45,11 @@ class Guard:
         limits: size and time of bodies.
         metrics: where requests are counted.
         password: user and password that every request must carry; nothing is asked for if None.
+        hosts: names that requests may call the server by, so that a foreign page cannot reach it under a name of its
+            own that leads here; any name if None.
         is_draining: whether new requests are refused.
+        is_idle: whether nothing is worked on.
+        stored_bytes: what files of visitors take at present.
     """
 
     def __init__(
@@ -68,10 +59,15 @@ class Guard:
         limits: Limits,
         metrics: Metrics,
         password: tuple[str, str] | None = None,
+        hosts: Collection[str] | None = None,
         is_draining: Callable[[], bool] = lambda: False,
+        is_idle: Callable[[], bool] = lambda: True,
+        stored_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._app, self._limits, self._metrics, self._is_draining = app, limits, metrics, is_draining
+        self._app, self._metrics, self._is_draining, self._is_idle = app, metrics, is_draining, is_idle
+        self._arrivals = Arrivals(limits, stored_bytes)
         self._wanted = None if password is None else ":".join(password).encode()
+        self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -84,67 +80,54 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin = time.perf_counter()
-        sent = _Sent(send)
+        sent, body = _Sent(send), Body(scope, receive, self._arrivals)
         try:
-            refused = self._refusal(scope)
+            refused = self._refusal(scope) or body.refusal()
             if refused is not None:
                 raise refused
-            await self._app(scope, self._counted(scope, receive), sent.send)
+            # Routes for programs answer HEAD as they do GET; the server leaves the body out.
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            if scope["path"].startswith((HEARTBEAT, EVENTS)):
+                await self._stream(asked, body, sent)
+            else:
+                await self._app(asked, body.receive, sent.send)
         except (RefusedError, BodyRefusedError) as error:
-            known = error.refused if isinstance(error, BodyRefusedError) else error
-            await sent.refuse(known)
-        except Exception:
-            error_log.exception("a request was not answered because of a defect")
+            await sent.refuse(error.refused if isinstance(error, BodyRefusedError) else error)
+        except Exception as error:
+            if not _is_answer(error):
+                error_log.exception("a request was not answered because of a defect")
             await sent.refuse(mistake())
         finally:
+            body.close()
             seconds = time.perf_counter() - begin
-            path = scope["path"]
-            route = path if path in _ROUTES else "page"
-            self._metrics.request(route, sent.status, seconds)
+            self._metrics.request(scope["path"] if scope["path"] in METHODS else "page", sent.status, seconds)
             _log(scope, sent, seconds)
 
+    async def _stream(self, scope: Scope, body: Body, sent: "_Sent") -> None:
+        """Pages keep answers open that have no end. When the server stops and nothing is left to tell, they end."""
+        task = asyncio.ensure_future(self._app(scope, body.receive, sent.send))
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=_POLL_SECONDS)
+                if self._is_draining() and self._is_idle():
+                    break
+            else:
+                task.result()
+                return
+        finally:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)  # however a library takes it
+        if sent.started and not sent.complete:
+            await sent.send({"type": "http.response.body", "body": b""})
+
     def _refusal(self, scope: Scope) -> RefusedError | None:
-        """Why a request is refused before any of its body is read."""
+        """Why a request is refused, whatever its body is."""
         headers = dict(scope["headers"])
+        if self._hosts is not None and _host(headers) not in self._hosts:
+            return RefusedError(421, "wrong_host", "This server is not called so; --allow-host names it.")
         if self._wanted is not None and not hmac.compare_digest(_credentials(headers), self._wanted):
             return RefusedError(401, "password", "A user and a password are needed.")
-        if self._is_draining():
-            return draining()
-        path = scope["path"]
-        if not (path in _ROUTES or path in _PAGE_ROUTES or path.startswith(_PAGE_PREFIXES)):
-            return RefusedError(404, "bad_request", "There is nothing here.")
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit():
-            return RefusedError(400, "bad_request", "The length of the request is not a number.")
-        return too_large(self._limits) if int(length) > self._most_bytes else None
-
-    @property
-    def _most_bytes(self) -> int:
-        return self._limits.max_bytes + _FORM_BYTES
-
-    def _counted(self, scope: Scope, receive: Receive) -> Receive:
-        """`receive` that refuses bodies which grow too large, whatever their header says, or come too slowly."""
-        end = time.monotonic() + self._limits.body_seconds
-        total, complete = 0, False
-
-        async def counted() -> Message:
-            nonlocal total, complete
-            if complete:  # nothing is left but the news that the client has gone
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), max(end - time.monotonic(), 0.001))
-            except TimeoutError:
-                raise BodyRefusedError(
-                    RefusedError(408, "slow_body", f"The request did not arrive in {self._limits.body_seconds:g} s.")
-                ) from None
-            if message["type"] == "http.request":
-                total += len(message.get("body", b""))
-                complete = not message.get("more_body", False)
-                if total > self._most_bytes:
-                    raise BodyRefusedError(too_large(self._limits))
-            return message
-
-        return counted
+        return draining() if self._is_draining() else route_refusal(scope["method"], scope["path"])
 
 
 class _Sent:
@@ -152,17 +135,22 @@ class _Sent:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.status, self.bytes, self.started = 0, 0, False
+        self.status, self.bytes, self.started, self.complete = 0, 0, False, False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started, self.status = True, message["status"]
             known = {name.lower() for name, _ in message["headers"]}
             extra = [(name, value) for name, value in _HEADERS.items() if name not in known]
-            kept = [(name, value) for name, value in message["headers"] if name.lower() != b"server"]
+            kept = [
+                (name, value)
+                for name, value in message["headers"]
+                if name.lower() != b"server" and not name.lower().startswith(_CROSS_ORIGIN)
+            ]
             message = {**message, "headers": [*kept, *extra]}
         elif message["type"] == "http.response.body":
             self.bytes += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
         await self._send(message)
 
     async def refuse(self, error: RefusedError) -> None:
@@ -199,6 +187,19 @@ def _credentials(headers: Mapping[bytes, bytes]) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
+
+
+def _host(headers: Mapping[bytes, bytes]) -> str:
+    """The name in the header Host, without its port."""
+    text = headers.get(b"host", b"").decode("latin-1").lower()
+    return text.partition("]")[0].removeprefix("[") if text.startswith("[") else text.partition(":")[0]
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Whether a library only says that something is not there, after its answer had begun."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_answer, error.exceptions))
+    return isinstance(error, HTTPException) or isinstance(error.__cause__, HTTPException)
 
 
 def _log(scope: Scope, sent: _Sent, seconds: float) -> None:

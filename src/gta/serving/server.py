@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from gta.datasets.layouts.common import is_video_name
 from gta.errors import OptionError
 from gta.serving.api import create_api
+from gta.serving.connections import PatientProtocol
 from gta.serving.limits import Limits
 from gta.serving.mends import UploadProgress
 from gta.serving.middleware import Guard
@@ -26,7 +27,7 @@ from gta.serving.visitor_files import FOLDER, VisitorFiles
 from gta.synthetic import write_clip
 from gta.terminal import print_line
 
-_SPARE_CONNECTIONS = 64
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PICTURE_PIXELS = 4096 * 2304
 _EXAMPLES = ("Opening something", "Closing something", "Moving something up", "Moving something down")
 
@@ -41,6 +42,7 @@ def serve(
     examples: Path | None = None,
     video_folder: Path | None = None,
     with_page: bool = True,
+    allow_hosts: Sequence[str] = (),
 ) -> None:
     """Answer until SIGTERM or SIGINT comes; then answer what has been asked, and return.
 
@@ -53,6 +55,7 @@ def serve(
         examples: folder of videos that the page offers; synthetic ones are rendered if None.
         video_folder: folder whose files may be asked for by path.
         with_page: offer the page for people.
+        allow_hosts: further names that requests may call the server by, where it listens to this machine only.
 
     Raises:
         OptionError: the address cannot be listened at.
@@ -67,16 +70,23 @@ def serve(
         Image.MAX_IMAGE_PIXELS = _PICTURE_PIXELS  # those of a camera; Pillow refuses what has twice as many
         tempfile.tempdir = str(service.folder.path)  # what libraries write goes there as well
         os.chdir(service.folder.path)  # so that paths which Gradio tells its page can be relative ones
-        app = create_app(service, password, examples=folders[0], video_folder=folders[1], with_page=with_page)
+        app = create_app(
+            service,
+            password,
+            examples=folders[0],
+            video_folder=folders[1],
+            with_page=with_page,
+            hosts=(*_LOOPBACK, *allow_hosts) if host in _LOOPBACK else None,
+        )
         config = uvicorn.Config(
             app,
+            http=PatientProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
             date_header=True,
             ws="none",
             timeout_graceful_shutdown=int(limits.request_seconds) + 1,
-            limit_concurrency=2 * limits.queue_size + _SPARE_CONNECTIONS,
         )
         shown = f"[{host}]" if ":" in host else host
         print_line(f"http://{shown}:{listening.getsockname()[1]}/  (routes for programs: /docs; Ctrl+C stops)")
@@ -97,6 +107,7 @@ def create_app(
     examples: Path | None = None,
     video_folder: Path | None = None,
     with_page: bool = True,
+    hosts: Collection[str] | None = None,
 ) -> ASGIApp:
     """Everything that answers, behind its guard."""
     api = create_api(service, video_folder=video_folder)
@@ -113,7 +124,10 @@ def create_app(
         limits=service.limits,
         metrics=service.metrics,
         password=password,
+        hosts=hosts,
         is_draining=lambda: service.is_draining,
+        is_idle=lambda: service.is_idle,
+        stored_bytes=service.folder.num_bytes,
     )
 
 

@@ -2,21 +2,23 @@
 
 import contextlib
 import copy
+import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from gta.config import ClipConfig, config_to_json
 from gta.explain import Explanation, explain
-from gta.export.card import ExportCard
+from gta.export.card import ExportCard, clip_shape
 from gta.export.runtimes import ExportedModel
 from gta.predictor import Predictor
 from gta.serving.batching import Batcher
@@ -28,8 +30,15 @@ from gta.serving.metrics import Metrics
 from gta.serving.uploads import TemporaryFolder
 from gta.viz.explain_page import TABLE_SIDE, explain_page
 
+_T = TypeVar("_T")
 _REMEMBERED = 32
 """Videos whose frames stay in memory, so that a slider moves without reading the file again."""
+_REMEMBERED_BYTES = 512 << 20
+"""What their frames take at most."""
+_QUEUED_BYTES = 2 << 30
+"""What the frames of the videos take at most that are worked on or wait."""
+_deadline: ContextVar[float] = ContextVar("deadline")
+"""When the answer to the present request must be there: set with its place in the queue, and held by every step."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +86,12 @@ class Service:
         self._batchers = [Batcher(model.predictor, limits.batch_size, self.metrics.batch) for model in self.models]
         self._cameras = Cameras([model.predictor for model in self.models], limits.queue_size)
         self._protocols = tuple(dict.fromkeys(model.predictor.clip for model in self.models))
+        frames = sum(math.prod((clip.test_clips * clip.test_crops, *clip_shape(clip))) for clip in self._protocols)
+        self._places = max(1, min(limits.queue_size, _QUEUED_BYTES // frames))
         self._lock = threading.Lock()
         self._in_flight = 0
-        self._explaining = threading.Lock()
+        # One at a time: an explanation takes gradients and memory.
+        self._explaining = ThreadPoolExecutor(1, "gta-serve-explain")
         self._explainers: dict[int, Predictor] = {}
         self._videos: OrderedDict[Path, ReadVideo] = OrderedDict()
         self.is_draining = False
@@ -90,7 +102,7 @@ class Service:
         Raises:
             RefusedError: all places are taken.
         """
-        if self._in_flight >= self.limits.queue_size:
+        if self._in_flight >= self._places:
             raise busy()
 
     @contextlib.contextmanager
@@ -101,12 +113,14 @@ class Service:
             RefusedError: all are taken.
         """
         with self._lock:
-            if self._in_flight >= self.limits.queue_size:
+            if self._in_flight >= self._places:
                 raise busy()
             self._in_flight += 1
+        token = _deadline.set(time.monotonic() + self.limits.request_seconds)
         try:
             yield
         finally:
+            _deadline.reset(token)
             with self._lock:
                 self._in_flight -= 1
 
@@ -140,11 +154,11 @@ class Service:
             known = self._videos.get(path)
         if known is not None and path.exists():  # files of visitors are never written twice
             return known
-        video = self.reader.read(path, self._protocols)
+        video = self.reader.read(path, self._protocols, seconds=self._seconds_left())
         if remember:
             with self._lock:
                 self._videos[path] = video
-                while len(self._videos) > _REMEMBERED:
+                while len(self._videos) > _REMEMBERED or _num_bytes(self._videos.values()) > _REMEMBERED_BYTES:
                     self._videos.popitem(last=False)
         return video
 
@@ -188,9 +202,14 @@ class Service:
         """The scores (K,) of a video, as soon as they are there."""
         return self._batchers[number].submit(changed(self.views(video, number), change, amount, seed=seed))
 
-    def _wait(self, future: "Future[Tensor]") -> Tensor:
+    def _seconds_left(self) -> float:
+        """Time that the present request has left; all of it if it has no place in the queue."""
+        end = _deadline.get(None)
+        return self.limits.request_seconds if end is None else max(end - time.monotonic(), 0.0)
+
+    def _wait(self, future: "Future[_T]") -> _T:
         try:
-            return future.result(self.limits.request_seconds)
+            return future.result(self._seconds_left())
         except FutureTimeoutError:
             future.cancel()
             raise too_slow(self.limits) from None
@@ -198,24 +217,20 @@ class Service:
     def explain(self, video: ReadVideo, numbers: Sequence[int], *, name: str = "") -> list[Explanation]:
         """What one or two models see in a video, for every point of it, with their middle views.
 
-        One at a time: an explanation takes gradients and memory.
-
         Raises:
-            RefusedError: a model is an exported one, or another explanation takes too long.
+            RefusedError: a model is an exported one, or it takes too long.
         """
         self.require_explainable(numbers)
-        if not self._explaining.acquire(timeout=self.limits.request_seconds):
-            raise busy()
-        try:
-            records = []
-            for number in numbers:
-                predictor = self._explainer(number)
-                middle = middle_view(self.views(video, number), predictor.clip).transpose(0, 1).contiguous()
-                found = explain(predictor, middle, table_side=TABLE_SIDE)
-                records.append(replace(found, model=self.models[number].name))
-            return records
-        finally:
-            self._explaining.release()
+        return self._wait(self._explaining.submit(self._explain, video, numbers))
+
+    def _explain(self, video: ReadVideo, numbers: Sequence[int]) -> list[Explanation]:
+        records = []
+        for number in numbers:
+            predictor = self._explainer(number)
+            middle = middle_view(self.views(video, number), predictor.clip).transpose(0, 1).contiguous()
+            found = explain(predictor, middle, table_side=TABLE_SIDE)
+            records.append(replace(found, model=self.models[number].name))
+        return records
 
     def require_explainable(self, numbers: Sequence[int]) -> None:
         """Refuse what only checkpoints can do.
@@ -240,17 +255,15 @@ class Service:
         """`explain.html` of a video and one or two models."""
         return explain_page(self.explain(video, numbers))
 
-    def drain(self, seconds: float) -> bool:
-        """Refuse new requests and wait for those that are worked on; whether all were answered in time."""
-        self.is_draining = True
-        end = time.monotonic() + seconds
-        while self._in_flight and time.monotonic() < end:
-            time.sleep(0.02)
-        return not self._in_flight
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is worked on."""
+        return self._in_flight == 0
 
     def close(self) -> None:
         """End threads and processes, and remove every file."""
         self.is_draining = True
+        self._explaining.shutdown(wait=False, cancel_futures=True)
         for batcher in self._batchers:
             batcher.close()
         self.reader.close()
@@ -260,6 +273,10 @@ class Service:
 def named(labels: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
     """Classes as answers show them, [{"label", "score"}, ...]."""
     return [{"label": label, "score": score} for label, score in zip(labels, scores, strict=True)]
+
+
+def _num_bytes(videos: Iterable[ReadVideo]) -> int:
+    return sum(view.nbytes for video in videos for view in video.views)
 
 
 def middle_view(views: Tensor, clip: ClipConfig) -> Tensor:

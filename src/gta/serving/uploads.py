@@ -1,5 +1,6 @@
 """The one folder that a server writes to, and files of visitors that do not stay in it."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -12,7 +13,6 @@ from pathlib import Path
 from gta.serving.limits import RefusedError
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,5}$")
-_TOKEN = re.compile(r"^[0-9a-f]{32}$")
 
 
 class TemporaryFolder:
@@ -32,22 +32,20 @@ class TemporaryFolder:
         self._thread = threading.Thread(target=self._tidy, name="gta-serve-tidy", daemon=True)
         self._thread.start()
 
-    def new_file(self, name: str) -> tuple[str, Path]:
-        """A token and the path of a new file; of a visitor's name only a plain suffix is kept."""
-        token = secrets.token_hex(16)
+    def new_file(self, name: str) -> Path:
+        """The path of a new file; of a visitor's name only a plain suffix is kept."""
         suffix = _SUFFIX.search(name.lower())
-        return token, self.path / f"{token}{suffix[0] if suffix else ''}"
+        return self.path / f"{secrets.token_hex(16)}{suffix[0] if suffix else ''}"
 
-    def find(self, token: str) -> Path:
-        """The file of a token.
-
-        Raises:
-            RefusedError: there is none, or none any more.
-        """
-        found = list(self.path.glob(f"{token}*")) if _TOKEN.match(token) else []
-        if not found:
-            raise RefusedError(404, "gone", "This video is no longer here; upload it again.")
-        return found[0]
+    def num_bytes(self) -> int:
+        """What the files of visitors take."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            if Path(folder) != self.kept:
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                        total += Path(folder, name).lstat().st_size
+        return total
 
     def remove_old(self) -> None:
         """Remove every file, at any depth, that has not been written for `keep_seconds`; then empty folders."""

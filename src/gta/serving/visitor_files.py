@@ -18,6 +18,8 @@ FOLDER = "visitors"
 _CALLS, _UPLOAD = "/gradio_api/", "/gradio_api/upload"
 _PATH = re.compile(rf"{FOLDER}/[0-9a-f]{{64}}/[^/\\\0]+\Z")
 _MOST_DEPTH = 50
+_MOST_VALUES = 1000
+"""Values in a call: the largest has ten. Reading and checking many more would keep every other request waiting."""
 
 
 class VisitorFiles:
@@ -61,8 +63,10 @@ def check_call(body: bytes, num_functions: int) -> None:
     """Refuse a call, JSON, that names a file which was not uploaded, or a function that the page does not have.
 
     Raises:
-        RefusedError: it does, or it is not JSON.
+        RefusedError: it does, it is not JSON, or has more values than any call.
     """
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+        raise RefusedError(413, "too_large", "The request has more values than any call of the page.")
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
