@@ -99,10 +99,13 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         if message.type in ("error", "warning") and message.text != _HARMLESS:
             complaints.append(f"{message.type}: {message.text}")
 
-    def visit_it(size: str = "desk", scheme: str = "light") -> Any:
+    def visit_it(size: str = "desk", scheme: str = "light", *, calm: bool = False) -> Any:
         width, height = SIZES[size]
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, permissions=["camera", "microphone"]
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            permissions=["camera", "microphone"],
+            reduced_motion="reduce" if calm else "no-preference",
         )
         context.set_default_timeout(1000 * _PAGE_SECONDS)
         contexts.append(context)

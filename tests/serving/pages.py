@@ -18,9 +18,10 @@ def choose(page: Any, label: str, option: str) -> None:
 
 
 def shown(page: Any, place: str, number: int = 0) -> dict[str, float]:
-    """Classes and percentages of a list of bars."""
+    """Classes and percentages of a list of bars; of bars that have moved, where they are now."""
     lines = page.locator(f"{place} ol").nth(number).locator(".line").all_inner_texts()
-    return {line.rsplit("\n", 1)[0]: float(line.rsplit("\n", 1)[1].removesuffix(" %")) for line in lines}
+    parted = [line.rsplit("\n", 1) for line in lines]
+    return {name: float(value.rpartition("\u2192")[2].removesuffix(" %")) for name, value in parted}
 
 
 def expected(predictor: Any, views: Any) -> dict[str, Any]:
@@ -29,10 +30,26 @@ def expected(predictor: Any, views: Any) -> dict[str, Any]:
     return {name: pytest.approx(100 * score, abs=0.06) for name, score in zip(names, scores, strict=True)}
 
 
+def expected_moves(predictor: Any, views: Any, now: Any) -> dict[str, Any]:
+    """What `shown` should give for bars that moved: the classes and order of before, and the best one of now."""
+    every = len(predictor.classes)
+    scores = dict(zip(*predictor.best(now, every), strict=True))
+    kept, best = predictor.best(views, 5)[0], predictor.best(now, 1)[0][0]
+    return {name: pytest.approx(100 * scores[name], abs=0.06) for name in dict.fromkeys([*kept, best])}
+
+
 def wait_for(page: Any, place: str, wanted: dict[str, Any]) -> None:
-    """Wait until the bars of a place are these, and say what they are if they do not become so."""
+    """Wait until the bars of a place are these, in this order, and say what they are if they do not become so."""
     for _ in range(300):
-        if page.locator(f"{place} ol").count() and shown(page, place) == wanted:
+        if page.locator(f"{place} ol").count() and list(shown(page, place).items()) == list(wanted.items()):
             return
         page.wait_for_timeout(200)
-    assert shown(page, place) == wanted
+    assert list(shown(page, place).items()) == list(wanted.items()), page.locator(place).inner_text()
+
+
+def explain(page: Any) -> Any:
+    """Ask for the explanation; its frame, once it is there."""
+    page.locator("#explain").press("Enter")  # a click may miss what moves while an answer appears above it
+    inner = page.frame_locator("#seen iframe")
+    inner.locator(".panel").first.wait_for()
+    return inner

@@ -30,9 +30,9 @@ def test_no_state_of_the_page_has_a_serious_finding(visit, clip, size, scheme):
     page = visit(size, scheme)
     _check(page, "empty")
     upload(page, clip)
-    page.locator("#changed ol").wait_for()
+    page.locator("#answer ol").first.wait_for()
     page.locator("#amount input[type=range]").press("End")
-    page.wait_for_timeout(1000)
+    page.locator("#changed ol").wait_for()
     _check(page, "answered")
     choose(page, "Compare with", "nl")
     page.locator("#explain").click()
@@ -58,6 +58,5 @@ def test_refusals_have_no_serious_finding(visit, tmp_path, scheme):
     big = tmp_path / "big.mp4"
     big.write_bytes(bytes(3 << 20))
     upload(page, big)
-    page.get_by_test_id("toast-body").first.wait_for()
-    page.wait_for_function("getComputedStyle(document.querySelector('.toast-body')).opacity === '1'")  # it fades in
+    page.locator("#notice [role=alert]").wait_for()
     _check(page, "too large")

@@ -16,7 +16,7 @@ from gta.export.runtimes import ExportedModel
 from gta.model_card import ModelCard
 from gta.predictor import Predictor
 from gta.serving.limits import Limits
-from gta.serving.page import Handlers
+from gta.serving.page import Handlers, Visit
 from gta.serving.server import create_app
 from gta.serving.service import ServedModel, Service
 
@@ -68,7 +68,7 @@ def test_an_explanation_is_refused_in_words(client, clip, models):
 
 
 def test_the_page_says_so_where_the_explanation_would_be(service, clip):
-    shown = Handlers(service, {"clip": clip}, OrderedDict()).explain(None, "clip", "small", "none")
+    shown = Handlers(service, {"clip": clip}, OrderedDict()).explain(Visit(), None, "clip", "small", "none")
     assert 'role="alert"' in shown
     assert "exported" in shown
 

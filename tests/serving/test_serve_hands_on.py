@@ -4,7 +4,7 @@ from pathlib import Path
 
 import av
 import pytest
-from pages import choose, expected, shown, upload, wait_for
+from pages import choose, expected, expected_moves, shown, upload, wait_for
 from served_models import NAMES
 
 from gta.clips.dataset import clip_views
@@ -13,25 +13,44 @@ from gta.video.reading import read_video
 
 
 def test_the_slider_moves_the_scores_as_the_model_says(visit, clip, models):
-    """All three ways to change the frames, and back: what is shown is what the model gives for these frames."""
+    """All ways to change the frames, and back: what is shown is what the model gives for these frames, beside what it
+    gave before, in the order of before.
+    """
     page = visit()
     upload(page, clip)
     predictor = models[0].predictor
     views = clip_views(clip, predictor.clip)
-    unchanged = expected(predictor, views)
-    wait_for(page, "#changed", unchanged)
+    page.get_by_text("Move the slider").wait_for()
+    assert page.locator("#changed img").count() == 0
     slider = page.locator("#amount input[type=range]")
     slider.press("End")
     for change in ("shuffle", "drop", "freeze"):
         page.get_by_label(change).check()
-        wanted = expected(predictor, changed(views, change, 1.0))
-        wait_for(page, "#changed", wanted)
-        assert shown(page, "#changed") != unchanged
+        wait_for(page, "#changed", expected_moves(predictor, views, changed(views, change, 1.0)))
+        page.locator("#again").wait_for(state="visible" if change == "shuffle" else "hidden")
+    for name, score in zip(*predictor.best(views, 5), strict=True):
+        line = page.locator("#changed li").filter(has_text=name)
+        assert f"{100 * score:.1f} % \u2192" in line.inner_text()
+        place = line.locator("i").evaluate("mark => parseFloat(mark.style.left)")
+        assert place == pytest.approx(100 * score, abs=0.06)
     for _ in range(10):
         slider.press("ArrowLeft")
-    wait_for(page, "#changed", expected(predictor, changed(views, "freeze", 0.5)))
+    wait_for(page, "#changed", expected_moves(predictor, views, changed(views, "freeze", 0.5)))
     slider.press("Home")
-    wait_for(page, "#changed", unchanged)
+    page.get_by_text("Move the slider").wait_for()
+    assert shown(page, "#answer") == expected(predictor, views)
+
+
+def test_shuffle_again_takes_another_order(visit, clip, models):
+    page = visit()
+    upload(page, clip)
+    page.locator("#answer ol").first.wait_for()
+    page.locator("#amount input[type=range]").press("End")
+    predictor = models[0].predictor
+    views = clip_views(clip, predictor.clip)
+    for seed in range(3):
+        wait_for(page, "#changed", expected_moves(predictor, views, changed(views, "shuffle", 1.0, seed=seed)))
+        page.locator("#again").click()
 
 
 def _tab_to(page, selector: str) -> None:
@@ -48,12 +67,14 @@ def test_the_keyboard_alone_is_enough(visit):
     _tab_to(page, "#example")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    page.locator("#changed ol").wait_for()
+    page.locator("#answer ol").first.wait_for()
     assert set(shown(page, "#answer")) <= set(NAMES)
+    _tab_to(page, "#answer button.play")
+    page.keyboard.press("Enter")
+    page.locator("#answer button.play").get_by_text("Play").wait_for()
     _tab_to(page, "#amount input[type=range]")
-    before = page.locator("#changed .frames").inner_html()
     page.keyboard.press("End")
-    page.wait_for_function("before => document.querySelector('#changed .frames')?.innerHTML !== before", arg=before)
+    page.locator("#changed ol").wait_for()
     _tab_to(page, "#explain")
     page.keyboard.press("Enter")
     inner = page.frame_locator("#seen iframe")
@@ -106,6 +127,7 @@ def test_a_codec_that_the_browser_lacks_is_predicted_all_the_same_and_told(visit
     wait_for(page, "#answer", expected(predictor, clip_views(unplayable, predictor.clip)))
     assert page.locator("#answer .frames img").count() == 8
     page.get_by_text("This browser cannot play the video. The model reads it all the same").wait_for()
+    assert page.get_by_test_id("toast-body").filter(visible=True).count() == 0
 
 
 def test_another_model_answers_once_it_is_chosen(visit, clip, models):

@@ -3,14 +3,16 @@
 What `visit` checks after each test holds for all: no error, no request beyond the server.
 """
 
+import re
 from pathlib import Path
 
 import httpx
 import pytest
-from pages import SIZES, expected, shown, upload
+from pages import SIZES, choose, expected, expected_moves, explain, shown, upload, wait_for
 from served_models import NAMES
 
 from gta.clips.dataset import clip_views
+from gta.serving.changes import changed
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -22,23 +24,93 @@ def test_an_upload_is_named_forwards_and_backwards(visit, clip, models, size):
     views = clip_views(clip, predictor.clip)
     assert shown(page, "#answer") == expected(predictor, views)
     assert shown(page, "#answer", 1) == expected(predictor, views.flip(2))
-    assert page.locator("#answer .moving").count() == 2
+    forwards, backwards = (one.bounding_box() for one in page.locator("#answer .moving").all())
+    assert forwards["y"] == backwards["y"]  # side by side, on a phone, too
+    assert forwards["x"] + forwards["width"] < backwards["x"]
     assert page.locator("#answer .frames img").count() == 8
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+_CLOCKS = """() => Promise.all(Array.from(document.querySelectorAll("#answer .moving"), async (one) => {
+  const [animation] = one.getAnimations(), {duration, direction} = animation.effect.getComputedTiming();
+  await animation.ready;  // to stop and to go on takes until the next picture
+  return {time: animation.currentTime, state: animation.playState, duration, direction};
+}))"""
+
+
+@pytest.mark.parametrize("calm", [False, True])
+def test_both_directions_play_in_step_at_the_pace_of_the_video(visit, clip, calm):
+    """They begin, stop and go on together; where motion is to be reduced they wait to be asked."""
+    page = visit(calm=calm)
+    choose(page, "Or an example", "Opening something")
+    page.locator("#answer ol").first.wait_for()
+    button = page.locator("#answer button.play")
+
+    def clocks(state: str) -> float:
+        forwards, backwards = page.evaluate(_CLOCKS)
+        assert forwards["time"] == pytest.approx(backwards["time"], abs=1)
+        assert (forwards["direction"], backwards["direction"]) == ("normal", "reverse")
+        assert forwards["state"] == backwards["state"] == state
+        seconds = float(re.search(r"([\d.]+) s\.", page.locator("#answer .player").inner_text())[1])
+        assert forwards["duration"] == pytest.approx(1000 * seconds / 0.84, abs=70)  # it rests at both ends
+        return forwards["time"]
+
+    if calm:
+        assert clocks("paused") == 0
+        button.click()
+    page.wait_for_timeout(300)
+    assert clocks("running") > 0
+    button.click()
+    stopped = clocks("paused")
+    page.wait_for_timeout(300)
+    assert clocks("paused") == stopped
+
+
+def test_nothing_stays_that_is_about_another_video_or_model(visit, clip):
+    """The explanation goes with what it is of, and the refusal to explain nothing goes once a video is chosen."""
+    page = visit()
+    seen = page.locator("#seen")
+    page.locator("#explain").click()
+    seen.get_by_role("alert").wait_for()
+    upload(page, clip)
+    page.wait_for_function("document.querySelector('#seen').innerText.trim() === ''")
+    changes = (
+        lambda: choose(page, "Or an example", "Closing something"),
+        lambda: choose(page, "Model", "nl"),
+        lambda: choose(page, "Compare with", "gta"),
+        lambda: upload(page, clip),
+        lambda: page.locator("#video").get_by_role("button", name="Clear").click(),
+    )
+    for change in changes:
+        explain(page)
+        change()
+        page.locator("#seen iframe").wait_for(state="detached")
+    page.locator("#answer").get_by_text("Choose a video").wait_for()
+
+
 @pytest.mark.parametrize("size", SIZES)
-def test_two_models_are_asked_at_the_same_click_and_the_page_can_be_kept(visit, clip, size):
+def test_two_models_are_asked_at_the_same_click_and_the_page_can_be_kept(visit, clip, models, size):
     page = visit(size)
     upload(page, clip)
     page.locator("#answer ol").first.wait_for()
     beside = page.get_by_label("Compare with")
     beside.click()
     page.get_by_role("option", name="nl", exact=True).click()
-    page.locator("#explain").click()
-    inner = page.frame_locator("#seen iframe")
+    first, second = (clip_views(clip, served.predictor.clip) for served in models)
+    wait_for(page, "#answer", expected(models[0].predictor, first))
+    page.locator("#answer ol").nth(3).wait_for()
+    assert shown(page, "#answer", 1) == expected(models[1].predictor, second)
+    assert shown(page, "#answer", 2) == expected(models[0].predictor, first.flip(2))
+    assert shown(page, "#answer", 3) == expected(models[1].predictor, second.flip(2))
+    page.locator("#amount input[type=range]").press("End")
+    page.locator("#changed ol").nth(1).wait_for()
+    wanted = expected_moves(models[1].predictor, second, changed(second, "shuffle", 1.0))
+    assert shown(page, "#changed", 1) == wanted
+    inner = explain(page)
     inner.locator(".panel").nth(1).wait_for()
     page.locator("#seen iframe").scroll_into_view_if_needed()  # what is out of sight is not drawn
+    (frame,) = page.frames[1:]
+    frame.wait_for_function("document.scrollingElement.scrollHeight === innerHeight")  # nothing scrolls within it
     view = inner.locator(".panel").nth(0).locator(".frame .view").nth(2)
     view.scroll_into_view_if_needed()
     box = view.bounding_box()
@@ -63,16 +135,40 @@ def test_what_cannot_be_read_is_told_in_words(visit, tmp_path):
     alert.wait_for()
     assert "cannot be read as a video" in alert.inner_text()
     assert "text file" in alert.inner_text()
+    page.wait_for_function(
+        "document.querySelector('#video video')?.error"
+    )  # that the browser cannot play it, either ...
+    assert page.get_by_test_id("toast-body").filter(visible=True).count() == 0  # ... is not worth a second notice
+    assert page.get_by_text("The model reads it all the same").filter(visible=True).count() == 0
 
 
-def test_too_large_a_file_is_told(visit, tmp_path):
+def test_too_large_a_file_is_told_once_in_the_answers_place(visit, clip, tmp_path):
     page = visit()
     big = tmp_path / "big.mp4"
     big.write_bytes(bytes(3 << 20))
-    upload(page, big)
-    toast = page.get_by_test_id("toast-body").first
-    toast.wait_for()
-    assert "size" in toast.inner_text().lower()
+    for _ in range(2):  # the same file may be chosen again
+        upload(page, big)
+        page.locator("#notice").get_by_text("The file is too large: at most 1 MB are accepted.").wait_for()
+    assert not page.get_by_text("Choose a video").is_visible()
+    assert "Error" not in page.locator("#video").inner_text()
+    assert page.get_by_test_id("toast-body").count() == 0
+    upload(page, clip)
+    page.locator("#answer ol").first.wait_for()
+    assert page.locator("#notice .notice").inner_text() == ""
+
+
+# The browser of the tests grants every camera without asking: this is what one answers whose visitor does not.
+_DENIED = """navigator.mediaDevices.getUserMedia =
+  () => Promise.reject(new DOMException("Permission denied", "NotAllowedError"));"""
+
+
+def test_a_camera_that_is_not_allowed_is_told(visit):
+    page = visit()
+    page.add_init_script(_DENIED)
+    page.reload()
+    page.get_by_role("tab", name="Webcam").click()
+    page.locator("#camera").get_by_role("button", name="Access Webcam").click()
+    page.locator("#live-notice").get_by_text("The camera was not allowed").wait_for()
 
 
 def test_the_camera_is_classified_live(visit):

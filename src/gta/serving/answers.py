@@ -1,51 +1,26 @@
-"""What the page shows of an answer, as markup: bars, frames, a clip forwards and backwards, an explanation."""
+"""What the page shows of an answer, as markup: bars, frames, a film forwards and backwards, an explanation."""
 
-import io
 from collections.abc import Sequence
+from importlib import resources
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 
 from gta.config import ClipConfig
+from gta.serving.film import Film
+from gta.serving.limits import Limits, too_large
 from gta.serving.service import middle_view
 from gta.viz.frames import image_jpeg, spread
 from gta.viz.page import Html, data_uri, isolated, join, percent, text
 
-STYLE = """
-.gta h1 { margin: .4rem 0; line-height: 1.2; }
-.gta h2 { font-size: 1.1rem; margin: .8rem 0 .3rem; }
-.gta .pair { display: flex; flex-wrap: wrap; gap: 1rem 2rem; }
-.gta .pair > section { flex: 1 1 15rem; min-width: 0; }
-.gta ol { list-style: none; margin: .4rem 0; padding: 0; }
-.gta li { margin: .3rem 0; overflow-wrap: anywhere; }
-.gta .line { display: flex; justify-content: space-between; gap: 1rem; }
-.gta .line span { white-space: nowrap; }
-.gta .bar { height: .5rem; border-radius: .25rem; background: #8884; }
-.gta .bar span { display: block; height: 100%; border-radius: .25rem; background: #2563eb; }
-.gta .moving { width: 12rem; max-width: 100%; border-radius: .3rem; display: block; }
-.gta .frames { display: flex; flex-wrap: wrap; gap: 2px; max-width: 46rem; }
-.gta .frames img { flex: 1 1 4.2rem; min-width: 4.2rem; max-width: 8rem; display: block; }
-.gta iframe { width: 100%; height: 46rem; border: 1px solid #8886; border-radius: .4rem; background: white; }
-.gta .bad { border-left: .3rem solid #b91c1c; padding: .4rem .8rem; background: #b91c1c18; }
-.gta a { color: #1d4ed8; text-decoration: underline; }
-input::placeholder { color: #4b5563 !important; opacity: 1 !important; }
-.dark input::placeholder { color: #d1d5db !important; }
-[data-testid="min-value"], [data-testid="max-value"], .min_value, .max_value { color: inherit !important; }
-.or, input.subdued { color: inherit !important; }
-button.primary, button.primary:hover { background: #1d4ed8 !important; color: white !important; }
-button[role="tab"].selected { color: #1d4ed8 !important; }
-.dark button[role="tab"].selected { color: #93c5fd !important; }
-.dark .gta a { color: #93c5fd; }
-"""
+STYLE = resources.files("gta.serving").joinpath("assets", "page.css").read_text(encoding="utf-8")
 HEAD = """
 <div class="gta">
 <h1>What does the model see in a video?</h1>
 <p>Play it backwards, or shuffle its frames: a model that knows the order of time changes its mind.</p>
 </div>
 """
-_MILLISECONDS = 250
-_SIDE = 160
+_TOP = 5
 
 
 def framed(*parts: Html) -> str:
@@ -60,35 +35,100 @@ def refusal(message: str) -> str:
 
 def hint(sentence: str) -> str:
     """A sentence where there is no answer yet."""
-    return framed(Html(f"<p>{text(sentence)}</p>"))
+    return framed(Html(f'<p class="hint">{text(sentence)}</p>'))
+
+
+def notice(limits: Limits) -> str:
+    """A place for what the browser finds out and the server does not hear of; empty until the script fills it.
+
+    Args:
+        limits: the script compares files with them before they are sent.
+    """
+    return framed(
+        Html(
+            f'<p class="bad notice" role="alert" data-most-bytes="{limits.max_bytes}" '
+            f'data-too-large="{text(too_large(limits).message)}"></p>'
+        )
+    )
+
+
+def unplayable() -> Html:
+    """Shown by the script where the browser cannot play the video that has been answered about."""
+    return Html('<p class="unplayable" hidden>This browser cannot play the video. The model reads it all the same.</p>')
 
 
 def bars(found: Sequence[dict[str, Any]]) -> Html:
     """The most probable classes as a list with a bar each."""
-    lines = [
-        Html(
-            f'<li><div class="line">{isolated(one["label"])}<span>{percent(one["score"])}</span></div>'
-            f'<div class="bar" aria-hidden="true"><span style="width:{100 * one["score"]:.1f}%"></span></div></li>'
-        )
-        for one in found
-    ]
+    lines = [_line(one["label"], percent(one["score"]), one["score"]) for one in found[:_TOP]]
     return Html(f"<ol>{join(*lines)}</ol>")
 
 
-def forwards_and_backwards(
-    views: Tensor, clip: ClipConfig, forwards: Sequence[dict[str, Any]], backwards: Sequence[dict[str, Any]]
-) -> Html:
-    """The clip as the model sees it, playing in both directions, each with what the model calls it."""
-    frames = pictures(views, clip)
-    sides = [
-        Html(
-            f"<section><h2>{title}</h2>"
-            f'<img class="moving" alt="The sampled frames, {title.lower()}" src="{moving(shown)}">'
-            f"{bars(found)}</section>"
+def moved(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> Html:
+    """How scores have moved: the classes stay in their order, and a mark is where each bar ended.
+
+    Args:
+        before: every class of the unchanged video, best first.
+        after: every class now, best first. If the best one was not among the first five, it stands below them.
+    """
+    now = {one["label"]: one["score"] for one in after}
+    shown = [one for rank, one in enumerate(before) if rank < _TOP or one["label"] == after[0]["label"]]
+    lines = []
+    for one in shown:
+        label, was, score = one["label"], one["score"], now[one["label"]]
+        lines.append(_line(label, Html(f"{percent(was)} \u2192 <b>{percent(score)}</b>"), score, was))
+    return Html(f"<ol>{join(*lines)}</ol>")
+
+
+def _line(label: str, value: str, score: float, was: float | None = None) -> Html:
+    mark = "" if was is None else f'<i style="left:{100 * was:.1f}%"></i>'
+    return Html(
+        f'<li><div class="line">{isolated(label)}<span>{text(value)}</span></div>'
+        f'<div class="bar" aria-hidden="true"><span style="width:{100 * score:.1f}%"></span>{mark}</div></li>'
+    )
+
+
+def forwards_and_backwards(film: Film, found: Sequence[tuple[str, Any, Any]]) -> Html:
+    """A film that plays in both directions in step, each with what one or two models call it.
+
+    Args:
+        film: what is played.
+        found: name of a model, its classes forwards, and backwards, best first; for each model.
+    """
+    sides = []
+    for title in ("Forwards", "Backwards"):
+        lists = [
+            join(
+                Html(f"<h3>{isolated(name)}</h3>" if len(found) > 1 else ""),
+                bars(forwards if title == "Forwards" else backwards),
+            )
+            for name, forwards, backwards in found
+        ]
+        sides.append(
+            Html(
+                f'<section><h2>{title}</h2><div class="moving {title.lower()}" role="img" '
+                f'aria-label="The video, {title.lower()}"></div>{join(*lists)}</section>'
+            )
         )
-        for title, shown, found in (("Forwards", frames, forwards), ("Backwards", frames[::-1], backwards))
+    return Html(
+        f'<div class="player" style="{film.sheet()}"><div class="pair">{join(*sides)}</div>'
+        f'<p><button type="button" class="play">Pause</button> {text(film.caption)}</p></div>'
+    )
+
+
+def moved_bars(found: Sequence[tuple[str, Any, Any]]) -> Html:
+    """How the scores of one or two models have moved, side by side.
+
+    Args:
+        found: name of a model, every class before, and now, best first; for each model.
+    """
+    sides = [
+        Html(f"<section>{f'<h3>{isolated(name)}</h3>' if len(found) > 1 else ''}{moved(before, after)}</section>")
+        for name, before, after in found
     ]
-    return Html(f'<div class="pair">{join(*sides)}</div>')
+    return Html(
+        f'<div class="pair">{join(*sides)}</div>'
+        "<p>The mark on a bar is the score of the video with its frames in order.</p>"
+    )
 
 
 def strip(views: Tensor, clip: ClipConfig, title: str) -> Html:
@@ -107,24 +147,13 @@ def pictures(views: Tensor, clip: ClipConfig) -> Any:
     return middle_view(views, clip).permute(1, 2, 3, 0).contiguous().numpy()
 
 
-def moving(frames: Any) -> str:
-    """Frames as an animated picture, a data URI."""
-    images = [Image.fromarray(frame) for frame in frames]
-    scale = max(1, round(_SIDE / max(images[0].size)))
-    images = [one.resize((one.width * scale, one.height * scale)) for one in images]
-    buffer = io.BytesIO()
-    images[0].save(
-        buffer, "WEBP", save_all=True, append_images=images[1:], duration=_MILLISECONDS, loop=0, quality=75, method=0
-    )
-    return data_uri(buffer.getvalue(), "image/webp")
-
-
 def explanation(token: str, names: Sequence[str]) -> str:
     """The page of an explanation inside this one, and a link that keeps it."""
-    title = text(f"What {' and '.join(names)} sees in the video" if names else "What the model sees")
+    title = text(f"What {' and '.join(names)} see{'s' if len(names) == 1 else ''} in the video")
     return framed(
         Html(
-            f'<p><a href="explanations/{token}?download=1" download="explain.html">Keep this page: explain.html</a></p>'
+            "<p>Click any frame below: what the model draws on there is shown in all of them. "
+            f'<a href="explanations/{token}?download=1" download="explain.html">Keep this page: explain.html</a></p>'
             f'<iframe src="explanations/{token}" title="{title}" sandbox="allow-scripts allow-downloads"></iframe>'
         )
     )

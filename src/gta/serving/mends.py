@@ -1,27 +1,11 @@
 """What Gradio's page needs beside Gradio itself to stay without errors, for every visitor."""
 
+from importlib import resources
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SCRIPT = """
-() => {
-  const words = {
-    "Video not playable": "This browser cannot play the video. The model reads it all the same, if it is one."
-  };
-  const mend = () => {
-    // The head of a notice is a button that holds another button, which screen readers cannot make sense of.
-    for (const head of document.querySelectorAll(".toast-header[role]")) {
-      head.removeAttribute("role");
-      head.removeAttribute("tabindex");
-    }
-    for (const place of document.querySelectorAll('[data-testid="toast-text"]')) {
-      const known = words[place.textContent.trim()];
-      if (known) place.textContent = known;
-    }
-  };
-  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
-}
-"""
-"""Run in the page when it has loaded."""
+SCRIPT = resources.files("gta.serving").joinpath("assets", "page.js").read_text(encoding="utf-8")
+"""A function that is run in the page when it has loaded."""
 
 _PROGRESS = "/gradio_api/upload_progress"
 _DONE = b'data: {"msg": "done"}\n\n'

@@ -162,6 +162,14 @@ class Service:
                     self._videos.popitem(last=False)
         return video
 
+    def read_as(self, path: Path, protocol: ClipConfig) -> Tensor:
+        """Views, uint8 (V, 3, T, H, W), of a file by a protocol that is no model's; they are not kept.
+
+        Raises:
+            RefusedError: it cannot be read, or takes too long.
+        """
+        return self.reader.read(path, [protocol], seconds=self._seconds_left()).views[0]
+
     def views(self, video: ReadVideo, number: int) -> Tensor:
         """A video's views as a model reads them."""
         return video.views[self._protocols.index(self.models[number].predictor.clip)]

@@ -396,3 +396,11 @@ const drawn = panels.map((data) => {
 });
 const [frame, row, column] = panels[0].query, [height, width] = panels[0].size;
 drawn.forEach((panel) => panel.ask(frame / panels[0].frames.length, (row + 0.5) / height, (column + 0.5) / width));
+
+// Inside another page: tell it how high this one is, so that it makes room and nothing scrolls within it.
+if (window.parent !== window) {
+  const tell = () => window.parent.postMessage({ explainHeight: document.body.offsetHeight }, "*");
+  tell(); // what is out of sight is not drawn, and not observed
+  window.addEventListener("load", tell);
+  new ResizeObserver(tell).observe(document.body);
+}

@@ -1,0 +1,88 @@
+// Run in the page of `gta serve` when it has loaded: what Gradio does not do, and what only the browser knows.
+() => {
+  const all = (selector) => document.querySelectorAll(selector);
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+  // ---- the film: both directions begin, stop and go on together ----
+
+  const play = (player, playing) => {
+    player.dataset.playing = playing ? "yes" : "no";
+    player.querySelector("button.play").textContent = playing ? "Pause" : "Play";
+  };
+  document.addEventListener("click", (event) => {
+    const player = event.target.closest?.("button.play")?.closest(".player");
+    if (player) play(player, player.dataset.playing !== "yes");
+  });
+
+  // ---- notices in an answer's place: files that are not sent, cameras that are not there ----
+
+  const tell = (words) => {
+    for (const place of all(".notice")) place.textContent = words;
+  };
+  const limit = () => document.querySelector(".notice").dataset;
+  const choose = (event) => {
+    const files = event.type === "drop" ? event.dataTransfer?.files : event.target.files;
+    if (!files?.length || !event.target.closest?.("#video")) return;
+    const large = [...files].some((file) => file.size > Number(limit().mostBytes));
+    tell(large ? limit().tooLarge : "");
+    if (!large) return;
+    event.preventDefault();
+    event.stopImmediatePropagation(); // Gradio would show an error that stays
+    if (event.type === "drop") event.target.dispatchEvent(new DragEvent("dragleave", { bubbles: true }));
+    else event.target.value = ""; // so that the same file can be chosen again
+  };
+  document.addEventListener("change", choose, true);
+  document.addEventListener("drop", choose, true);
+
+  const trouble = {
+    NotAllowedError: "The camera was not allowed. Allow it for this page in the browser's settings, then try again.",
+    NotFoundError: "There is no camera here. Connect one, or upload a video.",
+  };
+  const media = navigator.mediaDevices;
+  if (media?.getUserMedia) {
+    const ask = media.getUserMedia.bind(media);
+    media.getUserMedia = async (wanted) => {
+      try {
+        const stream = await ask(wanted);
+        tell("");
+        return stream;
+      } catch (error) {
+        tell(trouble[error.name] ?? "The camera cannot be used: another program may have it. Close that, then try again.");
+        return new Promise(() => {}); // Gradio handles no refusal: without an answer its button stays, to be tried again
+      }
+    };
+  } else {
+    document.addEventListener("click", (event) => {
+      if (!event.target.closest?.('#camera button, [aria-label="Capture from camera"]')) return;
+      tell("Browsers give cameras only to pages from this machine or over HTTPS: put a proxy with TLS before the server.");
+    });
+  }
+
+  // ---- whatever appears ----
+
+  const mend = () => {
+    // The head of a notice is a button that holds another button, which screen readers cannot make sense of.
+    for (const head of all(".toast-header[role]")) {
+      head.removeAttribute("role");
+      head.removeAttribute("tabindex");
+    }
+    // The answer says it where there is one; where there is none, it says why, and nothing else need be said.
+    for (const place of all('[data-testid="toast-text"]')) {
+      if (place.textContent.trim() === "Video not playable") place.closest('[data-testid="toast-body"]').style.display = "none";
+    }
+    const broken = Boolean(document.querySelector("#video video")?.error);
+    for (const note of all(".unplayable")) note.hidden = !broken;
+    for (const player of all(".player:not([data-playing])")) play(player, !calm.matches);
+  };
+  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+  document.addEventListener("error", mend, true); // of media, which does not bubble
+
+  // ---- an explanation is as high as what is in it ----
+
+  window.addEventListener("message", (event) => {
+    const height = Number(event.data?.explainHeight);
+    for (const frame of all("#seen iframe")) {
+      if (event.source === frame.contentWindow && height > 0) frame.style.height = `${Math.ceil(height) + 2}px`;
+    }
+  });
+}
