@@ -115,6 +115,7 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(address)
         page.locator("#answer p").wait_for()
+        page.locator("html[data-ready]").wait_for()  # the page's own script has run
         return page
 
     yield visit_it

@@ -84,22 +84,34 @@ def test_a_body_that_never_ends_is_refused_in_time():
 def test_calls_of_the_page_name_uploads_and_nothing_else(path):
     call = {"data": [{"deep": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}]}
     with pytest.raises(RefusedError, match="uploaded here"):
-        check_call(json.dumps(call).encode(), 3)
+        check_call(json.dumps(call).encode(), [{0}] * 3)
     uploaded = {"path": f"visitors/{'0f' * 32}/clip.mp4"}
     data = [{"video": uploaded}, None, {"path": None}, "path"]
-    check_call(json.dumps({"data": data, "fn_index": 2}).encode(), 3)
+    check_call(json.dumps({"data": data, "fn_index": 2}).encode(), [(), (), {0, 2}])
+
+
+def test_files_are_named_where_a_function_takes_them():
+    file = {"path": f"visitors/{'0f' * 32}/clip.mp4", "meta": {"_type": "gradio.FileData"}}
+    for number, place, taken in ((0, 0, True), (0, 1, False), (1, 0, False), (1, 1, True), (None, 2, False)):
+        data = [None] * place + [file]
+        call = json.dumps({"data": data, "fn_index": number}).encode()
+        if taken:
+            check_call(call, [{0}, {1}])
+        else:
+            with pytest.raises(RefusedError, match="no file there"):
+                check_call(call, [{0}, {1}])
 
 
 @pytest.mark.parametrize("number", [3, -1, "0", 10**30, [0]])
 def test_calls_of_functions_that_the_page_does_not_have_are_refused(number):
     with pytest.raises(RefusedError, match="no such function"):
-        check_call(json.dumps({"data": [], "fn_index": number}).encode(), 3)
+        check_call(json.dumps({"data": [], "fn_index": number}).encode(), [{0}] * 3)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"[" * 60 + b"]" * 60, b"\xff"])
 def test_calls_that_are_no_json_or_too_deep_are_refused(body):
     with pytest.raises(RefusedError):
-        check_call(body, 3)
+        check_call(body, [{0}] * 3)
 
 
 def test_web_sockets_are_closed_at_once():

@@ -38,7 +38,7 @@ _CAMERA_START = (
 _CAMERA_WAIT = f"The first answer comes after {WINDOW_SECONDS:g} seconds."
 
 
-def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> int:
+def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> list[frozenset[int]]:
     """Put the page at `/` of an application that has the routes for programs.
 
     Args:
@@ -47,7 +47,7 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> int:
         examples: videos to offer, by the names that visitors see.
 
     Returns:
-        How many functions the page has: their numbers in calls are below.
+        For each function of the page, by its number in calls, which of its inputs take a file.
     """
     pages = _add_explanations(app, service)
     blocks = _blocks(Handlers(service, examples, pages))
@@ -72,7 +72,12 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> int:
     )
     # Gradio checks that a named file was uploaded only once this is set, which mounting does not do.
     blocks.has_launched = True
-    return len(blocks.fns)
+    return [
+        frozenset(
+            place for place, part in enumerate(blocks.fns[number].inputs) if isinstance(part, gr.Video | gr.Image)
+        )
+        for number in range(len(blocks.fns))
+    ]
 
 
 def _add_explanations(app: FastAPI, service: Service) -> "OrderedDict[str, str]":

@@ -117,8 +117,8 @@ def create_app(
         os.environ.update(GRADIO_TEMP_DIR=FOLDER, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
         from gta.serving.page import add_page
 
-        num_functions = add_page(api, service, find_examples(service, examples))
-        app = UploadProgress(VisitorFiles(api, num_functions))
+        file_places = add_page(api, service, find_examples(service, examples))
+        app = UploadProgress(VisitorFiles(api, file_places))
     return Guard(
         app,
         limits=service.limits,

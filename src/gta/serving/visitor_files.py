@@ -6,6 +6,7 @@ to be one that an upload was answered with: no place of this machine, and no add
 
 import json
 import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,11 +28,11 @@ class VisitorFiles:
 
     Args:
         app: the routes.
-        num_functions: how many functions the page has.
+        file_places: for each function of the page, by its number in calls, which of its inputs take a file.
     """
 
-    def __init__(self, app: ASGIApp, num_functions: int) -> None:
-        self._app, self._num_functions = app, num_functions
+    def __init__(self, app: ASGIApp, file_places: Sequence[Collection[int]]) -> None:
+        self._app, self._file_places = app, file_places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, if it is no call that names foreign files."""
@@ -46,7 +47,7 @@ class VisitorFiles:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         if body:
-            check_call(bytes(body), self._num_functions)
+            check_call(bytes(body), self._file_places)
         waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def again() -> Message:
@@ -59,8 +60,10 @@ def _is_call(method: str, path: str) -> bool:
     return method == "POST" and path.startswith(_CALLS) and not path.startswith(_UPLOAD)
 
 
-def check_call(body: bytes, num_functions: int) -> None:
+def check_call(body: bytes, file_places: Sequence[Collection[int]]) -> None:
     """Refuse a call, JSON, that names a file which was not uploaded, or a function that the page does not have.
+
+    A file where a function takes none is refused, too: Gradio's words about such a value would tell where the file is.
 
     Raises:
         RefusedError: it does, it is not JSON, or has more values than any call.
@@ -72,9 +75,14 @@ def check_call(body: bytes, num_functions: int) -> None:
     except (ValueError, RecursionError):
         raise RefusedError(400, "bad_request", "The request is not JSON.") from None
     number = values.get("fn_index") if isinstance(values, dict) else None
-    if number is not None and (not isinstance(number, int) or not 0 <= number < num_functions):
+    if number is not None and (not isinstance(number, int) or not 0 <= number < len(file_places)):
         raise RefusedError(404, "no_function", "The page has no such function.")
     _check(values, 0)
+    data = values.get("data") if isinstance(values, dict) else None
+    places = file_places[number] if number is not None else {place for known in file_places for place in known}
+    for place, value in enumerate(data if isinstance(data, list) else []):
+        if isinstance(value, dict | list) and place not in places:
+            raise RefusedError(400, "bad_request", "The function takes no file there.")
 
 
 def _check(value: Any, depth: int) -> None:

@@ -85,4 +85,6 @@
       if (event.source === frame.contentWindow && height > 0) frame.style.height = `${Math.ceil(height) + 2}px`;
     }
   });
+
+  document.documentElement.dataset.ready = "yes";
 }
