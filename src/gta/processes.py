@@ -10,9 +10,10 @@ import multiprocessing
 import multiprocessing.process
 import os
 import re
+import signal
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from gta import errors
 from gta.errors import GtaError
@@ -38,6 +39,37 @@ class WorkerError(GtaError):
 
 
 Note = Callable[[list[tuple[str, str]]], object]
+_Start = TypeVar("_Start", bound=Callable[..., object])
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_TAKES_SIGNALS: list[object] = []
+
+
+def takes_signals(start: _Start) -> _Start:
+    """Mark a `worker_init_fn` that sets its own handlers for signals to stop, and then calls `release_signals`.
+
+    A signal to the whole process group may come between the fork of a worker and its handlers, and would end it there.
+    So `guarded` starts such workers with these signals held back.
+    """
+    _TAKES_SIGNALS.append(start)
+    return start
+
+
+def release_signals() -> None:
+    """Let signals to stop through again; one that came while they were held back is taken now."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+
+
+@contextlib.contextmanager
+def _signals_held(loader: object) -> Iterator[None]:
+    if getattr(loader, "worker_init_fn", None) not in _TAKES_SIGNALS:
+        yield
+        return
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def guarded(loader: Iterable[Mapping[str, Any]], note_skipped: Note | None = None) -> Iterator[Mapping[str, Any]]:
@@ -57,7 +89,9 @@ def guarded(loader: Iterable[Mapping[str, Any]], note_skipped: Note | None = Non
         require_descriptors(workers, _DESCRIPTORS_OF_WORKER + ready * _DESCRIPTORS_OF_BATCH)
     others = set(multiprocessing.active_children()) - _workers_of(loader)
     try:
-        for batch in loader:
+        with _signals_held(loader):
+            batches = iter(loader)  # starts the workers
+        for batch in batches:
             if workers and loader not in _WORKERS:
                 _WORKERS[loader] = set(multiprocessing.active_children()) - others
             if FAILURE in batch:

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 from video_files import encode
 
 from gta.clips.dataset import VideoDataset
-from gta.clips.loader import build_loader
+from gta.clips.loader import build_loader, start_worker
 from gta.clips.presets import clip_config
 from gta.datasets.listing import open_videos
 from gta.errors import CheckpointError, DataError, VideoError
-from gta.processes import WorkerError, explain, guarded
+from gta.processes import WorkerError, explain, guarded, takes_signals
 
 
 class Dies(Dataset[dict[str, Any]]):
@@ -36,6 +36,20 @@ class Dies(Dataset[dict[str, Any]]):
                 raise self.what
             os.kill(os.getpid(), self.what)
         return {"clip": torch.zeros(2)}
+
+
+@takes_signals
+def signalled_before_it_starts(worker: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        os.kill(os.getpid(), number)
+    start_worker(worker)
+
+
+def test_a_signal_to_the_group_between_fork_and_handlers_ends_no_worker() -> None:
+    loader = DataLoader(Dies(0), num_workers=2, batch_size=1, worker_init_fn=signalled_before_it_starts)
+    assert len(list(guarded(loader))) == 6
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert not held & {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
 
 
 @pytest.mark.parametrize(

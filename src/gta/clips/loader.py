@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from gta.clips.dataset import Sample, VideoDataset
 from gta.errors import GtaError
-from gta.processes import FAILURE
+from gta.processes import FAILURE, release_signals, takes_signals
 
 Batch = dict[str, Any]
 """`clip` uint8 (B, [V,] 3, T, H, W), `label` int64 (B,), `index` int64 (B,), `skipped` list of (path, reason)."""
@@ -145,6 +145,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     os._exit(0)
 
 
+@takes_signals
 def start_worker(_: int) -> None:
     """One thread per worker: they scale by number, and do not fight for cores.
 
@@ -155,6 +156,7 @@ def start_worker(_: int) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _outlive)
     signal.signal(signal.SIGALRM, _end)
+    release_signals()
     torch.set_num_threads(1)
     av.logging.set_level(None)
 
