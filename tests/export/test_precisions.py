@@ -154,7 +154,7 @@ def test_calibration_takes_a_plain_folder_and_says_what_it_lacks(checkpoint, vid
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert str(tmp_path / "empty") in line
     assert run([*words, "--calibration", str(loose), "--clips", "3"]) == 0
-    assert json.loads((tmp_path / "out" / CARD).read_text())["export"]["parity"]["clips"] == "of loose, train"
+    assert json.loads((tmp_path / "out" / CARD).read_text())["export"]["parity"]["clips"] == "held out of loose"
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler on this machine")

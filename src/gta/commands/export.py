@@ -1,7 +1,8 @@
 """`gta export`: a checkpoint as files that run elsewhere."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     Clip = NDArray[np.uint8]
 
+
+_FEW = 32
+"""With fewer clips than this, int8's ranges depended on which ones they were; more changed nothing."""
 
 _COMMON = (
     "--to",
@@ -50,7 +54,7 @@ class ExportArguments:
     """Arithmetic: int8 with onnx and openvino, bf16 with all but onnx."""
     calibration: Path | None = None
     """Videos that int8 is calibrated with: a data set, whose training videos are taken, or a folder of videos; the data
-    of the training run if not given."""
+    of the training run if not given. Some are held out to compare on where no validation videos are known."""
     data: Path | None = None
     """Labelled data set: measure the top-1 of its validation videos before and after, and compare on them."""
     dynamic_batch: bool = False
@@ -94,6 +98,15 @@ class ExportArguments:
             raise OptionError(f"--calibration goes with --precision int8; {self.precision} needs no clips")
 
 
+@dataclass(frozen=True)
+class _Clips:
+    """Clips of one export, no video in two of the lists."""
+
+    samples: "Sequence[Clip]"
+    calibration: "Sequence[Clip] | None"
+    samples_from: str
+
+
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta export`."""
     options = parse_arguments(ExportArguments, arguments, command="gta export", common=_COMMON)
@@ -120,8 +133,7 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
         _check_free(folder, options.overwrite)
     checkpoint = read_checkpoint(options.checkpoint)
     clip = clip_protocol(checkpoint)
-    calibration = _calibration(options, checkpoint)
-    samples, samples_from = _samples(options, checkpoint)
+    clips = _clips(options, checkpoint)
     model = build_model(checkpoint)
     measure = _accuracy(options.data, checkpoint, model) if options.data is not None else None
     cards: dict[Path, ExportCard] = {}
@@ -140,9 +152,9 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
             reversals=checkpoint.reversals,
             arguments=checkpoint.card.model,
             source={"file": options.checkpoint.name, "sha256": sha256(options.checkpoint)},
-            samples=samples,
-            samples_from=samples_from,
-            calibration=calibration,
+            samples=clips.samples,
+            samples_from=clips.samples_from,
+            calibration=clips.calibration,
             limit=options.limit,
             force=options.force,
             measure=measure,
@@ -150,7 +162,7 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
         cards[folder] = card
         _print(folder, card)
     if options.benchmark:
-        cards = _benchmark(cards, model, samples[0])
+        cards = _benchmark(cards, model, clips.samples[0])
     return cards
 
 
@@ -187,34 +199,41 @@ def _own_data(checkpoint: Path) -> Path | None:
     return root if root.exists() else None
 
 
-def _calibration(options: ExportArguments, checkpoint: "Checkpoint") -> "list[Clip] | None":
-    from gta.export.clips import real_clips
-
-    if options.precision != "int8":
-        return None
-    root = options.calibration or _own_data(options.checkpoint)
-    if root is None:
-        raise OptionError("--precision int8 is calibrated with videos like those to predict: give --calibration FOLDER")
-    assert checkpoint.card.clip is not None
-    return real_clips(root, checkpoint.card.clip, options.calibration_clips, split="train")
-
-
-def _samples(options: ExportArguments, checkpoint: "Checkpoint") -> "tuple[list[Clip], str]":
-    """Clips to compare on, and where they are from: real ones as far as any are known."""
-    from gta.export.clips import real_clips, synthetic_clips
+def _clips(options: ExportArguments, checkpoint: "Checkpoint") -> "_Clips":
+    """Clips to compare on and, for int8, others to calibrate with: real ones as far as any are known."""
+    from gta.export.clips import held_out_clips, real_clips, synthetic_clips
 
     clip = checkpoint.card.clip
     assert clip is not None
-    if options.data is not None:
-        return real_clips(options.data, clip, options.clips, split="val"), f"of {options.data.name}, val"
-    if options.calibration is not None:  # other ones than it is calibrated with, if there are enough
-        return real_clips(options.calibration, clip, options.clips, split="train", seed=1), (
-            f"of {options.calibration.name}, train"
-        )
     own = _own_data(options.checkpoint)
-    if own is not None:
-        return real_clips(own, clip, options.clips, split="val"), f"of {own.name}, val"
-    return synthetic_clips(clip, options.clips), "synthetic"
+    source = (options.calibration or own) if options.precision == "int8" else None
+    if options.precision == "int8" and source is None:
+        raise OptionError("--precision int8 is calibrated with videos like those to predict: give --calibration FOLDER")
+    labelled = options.data or own
+    if labelled is not None:
+        found = real_clips(labelled, clip, options.clips, split="val")
+        chosen = _Clips(list(found.values()), None, f"of {labelled.name}, val")
+        if source is not None:
+            taken = {path for path, _, _ in found}
+            others = real_clips(source, clip, options.calibration_clips, split="train", without=taken)
+            chosen = replace(chosen, calibration=list(others.values()))
+    elif source is not None:
+        chosen = _Clips(
+            *held_out_clips(source, clip, options.clips, options.calibration_clips), f"held out of {source.name}"
+        )
+    else:
+        chosen = _Clips(synthetic_clips(clip, options.clips), None, "synthetic")
+    _warn_of_few(chosen.calibration)
+    return chosen
+
+
+def _warn_of_few(calibration: "Sequence[Clip] | None") -> None:
+    if calibration is not None and len(calibration) < _FEW:
+        print_line(
+            f"gta export: calibrated with {len(calibration)} clip{'s' * (len(calibration) != 1)} only: accuracy may be "
+            f"lost; {_FEW} or more, of all classes, are better",
+            file=sys.stderr,
+        )
 
 
 def _accuracy(
@@ -279,8 +298,6 @@ def _print(folder: Path, card: "ExportCard") -> None:
 
 def _benchmark(cards: "dict[Path, ExportCard]", model: "nn.Module", clip: "Clip") -> "dict[Path, ExportCard]":
     """Time the original and everything that was written, print the table, and put it into every card."""
-    from dataclasses import replace
-
     from gta.export.card import CARD
     from gta.export.speed import contenders, measure_speed, speed_lines
     from gta.files import write_json

@@ -1,6 +1,7 @@
 """Clips to calibrate and to compare with: of real videos, or rendered ones where there are none."""
 
 import random
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,13 @@ from gta.synthetic import CLASSES, render_clip
 Clip = NDArray[np.uint8]
 """One clip in a batch of its own, (1, 3, T, H, W)."""
 
+VideoPart = tuple[Path, float | None, float | None]
+"""A file, and the seconds where the part of it begins and ends that is a video of a data set."""
 
-def real_clips(root: Path, clip: ClipConfig, count: int, *, split: Split, seed: int = 0) -> list[Clip]:
+
+def real_clips(
+    root: Path, clip: ClipConfig, count: int, *, split: Split, without: Collection[Path] = ()
+) -> dict[VideoPart, Clip]:
     """The centre views of videos drawn from a data set, or from a folder of videos without classes.
 
     Args:
@@ -29,35 +35,66 @@ def real_clips(root: Path, clip: ClipConfig, count: int, *, split: Split, seed: 
         clip: the protocol.
         count: the most clips to give; as many as there are if the videos are fewer.
         split: which part of a data set to draw from.
-        seed: of the draw.
+        without: files that must not be among them.
+
+    Returns:
+        The clips by what they are of, in the order of the draw, which is the same every time; no video is there twice.
 
     Raises:
         DataError: there are no videos, or none can be read.
     """
     one = replace(clip, test_clips=1, test_crops=1)
-    loose: list[Path] = []
-    dataset = None
+    parts, read = _videos(root, one, split)
+    numbers = {part: number for number, part in enumerate(parts)}
+    order = [part for part in numbers if part[0] not in without]
+    random.Random(0).shuffle(order)
+    clips: dict[VideoPart, Clip] = {}
+    for part in order:
+        if len(clips) == count:
+            break
+        try:
+            views = read(numbers[part])
+        except VideoError:  # there are others; `gta data check` tells of them
+            continue
+        if views is not None:
+            clips[part] = np.ascontiguousarray(views[:1].numpy())
+    if not clips:
+        left = " that are not compared on" if without else ""
+        raise DataError(f"{root}: none of its {len(order)} videos{left} can be read")
+    return clips
+
+
+def _videos(root: Path, clip: ClipConfig, split: Split) -> tuple[list[VideoPart], Callable[[int], torch.Tensor | None]]:
+    """The videos of a data set or of a folder, and what reads the views of one by its number."""
     try:
-        dataset = VideoDataset(open_videos(root, split), one, training=False)
+        dataset = VideoDataset(open_videos(root, split), clip, training=False)
     except DataError:
         loose = videos_in(root) if root.is_dir() else []
         if not loose:
             raise
-    order = list(range(len(loose) if dataset is None else len(dataset)))
-    random.Random(seed).shuffle(order)
-    clips: list[Clip] = []
-    for index in order:
-        if len(clips) == count:
-            break
-        try:
-            views = clip_views(loose[index], one) if dataset is None else dataset[index].clip
-        except VideoError:  # there are others; `gta data check` tells of them
-            continue
-        if views is not None:
-            clips.append(np.ascontiguousarray(views[:1].numpy()))
-    if not clips:
-        raise DataError(f"{root}: none of its {len(order)} videos can be read")
-    return clips
+        return [(path.resolve(), None, None) for path in loose], lambda number: clip_views(loose[number], clip)
+    records = dataset.videos.records
+    parts = [(record.path.resolve(), record.start_seconds, record.end_seconds) for record in records]
+    return parts, lambda number: dataset[number].clip
+
+
+def held_out_clips(root: Path, clip: ClipConfig, compared: int, calibrated: int) -> tuple[list[Clip], list[Clip]]:
+    """Clips of one collection of videos to compare on and others to calibrate with: no video gives both.
+
+    Args:
+        root: a data set, whose training videos are taken, or a folder of videos.
+        clip: the protocol.
+        compared: the most clips to compare on; at most half of the videos go there.
+        calibrated: the most clips to calibrate with.
+
+    Raises:
+        DataError: fewer than two videos can be read.
+    """
+    clips = list(real_clips(root, clip, compared + calibrated, split="train").values())
+    held = min(compared, len(clips) // 2)
+    if not held:
+        raise DataError(f"{root}: one video can be read; int8 needs one to calibrate with and another to compare on")
+    return clips[:held], clips[held : held + calibrated]
 
 
 def synthetic_clips(clip: ClipConfig, count: int) -> list[Clip]:
