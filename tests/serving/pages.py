@@ -19,8 +19,9 @@ def choose(page: Any, label: str, option: str) -> None:
 
 def shown(page: Any, place: str, number: int = 0) -> dict[str, float]:
     """Classes and percentages of a list of bars; of bars that have moved, where they are now."""
-    lines = page.locator(f"{place} ol").nth(number).locator(".line").all_inner_texts()
-    parted = [line.rsplit("\n", 1) for line in lines]
+    lines = page.locator(f"{place} ol").nth(number).locator(".line")
+    # The texts and not what is drawn: a list that is just being replaced may be hidden.
+    parted = lines.evaluate_all("lines => lines.map((line) => [...line.children].map((part) => part.textContent))")
     return {name: float(value.rpartition("\u2192")[2].removesuffix(" %")) for name, value in parted}
 
 

@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import gradio as gr
 import gradio.themes
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
+from gradio.data_classes import FileData, ImageData
+from pydantic import BaseModel, ValidationError
 
 from gta.serving import answers
 from gta.serving.api import explanation_response
@@ -22,8 +25,11 @@ from gta.serving.isolation import ReadVideo
 from gta.serving.limits import RefusedError
 from gta.serving.mends import SCRIPT
 from gta.serving.service import Service
+from gta.serving.visitor_files import Takes
 
 _KEPT_PAGES = 32
+_MOST_CALLS = 1 << 53
+"""Calls that a page can count."""
 _NONE = "none"
 _LEAST_STEP_SECONDS = 0.1
 _CAMERA_SECONDS = 300
@@ -38,7 +44,7 @@ _CAMERA_START = (
 _CAMERA_WAIT = f"The first answer comes after {WINDOW_SECONDS:g} seconds."
 
 
-def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> list[frozenset[int]]:
+def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> list[list[Takes]]:
     """Put the page at `/` of an application that has the routes for programs.
 
     Args:
@@ -47,7 +53,7 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> list[
         examples: videos to offer, by the names that visitors see.
 
     Returns:
-        For each function of the page, by its number in calls, which of its inputs take a file.
+        For each function of the page, by its number in calls, what its inputs take.
     """
     pages = _add_explanations(app, service)
     blocks = _blocks(Handlers(service, examples, pages))
@@ -72,12 +78,36 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> list[
     )
     # Gradio checks that a named file was uploaded only once this is set, which mounting does not do.
     blocks.has_launched = True
-    return [
-        frozenset(
-            place for place, part in enumerate(blocks.fns[number].inputs) if isinstance(part, gr.Video | gr.Image)
-        )
-        for number in range(len(blocks.fns))
-    ]
+    return [[partial(_takes, part) for part in blocks.fns[number].inputs] for number in range(len(blocks.fns))]
+
+
+def _takes(part: Any, value: Any) -> bool:
+    """Whether a component of the page can have this value, as a call brings it."""
+    match part:
+        case gr.Video():
+            return value is None or (_is_valid(FileData, value) and bool(value["path"]))
+        case gr.Image():  # the frames of a camera come as they are, not as uploads
+            return value is None or (_is_valid(ImageData, value) and _is_picture(value))
+        case gr.Dropdown() | gr.Radio():
+            return value in [known for _, known in part.choices] or value is part.value is None
+        case gr.Slider():
+            return isinstance(value, int | float) and part.minimum <= value <= part.maximum
+        case gr.Number():
+            return isinstance(value, int) and abs(value) < _MOST_CALLS
+        case _:
+            return value is None  # a state, which stays here
+
+
+def _is_picture(frame: dict[str, Any]) -> bool:
+    return not frame.get("path") and str(frame.get("url")).startswith("data:image/")
+
+
+def _is_valid(model: type[BaseModel], value: Any) -> bool:
+    try:
+        model.model_validate(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _add_explanations(app: FastAPI, service: Service) -> "OrderedDict[str, str]":

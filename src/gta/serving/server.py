@@ -117,8 +117,8 @@ def create_app(
         os.environ.update(GRADIO_TEMP_DIR=FOLDER, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
         from gta.serving.page import add_page
 
-        file_places = add_page(api, service, find_examples(service, examples))
-        app = UploadProgress(VisitorFiles(api, file_places))
+        functions = add_page(api, service, find_examples(service, examples))
+        app = UploadProgress(VisitorFiles(api, functions))
     return Guard(
         app,
         limits=service.limits,

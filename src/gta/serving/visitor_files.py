@@ -1,12 +1,13 @@
-"""Calls of the page may name files that were uploaded to it, and no others.
+"""What calls of the page may bring: values that its functions take, and files that were uploaded to it.
 
 Gradio lets a caller name the file of a component by its path. Whatever Gradio itself checks, such a path is held here
-to be one that an upload was answered with: no place of this machine, and no address to fetch from.
+to be one that an upload was answered with: no place of this machine, and no address to fetch from. A value that a
+function does not take would end in a traceback of Gradio's in the log, and in words of its own for the caller.
 """
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +16,9 @@ from gta.serving.limits import RefusedError
 
 FOLDER = "visitors"
 """Where Gradio keeps uploads, in the server's own folder."""
+
+Takes = Callable[[Any], bool]
+"""Whether an input of a function takes a value."""
 
 _CALLS, _UPLOAD = "/gradio_api/", "/gradio_api/upload"
 _PATH = re.compile(rf"{FOLDER}/[0-9a-f]{{64}}/[^/\\\0]+\Z")
@@ -28,11 +32,11 @@ class VisitorFiles:
 
     Args:
         app: the routes.
-        file_places: for each function of the page, by its number in calls, which of its inputs take a file.
+        functions: for each function of the page, by its number in calls, what its inputs take.
     """
 
-    def __init__(self, app: ASGIApp, file_places: Sequence[Collection[int]]) -> None:
-        self._app, self._file_places = app, file_places
+    def __init__(self, app: ASGIApp, functions: Sequence[Sequence[Takes]]) -> None:
+        self._app, self._functions = app, functions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, if it is no call that names foreign files."""
@@ -47,7 +51,7 @@ class VisitorFiles:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         if body:
-            check_call(bytes(body), self._file_places)
+            check_call(bytes(body), self._functions)
         waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def again() -> Message:
@@ -60,10 +64,8 @@ def _is_call(method: str, path: str) -> bool:
     return method == "POST" and path.startswith(_CALLS) and not path.startswith(_UPLOAD)
 
 
-def check_call(body: bytes, file_places: Sequence[Collection[int]]) -> None:
-    """Refuse a call, JSON, that names a file which was not uploaded, or a function that the page does not have.
-
-    A file where a function takes none is refused, too: Gradio's words about such a value would tell where the file is.
+def check_call(body: bytes, functions: Sequence[Sequence[Takes]]) -> None:
+    """Refuse a call, JSON, that names a file which was not uploaded, or brings a function what it does not take.
 
     Raises:
         RefusedError: it does, it is not JSON, or has more values than any call.
@@ -74,15 +76,18 @@ def check_call(body: bytes, file_places: Sequence[Collection[int]]) -> None:
         values = json.loads(body)
     except (ValueError, RecursionError):
         raise RefusedError(400, "bad_request", "The request is not JSON.") from None
-    number = values.get("fn_index") if isinstance(values, dict) else None
-    if number is not None and (not isinstance(number, int) or not 0 <= number < len(file_places)):
-        raise RefusedError(404, "no_function", "The page has no such function.")
     _check(values, 0)
-    data = values.get("data") if isinstance(values, dict) else None
-    places = file_places[number] if number is not None else {place for known in file_places for place in known}
-    for place, value in enumerate(data if isinstance(data, list) else []):
-        if isinstance(value, dict | list) and place not in places:
-            raise RefusedError(400, "bad_request", "The function takes no file there.")
+    if not isinstance(values, dict) or not values.keys() & {"data", "fn_index"}:
+        return  # it calls nothing
+    number, data = values.get("fn_index"), values.get("data")
+    if not isinstance(number, int) or not 0 <= number < len(functions):
+        raise RefusedError(404, "no_function", "The page has no such function.")
+    inputs = functions[number]
+    if not isinstance(data, list) or len(data) != len(inputs):
+        raise RefusedError(400, "bad_request", f"The function takes {len(inputs)} values.")
+    for place, (takes, value) in enumerate(zip(inputs, data, strict=True)):
+        if not takes(value):
+            raise RefusedError(400, "bad_request", f"The function does not take this as value {place}.")
 
 
 def _check(value: Any, depth: int) -> None:

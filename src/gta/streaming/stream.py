@@ -275,7 +275,10 @@ class Stream:
 
 def _picture(frame: Any) -> Tensor:
     """The frame as a tensor uint8 (3, H, W)."""
-    given = torch.from_numpy(frame).permute(2, 0, 1) if isinstance(frame, np.ndarray) and frame.ndim == 3 else frame
+    given: Any = frame
+    if isinstance(frame, np.ndarray) and frame.ndim == 3:
+        # Pictures of Pillow are arrays that must not be written to, which PyTorch warns of.
+        given = torch.from_numpy(frame if frame.flags.writeable else frame.copy()).permute(2, 0, 1)
     if not isinstance(given, Tensor) or given.ndim != 3 or given.shape[0] != 3 or given.dtype != torch.uint8:
         shape = getattr(frame, "shape", None)
         what = type(frame).__name__ if shape is None else f"{frame.dtype} {tuple(shape)}"
