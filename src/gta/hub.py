@@ -25,6 +25,19 @@ def hub_name(path: str | Path) -> tuple[str, str | None] | None:
     return None if found is None else (found[1], found[2])
 
 
+def results_place(path: str | Path) -> Path:
+    """The path beside which results about a model go by default: its own path, or for a model on the hub one here.
+
+    >>> str(results_place("runs/mine/best.ckpt")), str(results_place("hf://owner/name"))
+    ('runs/mine/best.ckpt', 'owner/name/model.safetensors')
+    """
+    named = hub_name(path)
+    if named is None:
+        return Path(path)
+    repository, revision = named
+    return Path(repository if revision is None else f"{repository}@{revision.replace('/', '_')}") / WEIGHTS
+
+
 def fetch_weights(path: str | Path) -> Path:
     """The local file of a model on the hub, downloaded unless the cache has it; any other path as it is.
 

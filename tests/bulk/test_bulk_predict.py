@@ -1,6 +1,8 @@
 """`gta predict --manifest`: one row per video whatever happens, and nothing lost or done twice by a killed run."""
 
+import contextlib
 import csv
+import gc
 import json
 import multiprocessing
 import os
@@ -15,9 +17,10 @@ from bulk_files import CLASSES, write_folder, write_model, write_video
 import gta
 from gta.bulk import run as bulk_run
 from gta.bulk.manifest import read_manifest
-from gta.bulk.progress import describe_progress
+from gta.bulk.progress import ProgressLine, describe_progress
 from gta.bulk.rows import PredictRows, Row
 from gta.bulk.run import BulkOptions, predict_many
+from gta.bulk.shards import Plan, ShardedOutput
 from gta.cli import run
 from gta.errors import DataError, OptionError
 
@@ -157,6 +160,109 @@ def test_the_command_refuses_to_mix_two_predictions(model, videos, tmp_path, cap
     assert run(["predict", str(other), *words[2:], *small]) == 2
     assert "another checkpoint" in capsys.readouterr().err
     assert run(["predict", str(other), *words[2:], *small, "--overwrite"]) == 0
+
+
+def _small_plan(**other) -> Plan:
+    return Plan(**{"videos": "v", "num_videos": 5, "checkpoint": "c", "topk": 1, "shard_size": 2, **other})
+
+
+def _work(output, plan=None, *, count=5, overwrite=False, finish=True) -> list[int]:
+    """A run that ends after `count` videos, or in the end; every second video is unreadable. Gives what it made."""
+    shards = ShardedOutput(output, plan or _small_plan(), overwrite=overwrite)
+    if shards.is_complete:
+        return []
+    made = list(shards.waiting())[:count]
+    for video in made:
+        shards.add(video, f"{video}.mp4", Row(error="no") if video % 2 else Row(("a",), (1.0,), 1.0))
+    if finish:
+        shards.finish()
+    shards._lock.release()
+    return made
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_a_finished_command_repeated_is_complete(tmp_path, name):
+    output = tmp_path / name
+    assert _work(output) == [0, 1, 2, 3, 4]
+    before = output.read_bytes()
+    assert _work(output) == []
+    assert _work(output, _small_plan(shard_size=3)) == []  # how it was cut says nothing about a whole table
+    with pytest.raises(OptionError, match="exists already: from another checkpoint"):
+        _work(output, _small_plan(checkpoint="d"))
+    assert not Path(f"{output}.parts").exists()
+    assert output.read_bytes() == before
+    output.write_bytes(b"edited")
+    with pytest.raises(OptionError, match="nothing says what it was made from"):
+        _work(output)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+@pytest.mark.parametrize("step", ["write_json", "rmtree"])
+def test_killed_between_the_table_and_the_end_of_its_shards(tmp_path, monkeypatch, name, step):
+    output = tmp_path / name
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if step == "rmtree":
+            patch.setattr("gta.bulk.shards.shutil.rmtree", killed)
+        else:
+            patch.setattr("gta.bulk.tables.write_json", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            _work(output)
+    assert output.exists()
+    gc.collect()  # what the killed run held is let go with its process
+    assert _work(output) == []
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == ({"t.csv", "t.csv.plan.json"} if name == "t.csv" else {"t.parquet"})
+
+
+def test_an_interrupted_replacement_goes_on_and_a_new_one_begins_anew(tmp_path):
+    output, other = tmp_path / "t.csv", _small_plan(checkpoint="d")
+    _work(output)
+    assert _work(output, other, count=4, overwrite=True, finish=False) == [0, 1, 2, 3]
+    assert _work(output, other, count=0, overwrite=True, finish=False) == []
+    assert _work(output, other, overwrite=True) == [4]
+    assert _work(output, other) == []
+    assert _work(output, other, count=2, overwrite=True, finish=False) == [0, 1]
+    assert _work(output, other) == [2, 3, 4]  # without the option, too
+    output.unlink()
+    assert _work(output, count=2, finish=False) == [0, 1]
+    assert _work(output, overwrite=True) == [0, 1, 2, 3, 4]  # what it was begun without it, it does not trust
+
+
+def test_a_complete_table_leaves_what_another_prediction_has_begun(tmp_path):
+    output, other = tmp_path / "t.csv", _small_plan(checkpoint="d")
+    _work(output)
+    _work(output, other, count=2, overwrite=True, finish=False)
+    assert _work(output) == []
+    assert _work(output, other, overwrite=True) == [2, 3, 4]
+
+
+def test_unreadable_videos_of_earlier_runs_count(tmp_path):
+    _work(tmp_path / "t.csv", count=4, finish=False)
+    shards = ShardedOutput(tmp_path / "t.csv", _small_plan())
+    assert (shards.num_done, shards.num_unreadable) == (4, 2)
+    progress = ProgressLine(5, shards.num_done, shards.num_unreadable)
+    progress.add(unreadable=True)
+    assert progress.text().startswith("5 of 5 videos, 3 unreadable")
+
+
+def test_lists_and_tables_at_addresses_are_refused(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4")
+    for words, text in (
+        (
+            ["a.mp4", "--output", "memory://out/x.csv"],
+            "--output is memory://out/x.csv: tables are written to local disks",
+        ),
+        (["memory://b/list.csv", "--output", "x.csv"], "memory://b/list.csv: lists are read from local disks"),
+    ):
+        assert run(["predict", str(model), "--manifest", *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert text in line
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_two_commands_do_not_write_the_same_table(model, videos, tmp_path):

@@ -17,7 +17,8 @@ import gta
 from gta.checkpoint import read_checkpoint
 from gta.cli import run
 from gta.errors import CheckpointError
-from gta.hub import hub_name
+from gta.export.card import read_card
+from gta.hub import hub_name, results_place
 from gta.runs.hub import push
 
 TOKEN = "hf_notARealTokenButShapedLikeOne"
@@ -131,6 +132,26 @@ def test_pushed_fetched_and_used(hub, model, tmp_path, capsys):
     stored = read_checkpoint(model).state_dict
     assert all(torch.equal(value, stored[name]) for name, value in built.state_dict().items())
     assert gta.create_model(pretrained="hf://somebody/nice-model", num_classes=7).num_classes == 7
+
+
+def test_results_about_a_hubs_model_go_into_a_folder_of_its_name(hub, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    push(model, "me/m")
+    for number, name in enumerate(CLASSES):
+        (tmp_path / "data" / "val" / name).mkdir(parents=True)
+        write_video(tmp_path / "data" / "val" / name / "a.mp4", number)
+    where = ["data", "--num-workers", "0", "--device", "cpu"]
+    assert run(["evaluate", "hf://me/m", *where]) == 0
+    assert run(["probe", "hf://me/m", *where, "--permutations", "1"]) == 0
+    assert run(["export", "hf://me/m", "--to", "torch", "--clips", "1"]) == 0
+    written = tmp_path / "me" / "m"
+    assert (written / "evaluation_val_data.json").is_file()
+    assert (written / "probe" / "probe.json").is_file()
+    source = read_card(written / "model-torch").source
+    content = hub["me/m"]["model.safetensors"]
+    assert source == {"file": "model.safetensors", "sha256": hashlib.sha256(content).hexdigest()}
+    assert not (tmp_path / "hf:").exists()
+    assert results_place("hf://me/m@a/b") == Path("me/m@a_b/model.safetensors")
 
 
 def test_the_page_says_what_is_known_and_no_path_of_the_machine(model, tmp_path):

@@ -31,7 +31,9 @@ def read_manifest(source: str) -> list[tuple[str, str]]:
         DataError: there is no such list, folder or file, it is damaged, or it names no video.
     """
     place = Path(source)
-    if remote_address(source) is not None:
+    if (address := remote_address(source)) is not None:
+        if place.suffix.lower() in _LISTS:
+            raise DataError(f"{address}: lists are read from local disks only: copy it to one")
         return [(name, name) for name in _at_address(source)]
     if place.suffix.lower() not in _LISTS or place.is_dir():
         return [(str(path), str(path)) for path in find_videos([source]).videos]
@@ -77,10 +79,6 @@ def _read_csv(place: Path) -> list[str]:
     return [row[column] for row in rows]
 
 
-def _read_lines(place: Path) -> list[str]:
-    return read_path_list(place)
-
-
 def _read_jsonl(place: Path) -> list[str]:
     names: list[str] = []
     for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), start=1):
@@ -97,4 +95,4 @@ def _read_jsonl(place: Path) -> list[str]:
     return names
 
 
-_READERS = {".csv": _read_csv, ".txt": _read_lines, ".jsonl": _read_jsonl}
+_READERS = {".csv": _read_csv, ".txt": read_path_list, ".jsonl": _read_jsonl}

@@ -10,7 +10,7 @@ def describe_progress(done: int, total: int, unreadable: int, new: int, seconds:
     Args:
         done: videos that have their row, those of earlier runs included.
         total: videos of the manifest.
-        unreadable: how many of the rows of this run hold an error.
+        unreadable: how many of the rows hold an error, those of earlier runs included.
         new: videos done by this run.
         seconds: how long this run works.
     """
@@ -43,11 +43,17 @@ def describe_traffic(requests: int, num_bytes: int) -> str:
 
 
 class ProgressLine:
-    """Shows the line on stderr: rewritten in place on a terminal, every 30 s elsewhere."""
+    """Shows the line on stderr: rewritten in place on a terminal, every 30 s elsewhere.
 
-    def __init__(self, total: int, done: int) -> None:
-        self._total, self._before = total, done
-        self._new = self._unreadable = self._requests = self._bytes = 0
+    Args:
+        total: videos of the manifest.
+        done: how many have their row already.
+        unreadable: how many of these rows hold an error.
+    """
+
+    def __init__(self, total: int, done: int, unreadable: int) -> None:
+        self._total, self._before, self._unreadable = total, done, unreadable
+        self._new = self._requests = self._bytes = 0
         self._start = self._shown = time.monotonic()
         self._on_terminal = sys.stderr.isatty()
         self._interval = 0.5 if self._on_terminal else 30.0

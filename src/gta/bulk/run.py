@@ -42,7 +42,7 @@ class BulkOptions:
         gpus_per_worker: share of a GPU that each actor gets, 0 or more; only Ray places by it.
         shard_size: videos whose rows are written together; what a killed run loses is at most the shards in hand.
         time_limit_seconds: how long one video may take before it is given up, above 0.
-        overwrite: begin anew, whatever is there.
+        overwrite: begin anew, whatever is there; repeated after a kill, it goes on where the first one was.
         trust: load exported folders of the formats torch and aoti, too.
     """
 
@@ -108,7 +108,7 @@ def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, opti
     shards = ShardedOutput(output, plan, overwrite=options.overwrite)
     if shards.is_complete:
         return f"{output} is complete already: {len(videos):,} videos"
-    progress = ProgressLine(len(videos), shards.num_done)
+    progress = ProgressLine(len(videos), shards.num_done, shards.num_unreadable)
     make = PredictRows(checkpoint.absolute(), options.device, options.topk, options.trust)
     work = _cluster_rows if options.engine == "ray" else _rows
     for number, row in work(make, videos, shards.waiting(), options):

@@ -3,6 +3,7 @@
 Beside `scores.parquet`, the folder `scores.parquet.parts` holds `plan.json` (what the prediction is about) and, for
 every finished shard of the manifest, its rows as JSON lines. Every file is written to a temporary name and renamed: a
 process killed at any moment leaves whole files only: the next run takes the shards that are there and makes the others.
+`plan.json` is the first file that is written there and the first that is removed: without it nothing else counts.
 """
 
 import json
@@ -10,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gta.bulk.rows import Row
 from gta.bulk.tables import read_plan, write_table
@@ -48,6 +49,7 @@ class Plan:
         return range(number * self.shard_size, min((number + 1) * self.shard_size, self.num_videos))
 
 
+_PLAN = "plan.json"
 _MEANING = {
     "videos": "another list of videos",
     "num_videos": "another list of videos",
@@ -63,7 +65,7 @@ class ShardedOutput:
     Args:
         output: the table to make; its suffix says the format.
         plan: what the prediction is about.
-        overwrite: begin anew, whatever is there.
+        overwrite: begin anew, whatever is there; what an interrupted run with it has done is gone on with.
 
     Raises:
         OptionError: there is another prediction's output, or another process works on it.
@@ -72,33 +74,73 @@ class ShardedOutput:
     def __init__(self, output: Path, plan: Plan, *, overwrite: bool = False) -> None:
         self.output, self.plan = output, plan
         self.folder = output.with_name(output.name + ".parts")
-        self.is_complete = False
-        if output.exists() and not overwrite:
-            self._require_same(read_plan(output), f"{output}: it exists already")
-            self.is_complete = True
-            return
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = FolderLock(self.folder)
         except RunFolderError:
             raise OptionError(f"{output}: another process is predicting into it: wait for it") from None
-        if overwrite:
-            for path in self.folder.iterdir():
-                path.unlink()
-        place = self.folder / "plan.json"
-        if place.exists():
-            self._require_same(_read_json(place), f"{output}: it was begun with something else ({self.folder.name})")
-        else:
-            write_json(place, asdict(plan))
-        self._open: dict[int, dict[int, Row]] = {}
-        self._paths: dict[int, str] = {}
+        self.is_complete = not self._is_begun(overwrite) and not overwrite and self._is_made()
+        if self.is_complete:
+            self._leave_complete()
+            return
+        self._begin(overwrite)
+        self._open: dict[int, dict[int, str]] = {}
         done = {path.stem for path in self.folder.glob("0*.jsonl")}
         self.missing = [number for number in range(plan.num_shards) if self._name(number) not in done]
+
+    @property
+    def _begun(self) -> Path:
+        return self.folder / _PLAN
+
+    def _begun_plan(self) -> Any:
+        found = _read_json(self._begun)
+        return found.get("plan") if isinstance(found, dict) else None
+
+    def _is_begun(self, overwrite: bool) -> bool:
+        """Whether the shards are of this plan; with `overwrite`, also of a run that replaces the table."""
+        if self._difference(self._begun_plan()) is not None:
+            return False
+        return not overwrite or _read_json(self._begun).get("overwrite") is True
+
+    def _is_made(self) -> bool:
+        """Whether the table is there; one that was made from something else, or may have been, is refused."""
+        if not self.output.exists():
+            return False
+        found = read_plan(self.output)
+        if found is None:
+            self._refuse("it exists already, and nothing says what it was made from")
+        why = self._difference(found, "shard_size")
+        if why is not None:
+            self._refuse(f"it exists already: from {why}")
+        return True
+
+    def _begin(self, overwrite: bool) -> None:
+        """Go on with the shards that are there, or make the folder ready for new ones."""
+        if self._is_begun(overwrite):
+            return
+        if self._begun.exists() and not overwrite:
+            why = self._difference(self._begun_plan()) or "another version"
+            self._refuse(f"it was begun with something else ({self.folder.name}): from {why}")
+        self._begun.unlink(missing_ok=True)  # first: without it, what is in the folder counts for nothing
+        for path in self.folder.iterdir():
+            path.unlink()
+        write_json(self._begun, {"plan": asdict(self.plan), "overwrite": overwrite})
 
     @property
     def num_done(self) -> int:
         """Videos that have their row on disk."""
         return self.plan.num_videos - sum(len(self.plan.shard(number)) for number in self.missing)
+
+    @property
+    def num_unreadable(self) -> int:
+        """Rows on disk that hold an error.
+
+        Raises:
+            RunFolderError: a shard is damaged.
+        """
+        waiting = set(self.missing)
+        done = (number for number in range(self.plan.num_shards) if number not in waiting)
+        return sum(row["error"] is not None for number in done for row in self._shard_rows(number))
 
     def waiting(self) -> Iterator[int]:
         """Numbers of the videos that have no row on disk, shard by shard."""
@@ -109,13 +151,11 @@ class ShardedOutput:
         """Keep a video's row; writes the shard when it is the last of it."""
         number = video // self.plan.shard_size
         rows = self._open.setdefault(number, {})
-        rows[video] = row
-        self._paths[video] = path
+        rows[video] = _line(path, row)
         if len(rows) < len(self.plan.shard(number)):
             return
         del self._open[number]
-        lines = [_line(self._paths.pop(video), rows[video]) for video in sorted(rows)]
-        write_text(self.folder / f"{self._name(number)}.jsonl", "".join(lines))
+        write_text(self.folder / f"{self._name(number)}.jsonl", "".join(rows[video] for video in sorted(rows)))
         self.missing.remove(number)
 
     def finish(self) -> None:
@@ -124,25 +164,42 @@ class ShardedOutput:
         Raises:
             RunFolderError: a shard is damaged.
         """
-        write_table(self.output, self._stored_rows(), asdict(self.plan))
-        self._lock.release()
+        rows = (row for number in range(self.plan.num_shards) for row in self._shard_rows(number))
+        write_table(self.output, rows, asdict(self.plan))
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        """Remove the shards; a run that is killed meanwhile leaves a table that is complete."""
+        self._begun.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
+        self._lock.release()
 
-    def _stored_rows(self) -> Iterator[dict[str, Any]]:
-        for number in range(self.plan.num_shards):
-            place = self.folder / f"{self._name(number)}.jsonl"
-            rows = [_read_line(place, line) for line in place.read_text(encoding="utf-8").split("\n")[:-1]]
-            if len(rows) != len(self.plan.shard(number)):
-                raise RunFolderError(f"{place}: damaged, {len(rows)} rows: delete this file and repeat the command")
-            yield from rows
+    def _leave_complete(self) -> None:
+        """Remove what a killed run left of the shards of a complete table, not what another prediction has begun."""
+        if self._begun.exists() and self._difference(self._begun_plan(), "shard_size") is not None:
+            self._lock.release()
+        else:
+            self._remove_folder()
 
-    def _require_same(self, found: Any, what: str) -> None:
-        wanted = asdict(self.plan)
-        if found == wanted:
-            return
+    def _refuse(self, why: str) -> NoReturn:
+        """Leave everything as it is."""
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+        self._lock.release()
+        raise OptionError(f"{self.output}: {why}; choose another --output, or give --overwrite to begin anew")
+
+    def _shard_rows(self, number: int) -> Iterator[dict[str, Any]]:
+        place = self.folder / f"{self._name(number)}.jsonl"
+        rows = [_read_line(place, line) for line in place.read_text(encoding="utf-8").split("\n")[:-1]]
+        if len(rows) != len(self.plan.shard(number)):
+            raise RunFolderError(f"{place}: damaged, {len(rows)} rows: delete this file and repeat the command")
+        yield from rows
+
+    def _difference(self, found: Any, *apart_from: str) -> str | None:
+        """What a stored plan has otherwise, apart from these entries; None if nothing."""
         found = found if isinstance(found, dict) else {}
-        why = next((_MEANING[name] for name in wanted if found.get(name) != wanted[name]), "another version")
-        raise OptionError(f"{what}: from {why}; choose another --output, or give --overwrite to begin anew")
+        wanted = {name: value for name, value in asdict(self.plan).items() if name not in apart_from}
+        return next((_MEANING[name] for name in wanted if found.get(name) != wanted[name]), None)
 
     @staticmethod
     def _name(number: int) -> str:
@@ -163,5 +220,5 @@ def _read_line(place: Path, line: str) -> dict[str, Any]:
 def _read_json(place: Path) -> Any:
     try:
         return parse_json(place.read_text(encoding="utf-8"))
-    except (StoredError, UnicodeDecodeError):
+    except (FileNotFoundError, StoredError, UnicodeDecodeError):
         return None

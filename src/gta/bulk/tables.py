@@ -9,7 +9,9 @@ from typing import Any
 from gta.csv_files import table_text
 from gta.errors import OptionError
 from gta.extras import require
-from gta.files import atomic_path
+from gta.files import atomic_path, sha256, write_json
+from gta.stored import StoredError, read_json
+from gta.video.remote import remote_address
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 COLUMNS = ("path", "labels", "scores", "duration", "error")
@@ -21,8 +23,10 @@ def check_output(output: Path) -> None:
     """Refuse an output that could not be written in the end.
 
     Raises:
-        OptionError: its suffix is none of the formats, or Parquet's library is not installed.
+        OptionError: it is an address, its suffix is none of the formats, or Parquet's library is not installed.
     """
+    if (address := remote_address(output)) is not None:
+        raise OptionError(f"--output is {address}: tables are written to local disks only; name a local file")
     if output.suffix.lower() not in SUFFIXES:
         raise OptionError(f"--output is {output}: its name must end in {', '.join(SUFFIXES)}")
     if output.suffix.lower() == ".parquet":
@@ -35,8 +39,19 @@ def write_table(output: Path, rows: Iterable[Mapping[str, Any]], plan: Mapping[s
     Args:
         output: the file.
         rows: mappings with the entries of `COLUMNS`.
-        plan: what the prediction is about; stored in the metadata of Parquet.
+        plan: what the prediction is about; in the metadata of Parquet, beside other files as `plan_file`.
     """
+    _write_rows(output, rows, plan)
+    if output.suffix.lower() != ".parquet":
+        write_json(plan_file(output), {"sha256": sha256(output), "plan": dict(plan)})
+
+
+def plan_file(output: Path) -> Path:
+    """What tells of a table without metadata what it was made from, so that repeating the command makes nothing."""
+    return output.with_name(f"{output.name}.plan.json")
+
+
+def _write_rows(output: Path, rows: Iterable[Mapping[str, Any]], plan: Mapping[str, Any]) -> None:
     parts = _parts(rows)
     with atomic_path(output) as temporary:
         if output.suffix.lower() == ".parquet":
@@ -55,9 +70,9 @@ def write_table(output: Path, rows: Iterable[Mapping[str, Any]], plan: Mapping[s
 
 
 def read_plan(output: Path) -> Any:
-    """What the prediction of an existing table was about; None where the file does not tell."""
+    """What the prediction of an existing table was about; None where nothing tells."""
     if output.suffix.lower() != ".parquet":
-        return None
+        return _plan_beside(output)
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -66,6 +81,17 @@ def read_plan(output: Path) -> Any:
         return json.loads(metadata[_PLAN_KEY])
     except (pyarrow.ArrowInvalid, KeyError, ValueError):
         return None
+
+
+def _plan_beside(output: Path) -> Any:
+    """The plan of a file without metadata, if it is still the one that was written."""
+    try:
+        found = read_json(plan_file(output))
+    except (FileNotFoundError, StoredError):
+        return None
+    if not isinstance(found, dict) or found.get("sha256") != sha256(output):
+        return None
+    return found.get("plan")
 
 
 def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

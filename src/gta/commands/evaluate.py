@@ -61,7 +61,7 @@ class EvaluateArguments:
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
     """JSON file for the results, with a report (.html) beside it; if not given, evaluation_<split>.json beside the
-    checkpoint, with DATA, the views and the averaging in its name where they are given."""
+    checkpoint (of a hub's model in ./owner/name), with DATA, the views and the averaging in its name if given."""
     scores: Path | None = None
     """Also write every video's scores to this .npz file (paths, labels, scores, classes)."""
     trust: bool = False
@@ -139,7 +139,9 @@ def _output(options: EvaluateArguments) -> Path:
         parts.append(f"{options.test_clips or 'own'}x{options.test_crops or 'own'}")
     if options.averaging is not None:
         parts.append(options.averaging)
-    home = options.checkpoint if options.checkpoint.is_dir() else options.checkpoint.parent
+    from gta.hub import results_place
+
+    home = options.checkpoint if options.checkpoint.is_dir() else results_place(options.checkpoint).parent
     return home / f"{'_'.join(parts)}.json"
 
 

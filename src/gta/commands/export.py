@@ -46,7 +46,7 @@ class ExportArguments:
     """
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run, or a file of `gta convert`."""
+    """Checkpoint (.ckpt) of a training run, a file of `gta convert`, or hf://owner/name."""
     to: tuple[Literal["torch", "onnx", "openvino", "aoti"], ...]
     """What to write for: PyTorch's exported programs (torch), ONNX Runtime, OpenVINO, or compiled code for this
     machine (aoti); several one after the other."""
@@ -75,8 +75,8 @@ class ExportArguments:
     benchmark: bool = False
     """Measure the speed of the original, in float32 and bf16, and of what was written, in one run."""
     output: Path | None = None
-    """Folder to write; a folder in it for each if --to names several. If not given, beside the checkpoint, named after
-    it, the runtime and the precision."""
+    """Folder to write; a folder in it for each if --to names several. If not given, beside the checkpoint (of a hub's
+    model in ./owner/name), named after it, the runtime and the precision."""
     overwrite: bool = False
     """Replace a folder that exists."""
 
@@ -151,7 +151,7 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
             clip=clip,
             reversals=checkpoint.reversals,
             arguments=checkpoint.card.model,
-            source={"file": options.checkpoint.name, "sha256": sha256(options.checkpoint)},
+            source={"file": checkpoint.path.name, "sha256": sha256(checkpoint.path)},
             samples=clips.samples,
             samples_from=clips.samples_from,
             calibration=clips.calibration,
@@ -168,11 +168,13 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
 
 def _folders(options: ExportArguments) -> "dict[Any, Path]":
     """Where each runtime's files go."""
+    from gta.hub import results_place
+
     if options.output is not None:
         several = len(options.to) > 1
         return {runtime: options.output / runtime if several else options.output for runtime in options.to}
     suffix = "" if options.precision == "float32" else f"-{options.precision}"
-    source = options.checkpoint
+    source = results_place(options.checkpoint)
     return {runtime: source.parent / f"{source.stem}-{runtime}{suffix}" for runtime in options.to}
 
 

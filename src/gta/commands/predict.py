@@ -69,7 +69,7 @@ class PredictArguments:
     time_limit: float = 180.0
     """With --manifest: seconds that one video may take before it is given up."""
     overwrite: bool = False
-    """With --manifest: begin anew, whatever --output holds."""
+    """With --manifest: begin anew, whatever --output holds; repeated after a kill, it goes on where it was."""
 
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:

@@ -58,7 +58,8 @@ class ProbeArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
-    """Folder for probe.json, report.html and the plots; a folder `probe` beside the checkpoint if not given."""
+    """Folder for probe.json, report.html and the plots; if not given, `probe` beside the checkpoint, of a hub's model
+    in ./owner/name."""
 
     def __post_init__(self) -> None:
         for name, least in (("permutations", 1), ("seed", 0), ("batch_size", 1), ("num_workers", 0)):
@@ -77,7 +78,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _folder(options: ProbeArguments) -> Path:
-    return options.output or options.checkpoint.parent / "probe"
+    from gta.hub import results_place
+
+    return options.output or results_place(options.checkpoint).parent / "probe"
 
 
 def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
