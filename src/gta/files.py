@@ -113,9 +113,28 @@ def check_writable(path: str | Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(prefix=f".{path.stem}-", suffix=".part", dir=path.parent) as file:
-        file.write(bytes(_PROBE_BYTES))
-        file.flush()
+    _check_room(path, _PROBE_BYTES)
+
+
+def check_folder_writable(folder: str | Path, num_bytes: int = _PROBE_BYTES) -> None:
+    """Find out whether a folder can be made, or made again, with so many bytes in it; the one around it is made.
+
+    Raises:
+        OSError: what writing would have raised, about `folder`.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _check_room(folder, num_bytes)
+
+
+def _check_room(path: Path, num_bytes: int) -> None:
+    """Write some bytes beside `path`; errors name `path`, not the file that is tried."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{path.stem}-", suffix=".part", dir=path.parent) as file:
+            file.write(bytes(num_bytes))
+            file.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -20,6 +20,9 @@ from gta.stored import StoredError, entry, mapping, plain, real, text, whole
 FORMAT = 1
 """Version of the layout of the card."""
 
+EXPORTED_CARD = "card.json"
+"""Name of the file that holds it in an exported folder."""
+
 # What a file may claim. Generous: the largest in use are 100 times smaller.
 _MOST_CLASSES = 1_000_000
 _MOST_FRAMES = 4096

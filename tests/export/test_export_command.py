@@ -1,6 +1,9 @@
 """`gta export`: what stands in the folder, the comparison with the original, and one line for every mistake."""
 
+import errno
 import json
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -16,7 +19,7 @@ from gta.cli import run
 from gta.errors import CheckpointError, ExportError, OptionError
 from gta.export.card import CARD, read_card
 from gta.export.clips import synthetic_clips
-from gta.export.graph import ClipGraph
+from gta.export.graph import ClipGraph, trace
 from gta.export.parity import compare
 from gta.export.run import Target, export_network
 from gta.export.runtimes import load_exported
@@ -128,12 +131,67 @@ def test_an_export_that_differs_is_not_kept_unless_forced(checkpoint, tmp_path, 
         (["--to", "onnx", "onnx"], "each is written once"),
         (["--to", "openvino", "--precision", "int8"], "give --calibration"),
         (["--to", "onnx", "--limit", "-1"], "--limit is -1"),
+        (["--to", "onnx", "--dynamic-batch", "--batch-size", "4"], "leave --batch-size out"),
+        (["--to", "onnx", "--batch-size", "65537"], "must be 65536 or less"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(checkpoint, tmp_path, capsys, arguments, words):
     assert run(["export", str(checkpoint), *arguments, "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert words in line
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 60 kB, less than any export needs."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx", "openvino"])
+def test_a_full_disk_is_one_line_that_names_the_users_folder(checkpoint, small_disk, capfd, runtime):
+    folder = small_disk / "out"
+    assert run(["export", str(checkpoint), "--to", runtime, "--clips", "1", "--output", str(folder)]) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line == f"gta export: {folder}: the disk is full: free some space or write elsewhere"
+    assert list(small_disk.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_told_before_any_work(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("gta.checkpoint.read_checkpoint", lambda _: pytest.fail("the work has begun"))
+
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gta.files.tempfile.NamedTemporaryFile", no_room)
+    assert run(["export", str(checkpoint), "--to", "torch", "--output", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.strip() == (
+        f"gta export: {tmp_path / 'out'}: the disk is full: free some space or write elsewhere"
+    )
+    (tmp_path / "file").touch()
+    assert run(["export", str(checkpoint), "--to", "torch", "--output", str(tmp_path / "file" / "out")]) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_any_number_of_clips_has_no_bound():
+    class Mean(torch.nn.Module):
+        def forward(self, clips):
+            return clips.mean(dim=(2, 3, 4))
+
+    graph = ClipGraph(Mean(), replace(CLIP, num_frames=1, crop_size=2))
+    clips = torch.randint(0, 256, (1025, 3, 1, 2, 2), dtype=torch.uint8)
+    torch.testing.assert_close(trace(graph, None).module()(clips), graph(clips))
+
+
+def test_the_benchmark_times_calls_of_batch_size_clips(checkpoint, tmp_path):
+    words = ["export", str(checkpoint), "--to", "torch", "--clips", "1", "--output", str(tmp_path / "out")]
+    assert run([*words, "--batch-size", "3", "--benchmark"]) == 0
+    assert read_card(tmp_path / "out").measured["speed"]["clips_per_call"] == 3
 
 
 @pytest.mark.parametrize("more", [[], ["--overwrite"]])

@@ -60,7 +60,7 @@ class ExportArguments:
     dynamic_batch: bool = False
     """Let a call have any number of clips; otherwise `--batch-size`."""
     batch_size: int = 1
-    """Clips per call."""
+    """Clips per call, of the benchmark as well."""
     scores: Literal["logits", "probabilities"] = "logits"
     """What comes out."""
     clips: int = 16
@@ -81,6 +81,8 @@ class ExportArguments:
     """Replace a folder that exists."""
 
     def __post_init__(self) -> None:
+        from gta.export.card import LARGEST_BATCH
+
         if not self.to:
             raise OptionError("--to is empty: name torch, onnx, openvino or aoti")
         if len(set(self.to)) < len(self.to):
@@ -92,6 +94,10 @@ class ExportArguments:
         ):
             if number < 1:
                 raise OptionError(f"{option} is {number}: it must be 1 or more")
+        if self.batch_size > LARGEST_BATCH:
+            raise OptionError(f"--batch-size is {self.batch_size}: it must be {LARGEST_BATCH} or less")
+        if self.dynamic_batch and self.batch_size > 1:
+            raise OptionError("--dynamic-batch takes any number of clips: leave --batch-size out")
         if self.limit is not None and not self.limit >= 0:
             raise OptionError(f"--limit is {self.limit}: it must be 0 or more")
         if self.calibration is not None and self.precision != "int8":
@@ -123,7 +129,7 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
     from gta.checkpoint import read_checkpoint
     from gta.export.run import Target, export_network
     from gta.export.writers import check_precision, check_tools
-    from gta.files import sha256
+    from gta.files import check_folder_writable, sha256
     from gta.predictor import build_model, clip_protocol
 
     folders = _folders(options)
@@ -131,6 +137,7 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
         check_precision(runtime, options.precision)
         check_tools(runtime, options.precision)
         _check_free(folder, options.overwrite)
+        check_folder_writable(folder)
     checkpoint = read_checkpoint(options.checkpoint)
     clip = clip_protocol(checkpoint)
     clips = _clips(options, checkpoint)
@@ -162,7 +169,7 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
         cards[folder] = card
         _print(folder, card)
     if options.benchmark:
-        cards = _benchmark(cards, model, clips.samples[0])
+        cards = _benchmark(cards, model, _batch(clips.samples, options.batch_size))
     return cards
 
 
@@ -298,13 +305,20 @@ def _print(folder: Path, card: "ExportCard") -> None:
         print_line(f"  top-1 of {accuracy['num_videos']} videos: {before:.2f} % before, {after:.2f} % after")
 
 
-def _benchmark(cards: "dict[Path, ExportCard]", model: "nn.Module", clip: "Clip") -> "dict[Path, ExportCard]":
+def _batch(samples: "Sequence[Clip]", size: int) -> "Clip":
+    """So many clips in one call, some of them repeated if the samples are fewer."""
+    import numpy as np
+
+    return np.concatenate([samples[number % len(samples)] for number in range(size)])
+
+
+def _benchmark(cards: "dict[Path, ExportCard]", model: "nn.Module", batch: "Clip") -> "dict[Path, ExportCard]":
     """Time the original and everything that was written, print the table, and put it into every card."""
     from gta.export.card import CARD
     from gta.export.speed import contenders, measure_speed, speed_lines
     from gta.files import write_json
 
-    table = measure_speed(contenders(model, cards), clip)
+    table = measure_speed(contenders(model, cards), batch)
     for line in speed_lines(table):
         print_line(line)
     timed = {folder: replace(card, measured={**card.measured, "speed": table}) for folder, card in cards.items()}

@@ -20,10 +20,10 @@ from typing import Any, Literal, cast, get_args
 from gta.config import ClipConfig
 from gta.errors import CheckpointError
 from gta.files import sha256
-from gta.model_card import ModelCard
+from gta.model_card import EXPORTED_CARD, ModelCard
 from gta.stored import StoredError, entry, mapping, read_json, text, whole
 
-CARD = "card.json"
+CARD = EXPORTED_CARD
 """Name of the card in an exported folder."""
 
 EXPORT_KEY = "export"
@@ -39,7 +39,8 @@ LICENCE = (
     "The weights come under the terms of whoever trained them and of the data and starting weights that they were "
     "trained from; exporting changes none of these. The program that wrote this folder (gta-video) is Apache-2.0."
 )
-_LARGEST_BATCH = 65_536
+LARGEST_BATCH = 65_536
+"""The most clips that a card may fix for a call; "any number" has no bound."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def _choice(value: object, name: str, known: tuple[str, ...]) -> str:
 def _batch_size(shape: object) -> int | None:
     if not isinstance(shape, list) or len(shape) != 5:
         raise StoredError("the input's shape must be a list of five numbers")
-    return None if shape[0] is None else whole(shape[0], "the number of clips", 1, _LARGEST_BATCH)
+    return None if shape[0] is None else whole(shape[0], "the number of clips", 1, LARGEST_BATCH)
 
 
 def _files(values: object) -> dict[str, dict[str, Any]]:

@@ -12,8 +12,6 @@ from gta.explain.network import guess_layout
 from gta.export.card import Output, clip_shape
 from gta.ops.layout import fold_frames
 
-_LARGEST_BATCH = 1024
-
 
 class ClipGraph(nn.Module):
     """A classifier with its normalisation before it, and the softmax behind it if it is asked for.
@@ -63,7 +61,7 @@ def trace(graph: ClipGraph, batch_size: int | None) -> "torch.export.ExportedPro
     example = torch.zeros(2 if batch_size is None else batch_size, *graph.shape, dtype=torch.uint8)
     shapes: Mapping[str, Any] | None = None
     if batch_size is None:
-        shapes = {"clip": {0: torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)}}
+        shapes = {"clip": {0: torch.export.Dim("batch", min=1)}}
     with torch.no_grad():
         found = graph(example)
         if found.ndim != 2 or len(found) != len(example):

@@ -1,6 +1,8 @@
 """Exporting a network: write it, run it, compare it with the original, describe it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from gta.export.graph import ClipGraph, trace
 from gta.export.parity import Parity, compare
 from gta.export.runtimes import ExportedModel, open_runtime
 from gta.export.writers import OPSET, check_precision, check_tools, write_program
-from gta.files import atomic_folder, sha256, write_json
+from gta.files import atomic_folder, check_folder_writable, sha256, write_json
 from gta.model_card import ModelCard, library_versions
 
 _TOOLS = ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
@@ -110,8 +112,8 @@ def export_network(
         files={},
         source=dict(source or {}),
     )
-    with atomic_folder(folder) as temporary:
-        names = _write(graph, temporary, target, clip, calibration)
+    with _folder(Path(folder)) as temporary:
+        names = _write(graph, temporary, Path(folder), target, clip, calibration)
         card = replace(card, files={name: _file_facts(temporary / name) for name in names})
         exported = ExportedModel(card, open_runtime(temporary, card))
         parity = compare(
@@ -141,26 +143,52 @@ def stored_parity(card: ExportCard) -> Parity:
     return Parity(**values)
 
 
+@contextlib.contextmanager
+def _folder(folder: Path) -> Iterator[Path]:
+    """`atomic_folder`, but errors about room and rights name the folder that was asked for."""
+    temporary: Path | None = None
+    try:
+        with atomic_folder(folder) as temporary:
+            yield temporary
+    except OSError as error:
+        unnamed = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        inside = temporary is not None and Path(str(error.filename)).is_relative_to(temporary)
+        if not (unnamed or inside or temporary is None):
+            raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
 def _write(
-    graph: ClipGraph, folder: Path, target: Target, clip: ClipConfig, calibration: Sequence[Clip] | None
+    graph: ClipGraph,
+    temporary: Path,
+    folder: Path,
+    target: Target,
+    clip: ClipConfig,
+    calibration: Sequence[Clip] | None,
 ) -> list[str]:
-    """Trace and write; whatever the tools raise becomes one line, since networks come from anywhere."""
+    """Trace and write; whatever the tools raise becomes one line, since networks come from anywhere.
+
+    A full disk is told as such, whatever they made of it.
+    """
     low = ClipGraph(graph.network, clip, output=target.output, bf16=True)
     # OpenVINO computes a float32 network in bfloat16 itself; the others are traced in it.
     traced = low if target.precision == "bf16" and target.runtime != "openvino" else graph
     try:
         return write_program(
             trace(traced, target.batch_size),
-            folder,
+            temporary,
             runtime=target.runtime,
             output=target.output,
             batch_size=target.batch_size,
             clip=clip,
             calibration=calibration if target.precision == "int8" else None,
         )
-    except (OSError, ValueError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
+        check_folder_writable(folder, sum(value.nbytes for value in graph.state_dict().values()))
+        if isinstance(error, OSError | ValueError):
+            raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ExportError(
             f"{type(graph.network).__name__} cannot be exported to {target.runtime}: "

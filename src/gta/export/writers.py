@@ -1,13 +1,11 @@
 """Writing a traced network for each runtime."""
 
-import contextlib
-import logging
+import io
 import os
 import shlex
 import shutil
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +97,11 @@ def write_program(
         Names of the files, the one to open first.
     """
     shape = (-1 if batch_size is None else batch_size, *clip_shape(clip))
-    with _calm():
+    with quietly():
         if runtime == "torch":
-            torch.export.save(program, folder / "model.pt2")
+            content = io.BytesIO()  # not into the file: PyTorch ends the process where a disk is full
+            torch.export.save(program, content)
+            (folder / "model.pt2").write_bytes(content.getbuffer())
             return ["model.pt2"]
         if runtime == "aoti":
             from torch._inductor import aoti_compile_and_package
@@ -137,8 +137,7 @@ def _write_openvino(
     program: Any, folder: Path, output: Output, shape: tuple[int, ...], calibration: Clips | None
 ) -> list[str]:
     openvino = require("openvino", "--to openvino", extra="export")
-    with quietly():
-        model = openvino.convert_model(program)
+    model = openvino.convert_model(program)
     model.inputs[0].get_tensor().set_names({"clip"})
     model.outputs[0].get_tensor().set_names({output})
     model.reshape({0: openvino.PartialShape(list(shape))})
@@ -146,16 +145,3 @@ def _write_openvino(
         model = quantise(model, list(calibration))
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
     return ["model.xml", "model.bin"]
-
-
-@contextlib.contextmanager
-def _calm() -> Iterator[None]:
-    """Without the exporters' remarks on their own insides; errors come through."""
-    former = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(former)
