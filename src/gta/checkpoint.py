@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from gta.errors import CheckpointError
 from gta.files import DISK_ERRORS, atomic_path, clear_failures
-from gta.hub import fetch_weights
-from gta.model_card import ModelCard
+from gta.hub import WEIGHTS, fetch_weights
+from gta.model_card import EXPORTED_CARD, ModelCard
 from gta.stored import StoredError, entry, mapping, parse_json, text, whole
 
 MODEL_PREFIX = "model."
@@ -39,6 +39,7 @@ MODEL_PREFIX = "model."
 METADATA_KEY = "gta"
 """Where the model card is, in a .ckpt and in the metadata of safetensors."""
 
+_IN_FOLDERS = ("best.ckpt", "last.ckpt", WEIGHTS)  # of training runs, of repositories
 _SUM_KEY = "gta_crc32"  # in the metadata of safetensors, which have no check sums of their own: CRC-32 of the data
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _DTYPES = frozenset((*_FLOATS, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool))
@@ -227,9 +228,22 @@ def refused_name(error: Exception) -> str | None:
 
 def _require_file(path: Path) -> None:
     if path.is_dir():
-        raise CheckpointError(f"{path}: this is a folder; give a checkpoint file in it, such as {path / 'best.ckpt'}")
+        _refuse_folder(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
+
+
+def _refuse_folder(path: Path) -> NoReturn:
+    """Name what there is in a folder that can be given in its place."""
+    if (path / EXPORTED_CARD).is_file():
+        raise CheckpointError(
+            f"{path}: an exported model predicts and can be evaluated, watched and served, nothing else: give the "
+            "checkpoint that it was made from"
+        )
+    files = [path / name for name in _IN_FOLDERS if (path / name).is_file()]
+    if files:
+        raise CheckpointError(f"{path}: this is a folder; give the checkpoint file in it, {files[0]}")
+    raise CheckpointError(f"{path}: this is a folder, without {', '.join(_IN_FOLDERS)}; give a checkpoint file")
 
 
 def _refuse_foreign(path: Path, error: Exception) -> NoReturn:

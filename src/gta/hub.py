@@ -68,6 +68,16 @@ def fetch_weights(path: str | Path) -> Path:
         raise CheckpointError(f"hf://{repository}: it holds no {WEIGHTS}: it was not written by gta push") from None
 
 
+def check_name(repository: str) -> None:
+    """Refuse what cannot name a repository.
+
+    Raises:
+        OptionError: it is not `owner/name`.
+    """
+    if not re.fullmatch(_NAME, repository):
+        raise OptionError(f"{repository}: a repository of the hub is named owner/name")
+
+
 def push_folder(folder: Path, repository: str, *, private: bool = False, message: str = "Add the model") -> str:
     """Upload the files of a folder as one commit, into a repository that is made if it is missing.
 
@@ -78,8 +88,7 @@ def push_folder(folder: Path, repository: str, *, private: bool = False, message
         OptionError: the name is not `owner/name`.
         CheckpointError: the hub cannot be reached or refuses.
     """
-    if not re.fullmatch(_NAME, repository):
-        raise OptionError(f"{repository}: a repository of the hub is named owner/name")
+    check_name(repository)
     import huggingface_hub
 
     with _one_line(f"hf://{repository}"):

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -168,13 +169,45 @@ def test_the_page_says_what_is_known_and_no_path_of_the_machine(model, tmp_path)
         "he2021gta",
     ):
         assert text in page
-    assert "Views of a video: 1 clip(s) x 1 crop(s)" in page
+    assert "Views of a video in predictions: 1 clip(s) x 1 crop(s)" in page
     assert "secret place" not in page
     assert str(model.parent) not in page
     assert read_checkpoint(tmp_path / "repository" / "model.safetensors").classes == CLASSES
 
 
-def test_mistakes_are_one_line_without_the_token(hub, model, monkeypatch, capsys):
+def test_every_result_is_shown_with_its_own_views(model, tmp_path, capsys):
+    place = tmp_path / "run"
+    shutil.copytree(model.parent, place)
+    config = json.loads((place / "config.json").read_text())
+    config["data"] |= {"val_views": "one", "clip": {"test_clips": 4, "test_crops": 3}}
+    (place / "config.json").write_text(json.dumps(config))
+    for clips, crops in ((2, 3), (1, 1)):
+        found = {"num_videos": 7, "top1": 0.5, "top5": 1, "protocol": {"test_clips": clips, "test_crops": crops}}
+        (place / f"evaluation_{clips}x{crops}.json").write_text(json.dumps(found))
+    (place / "old.json").write_text('{"top1": 0.25}')
+    (place / "probe").mkdir()
+    (place / "probe" / "probe.json").write_text('{"treatments": {"in order": {"top1": 0.5}}, "verdict": "It sees."}')
+    push(place / model.name, "somebody/nice-model", folder=tmp_path / "repository")
+    page = (tmp_path / "repository" / "README.md").read_text()
+    results = page.split("## Results")[1].split("## Order of frames")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in results.splitlines() if line.startswith("|")]
+    assert rows[0] == ["measured", "videos", "views (clips x crops)", "top-1", "top-5"]
+    assert {row[0].replace("\\", ""): row[2] for row in rows[2:]} == {
+        "best epoch of the training": "1 x 1",
+        "evaluation_2x3": "2 x 3",
+        "evaluation_1x1": "1 x 1",
+        "old": "-",
+    }
+    assert "1 clip(s)" not in results
+    assert "With 1 clip(s) x 1 crop(s) of each video." in page.split("## Order of frames")[1]
+    assert run(["predict", str(tmp_path / "repository"), "a.mp4"]) == 2
+    assert f"give the checkpoint file in it, {tmp_path / 'repository' / 'model.safetensors'}" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert run(["predict", str(tmp_path / "empty"), "a.mp4"]) == 2
+    assert "this is a folder, without best.ckpt" in capsys.readouterr().err
+
+
+def test_mistakes_are_one_line_without_the_token(hub, model, monkeypatch, tmp_path, capsys):
     hub["somebody/empty"] = {}
     assert run(["predict", "hf://somebody/missing", "a.mp4"]) == 2
     assert "no such repository" in capsys.readouterr().err
@@ -190,6 +223,9 @@ def test_mistakes_are_one_line_without_the_token(hub, model, monkeypatch, capsys
     assert said.err.count("\n") == 1
     monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:9")
     assert run(["push", str(model), "one-part"]) == 2
+    assert "owner/name" in capsys.readouterr().err
+    assert run(["push", str(model), "one-part", "--folder", str(tmp_path / "folder")]) == 2
+    assert not (tmp_path / "folder").exists()
     assert "owner/name" in capsys.readouterr().err
 
 

@@ -122,6 +122,18 @@ def test_a_table_of_another_model_or_with_code_is_refused_before_any_worker_star
     assert "it exists already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["explain"], ["probe"], ["export", "--to", "onnx"]])
+def test_what_an_exported_model_cannot_do_is_said(place, capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    name, *more = command
+    assert (
+        run([name, str(place / "onnx"), *([] if name == "export" else [str(video_of(place).parents[2])]), *more]) == 2
+    )
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{place / 'onnx'}: an exported model predicts" in line
+    assert "give the checkpoint that it was made from" in line
+
+
 def test_gta_watch_takes_an_exported_folder(place, capsys):
     lines = []
     for path in ("best.ckpt", "onnx"):

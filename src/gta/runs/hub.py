@@ -10,7 +10,7 @@ import torch
 from gta.checkpoint import read_checkpoint, write_safetensors
 from gta.errors import OptionError
 from gta.files import write_json, write_text
-from gta.hub import WEIGHTS, push_folder
+from gta.hub import WEIGHTS, check_name, push_folder
 from gta.models.classifier import VideoClassifier
 from gta.models.frozen import KEY as FROZEN
 from gta.models.restore import build_stored_model
@@ -60,8 +60,9 @@ def push(checkpoint: str | Path, name: str, *, folder: Path | None = None, priva
         Where it is now.
 
     Raises:
-        GtaError: the checkpoint does not fit, or the hub cannot be reached or refuses.
+        GtaError: the name or the checkpoint does not fit, or the hub cannot be reached or refuses.
     """
+    check_name(name)
     if folder is not None:
         if folder.exists() and any(folder.iterdir()):
             raise OptionError(f"{folder}: this folder is not empty; choose another --folder")

@@ -71,8 +71,8 @@ def hub_page(name: str, card: ModelCard, facts: RunFacts, *, parameters: int, la
         _section("Use", _usage(name)),
         _section("Input", _protocol(card.clip)),
         _section("Training", _training(facts)),
-        _section("Results", _results(card.clip, facts)),
-        _section("Order of frames", _order(facts.probe)),
+        _section("Results", _results(facts)),
+        _section("Order of frames", _order(card.clip, facts.probe)),
         _section("Classes", _classes(card.classes)),
         _section("Citation", f"```bibtex\n{CITATION}\n```"),
     ]
@@ -109,7 +109,10 @@ def _protocol(clip: ClipConfig | None) -> str:
 
 
 def _views(clip: ClipConfig) -> str:
-    return f"Views of a video: {clip.test_clips} clip(s) x {clip.test_crops} crop(s), averaged ({clip.averaging})."
+    return (
+        f"Views of a video in predictions: {clip.test_clips} clip(s) x {clip.test_crops} crop(s), averaged "
+        f"({clip.averaging})."
+    )
 
 
 def _training(facts: RunFacts) -> str:
@@ -130,26 +133,39 @@ def _training(facts: RunFacts) -> str:
     return _table(("", "value"), rows)
 
 
-def _results(clip: ClipConfig | None, facts: RunFacts) -> str:
+def _results(facts: RunFacts) -> str:
     best = _part(facts.results, "best")
-    found = {**({"best epoch of the training": best} if best else {}), **facts.evaluations}
+    found = [("best epoch of the training", best, _views_of_training(facts))] if best else []
+    found += [(name, values, _views_of(_part(values, "protocol"))) for name, values in facts.evaluations.items()]
     rows = [
-        (name, values.get("num_videos"), _percent(values.get("top1")), _percent(values.get("top5")))
-        for name, values in found.items()
+        (name, values.get("num_videos"), views, _percent(values.get("top1")), _percent(values.get("top5")))
+        for name, values, views in found
     ]
     if not rows:
         return "No measurement was found beside the checkpoint."
-    note = "" if clip is None else f"\n\n{_views(clip)}"
-    return _table(("measured", "videos", "top-1", "top-5"), rows) + note
+    return _table(("measured", "videos", "views (clips x crops)", "top-1", "top-5"), rows)
 
 
-def _order(probe: Mapping[str, Any]) -> str:
+def _views_of(protocol: Mapping[str, Any]) -> str | None:
+    clips, crops = protocol.get("test_clips"), protocol.get("test_crops")
+    return None if clips is None or crops is None else f"{clips} x {crops}"
+
+
+def _views_of_training(facts: RunFacts) -> str | None:
+    """How the epochs were validated: with the centre view alone unless all were asked for."""
+    data = _part(facts.config, "data")
+    choice = data.get("val_views")
+    return None if choice is None else _views_of(_part(data, "clip")) if choice == "all" else "1 x 1"
+
+
+def _order(clip: ClipConfig | None, probe: Mapping[str, Any]) -> str:
     found = _part(probe, "treatments")
     rows = [(name, _percent(_part(found, name).get("top1"))) for name in found]
     if not rows:
         return "Not probed: `gta probe` measures what a model makes of the order of frames."
     verdict = probe.get("verdict")
-    return _table(("frames", "top-1"), rows) + (f"\n\n{_text(verdict)}" if isinstance(verdict, str) else "")
+    views = "" if clip is None else f"\n\nWith {clip.test_clips} clip(s) x {clip.test_crops} crop(s) of each video."
+    return _table(("frames", "top-1"), rows) + views + (f"\n\n{_text(verdict)}" if isinstance(verdict, str) else "")
 
 
 def _classes(classes: Sequence[str]) -> str:
