@@ -283,6 +283,13 @@ def test_two_commands_do_not_write_the_same_table(model, videos, tmp_path):
         (["--manifest", "x", "--output", "a.txt"], "must end in .parquet"),
         (["--manifest", "x", "--output", "a.csv", "--num-workers", "0"], "--num-workers is 0"),
         (["--manifest", "x", "--output", "a.csv", "--time-limit", "nan"], "--time-limit is nan"),
+        (["v.mp4", "--engine", "ray"], "--engine goes with --manifest"),
+        (["v.mp4", "--num-workers", "2"], "--num-workers goes with --manifest"),
+        (["v.mp4", "--gpus-per-worker", "1"], "--gpus-per-worker goes with --manifest"),
+        (["v.mp4", "--shard-size", "8"], "--shard-size goes with --manifest"),
+        (["v.mp4", "--time-limit", "8"], "--time-limit goes with --manifest"),
+        (["v.mp4", "--overwrite"], "--overwrite goes with --manifest"),
+        (["--manifest", "x", "--output", "a.csv", "--batch-size", "2"], "leave --batch-size out"),
         (["v.mp4", "--manifest", "x", "--output", "a.csv"], "takes the place of videos"),
     ],
 )

@@ -49,7 +49,7 @@ class PredictArguments:
     json: bool = False
     """Print JSON instead of a table."""
     batch_size: int = 1
-    """Videos that go through the model together."""
+    """Videos that go through the model together; not with --manifest."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     trust: bool = False
@@ -83,8 +83,19 @@ class PredictArguments:
             raise OptionError("--hop goes with --window: say how long the windows are")
         if (self.manifest is None) != (self.output is None):
             raise OptionError("--manifest and --output go together: the videos, and the table to write")
+        self._check_bulk()
         if self.manifest is not None and (self.videos or self.list or self.window is not None or self.json):
             raise OptionError("--manifest takes the place of videos, --list, --window and --json: leave them out")
+
+    def _check_bulk(self) -> None:
+        """Refuse options that would be ignored."""
+        if self.manifest is not None:
+            if self.batch_size > 1:
+                raise OptionError("--manifest reads and classifies video by video: leave --batch-size out")
+            return
+        for name in ("engine", "num_workers", "gpus_per_worker", "shard_size", "time_limit", "overwrite"):
+            if getattr(self, name) != PredictArguments.__dataclass_fields__[name].default:
+                raise OptionError(f"--{name.replace('_', '-')} goes with --manifest, the prediction of many videos")
 
 
 def main(arguments: list[str]) -> None:
