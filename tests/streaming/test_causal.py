@@ -98,6 +98,27 @@ def test_the_step_can_be_exported_with_its_state(name: str) -> None:
         torch.testing.assert_close(logits, model(clip), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["tiny_tsm", "tiny_gta"])
+def test_onnx_runtime_runs_the_step_with_its_state(tmp_path, name: str) -> None:
+    for library in ("onnx", "onnxscript"):
+        pytest.importorskip(library, reason="the extra export is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+    model = build(name, **CAUSAL[name])
+    step = CausalStep(model).eval()
+    clip = torch.randn(1, 3, FRAMES, 32, 32)
+    state = step.initial_state(clip[:, :, 0])
+    path = tmp_path / "step.onnx"
+    torch.onnx.export(step, (clip[:, :, 0], state), path, dynamo=True, opset_version=20, verbose=False)
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    assert len(names) == 1 + len(state) == len(session.get_outputs())
+    values = [value.numpy() for value in state]
+    for frame in clip.unbind(2):
+        logits, *values = session.run(None, dict(zip(names, [frame.numpy(), *values], strict=True)))
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(logits), model(clip), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
