@@ -1,6 +1,8 @@
 """`gta predict --manifest --engine ray`: the rows of one machine, from the actors of a local cluster."""
 
+import io
 import json
+import logging
 import time
 from pathlib import Path
 
@@ -80,6 +82,21 @@ def test_two_actors_give_the_rows_of_one_machine(local_cluster, model, videos, t
     for one, other in zip(first, second, strict=True):
         assert {**other, "scores": None} == {**one, "scores": None}
         assert other["scores"] == pytest.approx(one["scores"], abs=1e-6)
+
+
+def test_the_remarks_of_rays_data_sets_stay_off_the_terminal(local_cluster, model, videos, tmp_path) -> None:
+    logger = logging.getLogger("ray.data")
+    shown = io.StringIO()
+    handler = logging.StreamHandler(shown)
+    logger.addHandler(handler)  # as Ray's own one, which holds the stderr of its import
+    try:
+        words = ["--manifest", str(videos), "--output", str(tmp_path / "ray.jsonl"), "--engine", "ray"]
+        assert run(["predict", str(model), *words, "--num-workers", "1", "--device", "cpu"]) == 0
+        assert shown.getvalue() == ""
+        logger.warning("of the caller")
+        assert "of the caller" in shown.getvalue()
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_what_an_actor_refuses_is_one_line(local_cluster, model, videos, tmp_path, capsys) -> None:

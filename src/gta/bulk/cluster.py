@@ -5,7 +5,9 @@ Each actor runs its model in a process of its own, as `workers` does on one mach
 costs its own row, not the actor.
 """
 
+import contextlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -65,6 +67,9 @@ def cluster_rows(
     ray = require("ray", "--engine ray", extra="bulk")
     require("ray.data", "--engine ray", extra="bulk")
     started = _connect(ray)
+    handlers = _to_the_terminal()
+    for handler in handlers:
+        handler.setLevel(logging.ERROR)  # its logs of the session keep everything
     try:
         size = _pool_size(ray.cluster_resources(), options)
         context = ray.data.DataContext.get_current()
@@ -85,8 +90,16 @@ def cluster_rows(
             for number, text in zip(batch["number"].to_pylist(), batch["row"].to_pylist(), strict=True):
                 yield number, _stored_row(text)
     finally:
+        for handler, level in handlers.items():
+            handler.setLevel(level)
         if started:
             ray.shutdown()
+
+
+def _to_the_terminal() -> dict[logging.Handler, int]:
+    """What shows the remarks of Ray's data sets on stderr, and from which level on."""
+    found = logging.getLogger("ray.data").handlers
+    return {handler: handler.level for handler in found if type(handler).__name__ != "SessionFileHandler"}
 
 
 def _connect(ray: Any) -> bool:
@@ -94,13 +107,29 @@ def _connect(ray: Any) -> bool:
     if ray.is_initialized():
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to Ray's makers
+    # Its core calls the way in which its data sets start actors again an error. What fails is raised all the same.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        with _closed_stderr():
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     except Exception as error:  # Ray has no class of its own for a cluster that does not answer or start
         ray.shutdown()
         where = os.environ.get("RAY_ADDRESS", "this machine")
         raise OptionError(f"--engine ray: no Ray cluster answers or starts at {where} ({_short(error)})") from error
     return True
+
+
+@contextlib.contextmanager
+def _closed_stderr() -> Iterator[None]:
+    """Without what Ray's core prints before it knows the level of its log: that there is a level."""
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _pool_size(resources: dict[str, float], options: ClusterOptions) -> int:
