@@ -33,6 +33,7 @@ DISK_ERRORS = {
 }
 """Operating-system errors that the user can mend: number -> (what is wrong, what to do about it)."""
 
+_CHUNK_BYTES = 1 << 20
 _PROBE_BYTES = 4096  # a full disk may still take an empty file
 
 
@@ -131,7 +132,8 @@ def _check_room(path: Path, num_bytes: int) -> None:
     """Write some bytes beside `path`; errors name `path`, not the file that is tried."""
     try:
         with tempfile.NamedTemporaryFile(prefix=f".{path.stem}-", suffix=".part", dir=path.parent) as file:
-            file.write(bytes(num_bytes))
+            for start in range(0, num_bytes, _CHUNK_BYTES):
+                file.write(bytes(min(_CHUNK_BYTES, num_bytes - start)))
             file.flush()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -152,6 +152,10 @@ def test_results_about_a_hubs_model_go_into_a_folder_of_its_name(hub, model, tmp
     content = hub["me/m"]["model.safetensors"]
     assert source == {"file": "model.safetensors", "sha256": hashlib.sha256(content).hexdigest()}
     assert not (tmp_path / "hf:").exists()
+    capsys.readouterr()
+    assert run(["evaluate", "hf://me/m"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "hf://me/m: a model on a hub does not say where its data are" in line
     assert results_place("hf://me/m@a/b") == Path("me/m@a_b/model.safetensors")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _FEW = 32
-"""With fewer clips than this, int8's ranges depended on which ones they were; more changed nothing."""
+"""Fewer clips to calibrate with are warned of: twice as many as the trained model that was measured needed."""
 
 _COMMON = (
     "--to",

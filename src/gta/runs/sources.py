@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gta.config import DataConfig, Layout, config_from_json
 from gta.errors import OptionError
+from gta.hub import hub_name
 
 
 @dataclass(frozen=True)
@@ -29,5 +30,8 @@ def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold
     stored = read_config(checkpoint.parent) if (checkpoint.parent / CONFIG).exists() else {}
     data = config_from_json(DataConfig, stored.get("data", {}))
     if data.root is None:
+        named = hub_name(checkpoint)
+        if named is not None:
+            raise OptionError(f"hf://{named[0]}: a model on a hub does not say where its data are: give their folder")
         raise OptionError(f"{checkpoint}: no {CONFIG} beside it that names the data: give the data set's folder")
     return Source(data.root, layout or data.layout, fold or data.fold)
