@@ -1,6 +1,7 @@
 """The routes for programs: answers are those of the predictor, refusals are clear and tell nothing of the machine."""
 
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from gta.clips.dataset import clip_views
 from gta.serving import service as service_module
+from gta.serving.batching import Batcher
 from gta.serving.changes import changed
 from gta.serving.limits import Limits, RefusedError
 from gta.serving.server import create_app
@@ -196,18 +198,32 @@ def test_with_a_password_nothing_answers_without_it(service):
     assert client.get("/v1/health", auth=("mia", "s:ecret")).status_code == 200
 
 
+class _Gate:
+    """Scores of batches, which wait until they are let through; the sizes of all are noted."""
+
+    def __init__(self, known):
+        self._known, self.opened, self.sizes = known, threading.Event(), []
+
+    def scores(self, views):
+        self.sizes.append(len(views))
+        assert self.opened.wait(30)
+        return self._known.batch_scores(views)
+
+
 def test_requests_at_the_same_time_share_batches_and_get_their_own_answers(service, clip):
     video = service.read(clip)
-    alone = [service.submit(video, 0, change=change).result(20) for change in ("none", "reverse", "freeze")]
-    before = service.metrics._batches, service.metrics._videos
-    with service._batchers[0].paused():
-        futures = [
-            service.submit(video, 0, change=change) for _ in range(2) for change in ("none", "reverse", "freeze")
-        ]
-    for future, expected in zip(futures, alone * 2, strict=True):
+    changes = ("none", "reverse", "freeze")
+    alone = [service.submit(video, 0, change=change).result(20) for change in changes]
+    gate = _Gate(service.models[0].predictor)
+    batcher = Batcher(gate.scores, batch_size=4)
+    futures = [batcher.submit(changed(service.views(video, 0), change, 1.0)) for _ in range(3) for change in changes]
+    gate.opened.set()
+    for future, expected in zip(futures, alone * 3, strict=True):
         torch.testing.assert_close(future.result(20), expected)
-    assert service.metrics._videos - before[1] == 6
-    assert service.metrics._batches - before[0] <= 2
+    batcher.close()
+    assert sum(gate.sizes) == 9
+    assert gate.sizes[0] <= 4
+    assert 4 in gate.sizes  # those that waited went together, as many as are allowed
 
 
 def test_a_decoder_that_hangs_or_dies_is_replaced(models, clip, tmp_path):

@@ -23,6 +23,7 @@ from gta.config import ClipConfig
 from gta.predictor import Predictor
 from gta.serving import connections
 from gta.serving import service as service_module
+from gta.serving.kept import Kept
 from gta.serving.limits import Limits, RefusedError
 from gta.serving.metrics import Metrics
 from gta.serving.middleware import Guard
@@ -41,8 +42,9 @@ def test_only_videos_may_be_large(client):
     assert (answer.status_code, _code(answer)) == (413, "too_large")
     assert "video" not in answer.json()["error"]["message"]
     with pytest.raises(RefusedError, match="more values"):
-        check_call(b"[" + b"[]," * 1000 + b"[]]", [{0}])
-    check_call(b'{"data": ["' + b"x" * 3_000_000 + b'"]}', [{0}])  # the picture of a camera
+        check_call(b"[" + b"[]," * 1000 + b"[]]", [])
+    # The picture of a camera:
+    check_call(b'{"fn_index": 0, "data": ["' + b"x" * 3_000_000 + b'"]}', [[lambda _: True]])
 
 
 def test_calls_of_the_page_are_bounded(address):
@@ -236,3 +238,43 @@ def test_streams_that_end_are_passed_on_as_they_are():
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, Guard(app, limits=Limits(), metrics=Metrics())(scope, never, send)).result()
     assert [message.get("body") for message in sent] == [None, b"data"]
+
+
+def test_what_is_kept_is_bounded_in_number_size_and_age(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("gta.serving.kept.time.monotonic", lambda: now[0])
+    kept = Kept(3, 10.0, num_bytes=len, most_bytes=10)
+    for name in "abcd":
+        kept.put(name, "xx")
+    assert [kept.get(name) for name in "abcd"] == [None, "xx", "xx", "xx"]
+    kept.put("e", "x" * 7)
+    assert [kept.get(name) for name in "bcde"] == [None, None, "xx", "x" * 7]
+    now[0] += 9
+    kept.put("f", "x")
+    now[0] += 2
+    kept.drop_old()
+    assert len(kept) == 1
+    assert kept.get("f") == "x"
+
+
+def test_explanations_go_with_their_time(models, monkeypatch):
+    made = Service(models[:1], Limits(num_workers=1, keep_seconds=0.2))
+    try:
+        made.explanations.put("token", "<p>")
+        for _ in range(100):
+            if not len(made.explanations):
+                return
+            time.sleep(0.05)
+        raise AssertionError("it is still there")
+    finally:
+        made.close()
+
+
+def test_the_log_names_neither_files_of_visitors_nor_tokens(caplog, service):
+    client = TestClient(create_app(service, with_page=False))
+    with caplog.at_level("INFO", logger="gta.serve.access"):
+        for path in ("gradio_api/file=visitors/00/secret.mp4", "explanations/secret", "gradio_api/heartbeat/secret"):
+            client.get(f"/{path}")
+    assert "secret" not in caplog.text
+    assert "/gradio_api/file=*" in caplog.text
+    assert 'route="events"' in client.get("/metrics").text

@@ -2,19 +2,18 @@
 
 import copy
 import shutil
-from collections import OrderedDict
 
 import pytest
 
 pytest.importorskip("gradio")
 
 from gta.serving.film import film, shown_protocol
-from gta.serving.page import Handlers, Visit
+from gta.serving.handlers import Handlers, Visit
 
 
 @pytest.fixture
 def handlers(service, clip):
-    return Handlers(service, {"clip": clip}, OrderedDict())
+    return Handlers(service, {"clip": clip})
 
 
 @pytest.fixture

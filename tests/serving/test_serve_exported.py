@@ -1,22 +1,23 @@
 """A model that `gta export` wrote: it predicts like any other, and says in words that it cannot be explained."""
 
-from collections import OrderedDict
+import copy
 from pathlib import Path
 
 import pytest
 import torch
-from served_models import NAMES, predictor
+from served_models import NAMES, predictor, store
 from starlette.testclient import TestClient
 
 from gta.clips.dataset import clip_views
 from gta.commands.serve import load_models
 from gta.errors import CheckpointError
 from gta.export.card import ExportCard
+from gta.export.run import Target, export_network
 from gta.export.runtimes import ExportedModel
 from gta.model_card import ModelCard
 from gta.predictor import Predictor
+from gta.serving.handlers import Handlers, Visit
 from gta.serving.limits import Limits
-from gta.serving.page import Handlers, Visit
 from gta.serving.server import create_app
 from gta.serving.service import ServedModel, Service
 
@@ -68,7 +69,7 @@ def test_an_explanation_is_refused_in_words(client, clip, models):
 
 
 def test_the_page_says_so_where_the_explanation_would_be(service, clip):
-    shown = Handlers(service, {"clip": clip}, OrderedDict()).explain(Visit(), None, "clip", "small", "none")
+    shown = Handlers(service, {"clip": clip}).explain(Visit(), None, "clip", "small", "none")
     assert 'role="alert"' in shown
     assert "exported" in shown
 
@@ -80,3 +81,23 @@ def test_what_is_named_on_the_command_line_is_loaded_as_everywhere(tmp_path):
     with pytest.raises(CheckpointError, match=r"card\.json: it describes no exported model"):
         load_models((str(tmp_path),), "cpu")
     assert not Path(tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_folder_of_gta_export_is_served(known, clip, tmp_path, runtime):
+    pytest.importorskip({"onnx": "onnxruntime"}.get(runtime, runtime))
+    store(known, tmp_path / "tiny.ckpt")
+    folder = tmp_path / runtime
+    target = Target(runtime, batch_size=1)
+    export_network(copy.deepcopy(known.model), folder, target=target, classes=NAMES, clip=known.clip)
+    made = Service(load_models((str(folder), str(tmp_path / "tiny.ckpt")), "cpu"), Limits(num_workers=1))
+    try:
+        client = TestClient(create_app(made, with_page=False))
+        answers = [
+            client.post("/v1/predict", files={"file": clip.read_bytes()}, params={"model": name}).json()["predictions"]
+            for name in made.names
+        ]
+    finally:
+        made.close()
+    assert [one["label"] for one in answers[0]] == [one["label"] for one in answers[1]]
+    assert [one["score"] for one in answers[0]] == pytest.approx([one["score"] for one in answers[1]], abs=1e-4)

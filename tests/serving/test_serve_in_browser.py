@@ -148,21 +148,6 @@ def test_what_cannot_be_read_is_told_in_words(visit, tmp_path):
     assert page.get_by_text("The model reads it all the same").filter(visible=True).count() == 0
 
 
-def test_too_large_a_file_is_told_once_in_the_answers_place(visit, clip, tmp_path):
-    page = visit()
-    big = tmp_path / "big.mp4"
-    big.write_bytes(bytes(3 << 20))
-    for _ in range(2):  # the same file may be chosen again
-        upload(page, big)
-        page.locator("#notice").get_by_text("The file is too large: at most 1 MB are accepted.").wait_for()
-    assert not page.get_by_text("Choose a video").is_visible()
-    assert "Error" not in page.locator("#video").inner_text()
-    assert page.get_by_test_id("toast-body").count() == 0
-    upload(page, clip)
-    page.locator("#answer ol").first.wait_for()
-    assert page.locator("#notice .notice").inner_text() == ""
-
-
 # The browser of the tests grants every camera without asking: this is what one answers whose visitor does not.
 _DENIED = """navigator.mediaDevices.getUserMedia =
   () => Promise.reject(new DOMException("Permission denied", "NotAllowedError"));"""
@@ -177,13 +162,22 @@ def test_a_camera_that_is_not_allowed_is_told(visit):
     page.locator("#live-notice").get_by_text("The camera was not allowed").wait_for()
 
 
-def test_the_camera_is_classified_live(visit):
+def test_the_camera_is_classified_live_by_both_models_and_stops_with_its_tab(visit):
     page = visit()
+    choose(page, "Compare with", "nl")
     page.get_by_role("tab", name="Webcam").click()
     page.locator("#camera").get_by_role("button", name="Access Webcam").click()
-    page.get_by_label("capture photo").click()
-    page.locator("#live ol").wait_for()
-    assert set(shown(page, "#live")) <= set(NAMES)
+    page.locator("#camera").get_by_role("button", name="Record").click()
+    page.locator("#live ol").nth(1).wait_for()
+    assert page.locator("#live h3").all_inner_texts() == ["gta", "nl"]
+    for number in range(2):
+        assert set(shown(page, "#live", number)) <= set(NAMES)
+    note = "getComputedStyle(document.querySelector('#live'), '::after').content"
+    assert page.evaluate(note) == "none"
+    page.get_by_role("tab", name="Video").click()
+    page.locator("#camera button").filter(has_text="Record").wait_for(state="attached")
+    page.get_by_role("tab", name="Webcam").click()
+    page.wait_for_function(f"{note}.includes('The camera is stopped')")
 
 
 def test_no_absolute_path_leaves_the_server(address, clip):

@@ -11,13 +11,12 @@ from gta.commands.arguments import parse_arguments
 from gta.errors import OptionError
 from gta.extras import require_installed
 from gta.hub import hub_name
-from gta.serving.limits import Limits
+from gta.serving.limits import LOOPBACK, Limits
 from gta.terminal import print_line
 
 if TYPE_CHECKING:
     from gta.serving.service import ServedModel
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _EVERYDAY_NAMES = ("best", "last", "model")
 
 
@@ -77,7 +76,7 @@ def main(arguments: list[str]) -> None:
         require_installed(package, "gta serve", extra="web")
     from gta.serving.server import serve
 
-    if options.host not in _LOOPBACK and password is None:
+    if options.host not in LOOPBACK and password is None:
         print_line(
             f"gta serve: everybody who reaches {options.host} can use this server: --auth asks for a password",
             file=sys.stderr,

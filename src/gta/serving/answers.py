@@ -47,7 +47,7 @@ def notice(limits: Limits) -> str:
     return framed(
         Html(
             f'<p class="bad notice" role="alert" data-most-bytes="{limits.max_bytes}" '
-            f'data-too-large="{text(too_large(limits).message)}"></p>'
+            f'data-too-large="{text(too_large(limits).message)}" data-empty="The file is empty."></p>'
         )
     )
 
@@ -113,6 +113,19 @@ def forwards_and_backwards(film: Film, found: Sequence[tuple[str, Any, Any]]) ->
         f'<div class="player" style="{film.sheet()}"><div class="pair">{join(*sides)}</div>'
         f'<p><button type="button" class="play">Pause</button> {text(film.caption)}</p></div>'
     )
+
+
+def beside(found: Sequence[tuple[str, Any]]) -> Html:
+    """What one or two models call the same thing, side by side.
+
+    Args:
+        found: name of a model, and its classes, best first; for each model.
+    """
+    sides = [
+        Html(f"<section>{f'<h3>{isolated(name)}</h3>' if len(found) > 1 else ''}{bars(classes)}</section>")
+        for name, classes in found
+    ]
+    return Html(f'<div class="pair">{join(*sides)}</div>')
 
 
 def moved_bars(found: Sequence[tuple[str, Any, Any]]) -> Html:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gta.predictor import Predictor
 from gta.serving.limits import draining
 
 
@@ -25,18 +24,20 @@ class Batcher:
     """One thread that runs one model on what has been handed in; nobody waits for a batch to fill.
 
     Args:
-        predictor: the model and how it wants its clips.
+        score: gives the class probabilities (N, K) of the views of N videos, uint8 (N, V, 3, T, H, W).
         batch_size: videos that go through it together at most.
         observe: called with the number of videos and the seconds of each batch.
     """
 
     def __init__(
-        self, predictor: Predictor, batch_size: int, observe: Callable[[int, float], object] = lambda *_: None
+        self,
+        score: Callable[[Tensor], Tensor],
+        batch_size: int,
+        observe: Callable[[int, float], object] = lambda *_: None,
     ) -> None:
-        self._predictor, self._batch_size, self._observe = predictor, batch_size, observe
+        self._score, self._batch_size, self._observe = score, batch_size, observe
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
-        self._running = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="gta-serve-model", daemon=True)
         self._thread.start()
 
@@ -51,10 +52,6 @@ class Batcher:
         job = _Job(views)
         self._jobs.put(job)
         return job.future
-
-    def paused(self) -> "contextlib.AbstractContextManager[bool]":
-        """Inside, nothing runs: what is handed in waits."""
-        return self._running
 
     def close(self) -> None:
         """Answer what has been handed in, then end the thread."""
@@ -72,8 +69,7 @@ class Batcher:
                         stop = True
                     else:
                         batch.append(further)
-            with self._running:
-                self._answer([one for one in batch if one.future.set_running_or_notify_cancel()])
+            self._answer([one for one in batch if one.future.set_running_or_notify_cancel()])
             if stop:
                 return
 
@@ -85,7 +81,7 @@ class Batcher:
         for jobs in shapes.values():
             begin = time.perf_counter()
             try:
-                scores = self._predictor.batch_scores(torch.stack([job.views for job in jobs]))
+                scores = self._score(torch.stack([job.views for job in jobs]))
             except Exception as error:
                 for job in jobs:
                     job.future.set_exception(error)

@@ -4,6 +4,9 @@ from dataclasses import dataclass, fields
 
 from gta.errors import OptionError
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Addresses that only this machine reaches."""
+
 
 @dataclass(frozen=True)
 class Limits:

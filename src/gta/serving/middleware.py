@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gta.serving.bodies import Arrivals, Body, BodyRefusedError
 from gta.serving.limits import Limits, RefusedError, draining, mistake
 from gta.serving.metrics import Metrics
-from gta.serving.routes import EVENTS, HEARTBEAT, METHODS
+from gta.serving.routes import kind, logged
 from gta.serving.routes import refusal as route_refusal
 from gta.terminal import printable
 
@@ -87,7 +87,7 @@ class Guard:
                 raise refused
             # Routes for programs answer HEAD as they do GET; the server leaves the body out.
             asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-            if scope["path"].startswith((HEARTBEAT, EVENTS)):
+            if kind(scope["path"]) == "events":
                 await self._stream(asked, body, sent)
             else:
                 await self._app(asked, body.receive, sent.send)
@@ -100,7 +100,7 @@ class Guard:
         finally:
             body.close()
             seconds = time.perf_counter() - begin
-            self._metrics.request(scope["path"] if scope["path"] in METHODS else "page", sent.status, seconds)
+            self._metrics.request(kind(scope["path"]), sent.status, seconds)
             _log(scope, sent, seconds)
 
     async def _stream(self, scope: Scope, body: Body, sent: "_Sent") -> None:
@@ -209,7 +209,7 @@ def _log(scope: Scope, sent: _Sent, seconds: float) -> None:
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "client": client[0],
         "method": scope["method"],
-        "path": printable(scope["path"])[:200],
+        "path": printable(logged(scope["path"]))[:200],
         "status": sent.status,
         "bytes": sent.bytes,
         "seconds": round(seconds, 4),

@@ -17,12 +17,18 @@ UPLOAD = "/gradio_api/upload"
 HEARTBEAT = "/gradio_api/heartbeat/"
 EVENTS = "/gradio_api/queue/data"
 
-_PAGE_ROUTES = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json")
+# A page whose server was started anew asks for app_id, and then loads itself again.
+_PAGE_ROUTES = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/app_id")
 _PAGE_PREFIXES = (
     *("/assets/", "/static/", "/explanations/", "/gradio_api/queue/", UPLOAD, "/gradio_api/file=", HEARTBEAT),
     *("/gradio_api/startup-events", "/gradio_api/cancel", "/gradio_api/reset", "/gradio_api/stream/"),
 )
 """What the page itself needs of Gradio; everything else that it has (proxy, direct calls, monitoring, ...) is shut."""
+
+_TOO_LARGE = "/static/ffmpeg/"
+"""Gradio's tool to trim videos, 32 MB, which the page does without."""
+_PRIVATE = (*("/gradio_api/file=", "/explanations/", HEARTBEAT, "/gradio_api/stream/"), f"{UPLOAD}_progress")
+"""What comes after these names a file of a visitor, or lets its holder see what belongs to one."""
 
 _FORM_BYTES = 64 * 1024
 """What a multipart form may take beside the video in it."""
@@ -39,9 +45,21 @@ def refusal(method: str, path: str) -> RefusedError | None:
         if method == wanted or (method == "HEAD" and wanted == "GET"):
             return None
         return RefusedError(405, "bad_request", "This method is not for this address.")
-    if path in _PAGE_ROUTES or path.startswith(_PAGE_PREFIXES):
+    if path in _PAGE_ROUTES or (path.startswith(_PAGE_PREFIXES) and not path.startswith(_TOO_LARGE)):
         return None
     return RefusedError(404, "bad_request", "There is nothing here.")
+
+
+def logged(path: str) -> str:
+    """A path as the access log and nobody else's eyes may have it: without names of files, and without tokens."""
+    return next((f"{prefix}*" for prefix in _PRIVATE if path.startswith(prefix) and path != prefix), path)
+
+
+def kind(path: str) -> str:
+    """What requests are counted as: a route for programs, `events` for answers that last as long as a visit, `page`."""
+    if path in METHODS:
+        return path
+    return "events" if path.startswith((HEARTBEAT, EVENTS)) else "page"
 
 
 def brings_video(path: str, content_type: str) -> bool:

@@ -19,7 +19,7 @@ from gta.datasets.layouts.common import is_video_name
 from gta.errors import OptionError
 from gta.serving.api import create_api
 from gta.serving.connections import PatientProtocol
-from gta.serving.limits import Limits
+from gta.serving.limits import LOOPBACK, Limits
 from gta.serving.mends import UploadProgress
 from gta.serving.middleware import Guard
 from gta.serving.service import ServedModel, Service
@@ -27,7 +27,6 @@ from gta.serving.visitor_files import FOLDER, VisitorFiles
 from gta.synthetic import write_clip
 from gta.terminal import print_line
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PICTURE_PIXELS = 4096 * 2304
 _EXAMPLES = ("Opening something", "Closing something", "Moving something up", "Moving something down")
 
@@ -76,7 +75,7 @@ def serve(
             examples=folders[0],
             video_folder=folders[1],
             with_page=with_page,
-            hosts=(*_LOOPBACK, *allow_hosts) if host in _LOOPBACK else None,
+            hosts=(*LOOPBACK, *allow_hosts) if host in LOOPBACK else None,
         )
         config = uvicorn.Config(
             app,

@@ -5,8 +5,7 @@ import copy
 import math
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextvars import ContextVar
@@ -25,6 +24,7 @@ from gta.serving.batching import Batcher
 from gta.serving.cameras import Cameras
 from gta.serving.changes import Change, changed
 from gta.serving.isolation import Reader, ReadVideo
+from gta.serving.kept import Kept
 from gta.serving.limits import Limits, RefusedError, busy, not_explained, too_slow
 from gta.serving.metrics import Metrics
 from gta.serving.uploads import TemporaryFolder
@@ -35,6 +35,8 @@ _REMEMBERED = 32
 """Videos whose frames stay in memory, so that a slider moves without reading the file again."""
 _REMEMBERED_BYTES = 512 << 20
 """What their frames take at most."""
+_KEPT_PAGES = 32
+"""Explanations that can still be looked at."""
 _QUEUED_BYTES = 2 << 30
 """What the frames of the videos take at most that are worked on or wait."""
 _deadline: ContextVar[float] = ContextVar("deadline")
@@ -81,9 +83,16 @@ class Service:
         self.models = tuple(models)
         self.limits = limits
         self.metrics = Metrics(lambda: self._in_flight)
-        self.folder = TemporaryFolder(limits.keep_seconds)
+        self.explanations: Kept[str, str] = Kept(_KEPT_PAGES, limits.keep_seconds)
+        """Pages of explanations that visitors look at, by tokens that only they know."""
+        self._videos: Kept[Path, ReadVideo] = Kept(
+            _REMEMBERED, limits.keep_seconds, num_bytes=_num_bytes, most_bytes=_REMEMBERED_BYTES
+        )
+        self.folder = TemporaryFolder(limits.keep_seconds, [self.explanations.drop_old, self._videos.drop_old])
         self.reader = Reader(limits)
-        self._batchers = [Batcher(model.predictor, limits.batch_size, self.metrics.batch) for model in self.models]
+        self._batchers = [
+            Batcher(model.predictor.batch_scores, limits.batch_size, self.metrics.batch) for model in self.models
+        ]
         self._cameras = Cameras([model.predictor for model in self.models], limits.queue_size)
         self._protocols = tuple(dict.fromkeys(model.predictor.clip for model in self.models))
         frames = sum(math.prod((clip.test_clips * clip.test_crops, *clip_shape(clip))) for clip in self._protocols)
@@ -93,7 +102,6 @@ class Service:
         # One at a time: an explanation takes gradients and memory.
         self._explaining = ThreadPoolExecutor(1, "gta-serve-explain")
         self._explainers: dict[int, Predictor] = {}
-        self._videos: OrderedDict[Path, ReadVideo] = OrderedDict()
         self.is_draining = False
 
     def require_room(self) -> None:
@@ -150,16 +158,12 @@ class Service:
         Raises:
             RefusedError: it cannot be read, or takes too long.
         """
-        with self._lock:
-            known = self._videos.get(path)
+        known = self._videos.get(path)
         if known is not None and path.exists():  # files of visitors are never written twice
             return known
         video = self.reader.read(path, self._protocols, seconds=self._seconds_left())
         if remember:
-            with self._lock:
-                self._videos[path] = video
-                while len(self._videos) > _REMEMBERED or _num_bytes(self._videos.values()) > _REMEMBERED_BYTES:
-                    self._videos.popitem(last=False)
+            self._videos.put(path, video)
         return video
 
     def read_as(self, path: Path, protocol: ClipConfig) -> Tensor:
@@ -283,8 +287,8 @@ def named(labels: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]
     return [{"label": label, "score": score} for label, score in zip(labels, scores, strict=True)]
 
 
-def _num_bytes(videos: Iterable[ReadVideo]) -> int:
-    return sum(view.nbytes for video in videos for view in video.views)
+def _num_bytes(video: ReadVideo) -> int:
+    return sum(view.nbytes for view in video.views)
 
 
 def middle_view(views: Tensor, clip: ClipConfig) -> Tensor:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gta.serving.limits import RefusedError
@@ -20,9 +21,11 @@ class TemporaryFolder:
 
     Args:
         keep_seconds: age at which a file is removed.
+        tidy_also: called as often as old files are looked for.
     """
 
-    def __init__(self, keep_seconds: float) -> None:
+    def __init__(self, keep_seconds: float, tidy_also: Sequence[Callable[[], object]] = ()) -> None:
+        self._tidy_also = tidy_also
         self.path = Path(tempfile.mkdtemp(prefix="gta-serve-")).resolve()
         self.kept = self.path / "examples"
         """A folder in it whose files stay to the end."""
@@ -67,6 +70,8 @@ class TemporaryFolder:
     def _tidy(self) -> None:
         while not self._stop.wait(min(self.keep_seconds / 4, 30)):
             self.remove_old()
+            for tidy in self._tidy_also:
+                tidy()
 
 
 def _remove_if_older(path: Path, oldest: float) -> None:

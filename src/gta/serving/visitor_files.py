@@ -13,6 +13,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gta.serving.limits import RefusedError
+from gta.serving.routes import UPLOAD
 
 FOLDER = "visitors"
 """Where Gradio keeps uploads, in the server's own folder."""
@@ -20,7 +21,7 @@ FOLDER = "visitors"
 Takes = Callable[[Any], bool]
 """Whether an input of a function takes a value."""
 
-_CALLS, _UPLOAD = "/gradio_api/", "/gradio_api/upload"
+_CALLS = "/gradio_api/"
 _PATH = re.compile(rf"{FOLDER}/[0-9a-f]{{64}}/[^/\\\0]+\Z")
 _MOST_DEPTH = 50
 _MOST_VALUES = 1000
@@ -61,7 +62,7 @@ class VisitorFiles:
 
 
 def _is_call(method: str, path: str) -> bool:
-    return method == "POST" and path.startswith(_CALLS) and not path.startswith(_UPLOAD)
+    return method == "POST" and path.startswith(_CALLS) and not path.startswith(UPLOAD)
 
 
 def check_call(body: bytes, functions: Sequence[Sequence[Takes]]) -> None:

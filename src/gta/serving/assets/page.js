@@ -3,6 +3,12 @@
   const all = (selector) => document.querySelectorAll(selector);
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
+  // ---- Gradio's tool to trim videos is 32 MB: no visitor needs it, and its button is hidden ----
+
+  const get = window.fetch.bind(window);
+  window.fetch = (wanted, ...more) =>
+    String(wanted?.url ?? wanted).includes("/static/ffmpeg/") ? new Promise(() => {}) : get(wanted, ...more);
+
   // ---- the film: both directions begin, stop and go on together ----
 
   const play = (player, playing) => {
@@ -20,16 +26,27 @@
     for (const place of all(".notice")) place.textContent = words;
   };
   const limit = () => document.querySelector(".notice").dataset;
+  // Gradio refuses what the browser does not call a video (.ts, .y4m, no suffix): the server is to judge that.
+  const retyped = (file) => new File([file], file.name, { type: "video/mp4", lastModified: file.lastModified });
   const choose = (event) => {
     const files = event.type === "drop" ? event.dataTransfer?.files : event.target.files;
-    if (!files?.length || !event.target.closest?.("#video")) return;
-    const large = [...files].some((file) => file.size > Number(limit().mostBytes));
-    tell(large ? limit().tooLarge : "");
-    if (!large) return;
+    const input = document.querySelector("#video input[type=file]");
+    if (!files?.length || !event.target.closest?.("#video") || !input) return;
+    const file = files[0];
+    const words = file.size > Number(limit().mostBytes) ? limit().tooLarge : file.size ? "" : limit().empty;
+    tell(words);
+    if (!words && file.type.startsWith("video/")) return;
     event.preventDefault();
     event.stopImmediatePropagation(); // Gradio would show an error that stays
     if (event.type === "drop") event.target.dispatchEvent(new DragEvent("dragleave", { bubbles: true }));
-    else event.target.value = ""; // so that the same file can be chosen again
+    if (words) {
+      input.value = ""; // so that the same file can be chosen again
+    } else {
+      const one = new DataTransfer();
+      one.items.add(retyped(file));
+      input.files = one.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    }
   };
   document.addEventListener("change", choose, true);
   document.addEventListener("drop", choose, true);
@@ -58,6 +75,31 @@
     });
   }
 
+  // ---- the camera: its button says what it does, and it stops with its tab ----
+
+  let stopping = false; // a second click would start it again
+  const mendCamera = () => {
+    const button = document.querySelector("#camera .capture-button, #camera button[aria-label='capture photo']");
+    const live = document.querySelector("#live");
+    const running = button?.textContent.trim() === "Stop";
+    if (button?.textContent.trim()) button.setAttribute("aria-label", button.textContent.trim());
+    if (!running) stopping = false;
+    else if (button.offsetParent === null && !stopping) {
+      stopping = true;
+      button.click();
+    }
+    if (live) live.dataset.camera = running ? "on" : "off";
+  };
+
+  // ---- an explanation, or why there is none, comes into sight when it is there ----
+
+  let shown = null;
+  const show = () => {
+    const seen = document.querySelector("#seen iframe, #seen .bad");
+    if (seen && seen !== shown) seen.closest(".gta").scrollIntoView({ block: "start", behavior: calm.matches ? "auto" : "smooth" });
+    shown = seen;
+  };
+
   // ---- whatever appears ----
 
   const mend = () => {
@@ -73,6 +115,8 @@
     const broken = Boolean(document.querySelector("#video video")?.error);
     for (const note of all(".unplayable")) note.hidden = !broken;
     for (const player of all(".player:not([data-playing])")) play(player, !calm.matches);
+    mendCamera();
+    show();
   };
   new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
   document.addEventListener("error", mend, true); // of media, which does not bubble
