@@ -50,6 +50,9 @@ def wait_for(page: Any, place: str, wanted: dict[str, Any]) -> None:
 
 def explain(page: Any) -> Any:
     """Ask for the explanation; its frame, once it is there."""
+    # Gradio's client loses a call that is made in the very moment in which the stream of the former one ends: no hand
+    # is that fast.
+    page.wait_for_timeout(500)
     page.locator("#explain").press("Enter")  # a click may miss what moves while an answer appears above it
     inner = page.frame_locator("#seen iframe")
     inner.locator(".panel").first.wait_for()
