@@ -1,5 +1,6 @@
 """Hostile requests for `gta serve`, each of another kind, drawn from a seed (`hostile_run.py` counts what they do)."""
 
+import base64
 import functools
 import io
 import json
@@ -192,21 +193,31 @@ class Attacker:
         return self._call(file, rng)
 
     def _call(self, file: object, rng: random.Random) -> bytes:
-        """Have one of the page's functions called, and wait for what it says."""
+        """Have one of the page's functions called about a file."""
+        return self._join(*rng.choice((self._of_the_page, self._of_no_page))(file, rng), rng)
+
+    def _join(self, number: int, data: list[object], rng: random.Random) -> bytes:
+        """Have a function called, and wait for what it says."""
         session = f"s{rng.getrandbits(48):x}"
-        value = {
-            "data": [file, rng.choice((None, "../../etc/passwd", 7)), rng.choice(("gta", "<b>", None)), "shuffle", 50][
-                : rng.randrange(1, 6)
-            ],
-            "fn_index": rng.randrange(9),
-            "session_hash": session,
-            "event_data": None,
-        }
+        value = {"data": data, "fn_index": number, "session_hash": session, "event_data": None}
         place = rng.choice(("/gradio_api/queue/join",) * 4 + ("/gradio_api/run/predict", "/gradio_api/call/predict"))
         answer = self._json(place, value)
         if b"event_id" not in answer:
             return answer
         return answer + self._send(f"GET /gradio_api/queue/data?session_hash={session} HTTP/1.1", timeout=20)
+
+    def _of_the_page(self, file: object, rng: random.Random) -> tuple[int, list[object]]:
+        """A call in the form of the page's own: of what follows from a choice, or of the explanation."""
+        models = json.loads(self._send("GET /v1/model HTTP/1.1").partition(b"\r\n\r\n")[2])["models"]
+        chosen = [None, file, None, rng.choice(models)["name"], "none"]
+        change = rng.choice(("shuffle", "drop", "freeze"))
+        return rng.choice(((0, [*chosen, change, rng.randrange(101), None, rng.randrange(99)]), (3, chosen)))
+
+    @staticmethod
+    def _of_no_page(file: object, rng: random.Random) -> tuple[int, list[object]]:
+        """A call that no page makes."""
+        data = [file, rng.choice((None, "../../etc/passwd", 7)), rng.choice(("gta", "<b>", None)), "shuffle", 50]
+        return rng.randrange(9), data[: rng.randrange(1, 6)]
 
     def _uploaded(self, body: bytes) -> "re.Match[str] | None":
         """The path that an upload to the page gets."""
@@ -214,9 +225,11 @@ class Attacker:
         return _UPLOADED.search(answer.decode("latin-1"))
 
     def _picture(self, rng: random.Random) -> bytes:
-        """A picture for the camera that would fill the memory."""
-        found = self._uploaded(form(picture_bomb(), "x.png"))
-        return self._call({"path": found[0] if found else "x.png", "meta": {"_type": "gradio.FileData"}}, rng)
+        """A picture for the camera that would fill the memory, or is none, in the form of the page's own frames."""
+        picture = rng.choice((picture_bomb(), picture_bomb()[:100], rng.randbytes(200)))
+        frame = {"url": f"data:image/png;base64,{base64.b64encode(picture).decode()}", "path": None}
+        models = json.loads(self._send("GET /v1/model HTTP/1.1").partition(b"\r\n\r\n")[2])["models"]
+        return self._join(4, [frame, None, models[0]["name"], "none"], rng)
 
     def _upload(self, rng: random.Random) -> bytes:
         body = form(mutated(self.clip, rng)[:2000], rng.choice(_NAMES))

@@ -37,6 +37,7 @@ def test_hostile_requests_are_told_nothing_and_leave_nothing(server, clip):
         assert len(watch.accesses) > 60
         assert foreign(watch.accesses, server.folder, code_folders()) == []
     assert report.leaks == []
+    assert "Traceback" not in server.log.read_text()
     assert not [name for name in report.answers if name.split()[1].startswith("5")], report.answers
     assert _memory(server.pid) - before[0] < _GROWTH_BYTES
     assert len(list(Path(f"/proc/{server.pid}/fd").iterdir())) <= before[1] + 6
