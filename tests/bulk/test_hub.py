@@ -17,6 +17,7 @@ from bulk_files import CLASSES, write_model, write_video
 import gta
 from gta.checkpoint import read_checkpoint
 from gta.cli import run
+from gta.commands.serve import load_models
 from gta.errors import CheckpointError
 from gta.export.card import read_card
 from gta.hub import hub_name, results_place
@@ -133,6 +134,14 @@ def test_pushed_fetched_and_used(hub, model, tmp_path, capsys):
     stored = read_checkpoint(model).state_dict
     assert all(torch.equal(value, stored[name]) for name, value in built.state_dict().items())
     assert gta.create_model(pretrained="hf://somebody/nice-model", num_classes=7).num_classes == 7
+
+
+def test_gta_serve_takes_it_under_its_name(hub, model, tmp_path):
+    push(model, "somebody/nice-model")
+    (served,) = load_models(("hf://somebody/nice-model",), "cpu")
+    assert served.name == "nice-model"
+    video = write_video(tmp_path / "clip.mp4")
+    assert served.predictor.predict(video) == gta.Predictor.from_checkpoint(model, device="cpu").predict(video)
 
 
 def test_results_about_a_hubs_model_go_into_a_folder_of_its_name(hub, model, tmp_path, monkeypatch, capsys):
