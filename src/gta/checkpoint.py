@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from gta.errors import CheckpointError
 from gta.files import DISK_ERRORS, atomic_path, clear_failures
-from gta.hub import WEIGHTS, fetch_weights
+from gta.hub import WEIGHTS, fetch_weights, hub_name
 from gta.model_card import EXPORTED_CARD, ModelCard
 from gta.stored import StoredError, entry, mapping, parse_json, text, whole
 
@@ -89,6 +89,16 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         tensors, metadata = read_safetensors(path)
         return checkpoint_from_safetensors(path, tensors, metadata)
     return checkpoint_from(path, load_file(path))
+
+
+def check_checkpoint_present(path: str | Path) -> None:
+    """Refuse a local file that is not there, before any work; a model on a hub is not looked for.
+
+    Raises:
+        CheckpointError: there is no such file, or the path is a folder or a misspelt address of a hub.
+    """
+    if hub_name(path) is None:
+        _require_file(fetch_weights(path))
 
 
 def checkpoint_from(path: Path, content: Mapping[str, Any]) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import gc
 import json
 import multiprocessing
@@ -194,6 +195,25 @@ def test_a_finished_command_repeated_is_complete(tmp_path, name):
     output.write_bytes(b"edited")
     with pytest.raises(OptionError, match="nothing says what it was made from"):
         _work(output)
+
+
+def test_a_table_is_looked_at_before_anything_is_made(tmp_path, monkeypatch):
+    output = tmp_path / "t.csv"
+    _work(output)
+
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refused)  # as in a folder that is read-only
+        assert ShardedOutput(output, _small_plan()).is_complete
+        with pytest.raises(OptionError, match="from another checkpoint"):
+            ShardedOutput(output, _small_plan(checkpoint="d"))
+    with monkeypatch.context() as patch:
+        patch.setattr("gta.bulk.shards.read_plan", refused)
+        with pytest.raises(PermissionError):
+            ShardedOutput(output, _small_plan())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "t.csv.plan.json"]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])

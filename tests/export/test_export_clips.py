@@ -93,6 +93,43 @@ def test_the_videos_of_data_that_are_compared_on_are_not_calibrated_with(
     assert "videos that are not compared on" in capsys.readouterr().err
 
 
+def test_no_video_that_top1_is_measured_on_is_calibrated_with(checkpoint, labelled, tmp_path, exported, capsys):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for number, path in enumerate(sorted(labelled.glob("val/*/*.mp4"))):
+        (folder / f"{number}.mp4").symlink_to(path)
+    data = ["--data", str(labelled), "--clips", "1"]  # two of the three that are measured are not compared on
+    int8(checkpoint, tmp_path, *data, "--calibration", str(folder))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"gta export: {folder}: it has no videos that are not compared on or measured")
+    other = next(labelled.glob("train/*/*.mp4"))
+    shutil.copy(other, folder / "other.mp4")
+    int8(checkpoint, tmp_path, *data, "--calibration", str(folder))
+    (call,) = exported
+    assert len(call["calibration"]) == 1
+
+
+@pytest.mark.parametrize("named", ["calibration", "data"])
+def test_own_data_that_cannot_be_used_are_an_error_only_where_they_are_named(
+    checkpoint, loose, tmp_path, exported, monkeypatch, capsys, named
+):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "note.txt").write_text("no videos")
+    monkeypatch.setattr("gta.commands.export._own_data", lambda _: own)
+    data = ["--data", str(own)] if named == "data" else []
+    int8(checkpoint, tmp_path, "--calibration", str(loose), *data)
+    told = capsys.readouterr().err
+    assert str(own) in told
+    if named == "data":
+        assert exported == []
+        return
+    (call,) = exported
+    assert "no clips of the training run's data to compare on" in told
+    assert call["samples_from"] == f"held out of {loose.name}"
+    assert not contents(call["samples"]) & contents(call["calibration"])
+
+
 def test_one_video_is_too_few(checkpoint, loose, tmp_path, capsys):
     (tmp_path / "one").mkdir()
     shutil.copy(loose / "0.mp4", tmp_path / "one")

@@ -127,6 +127,7 @@ def test_an_export_that_differs_is_not_kept_unless_forced(checkpoint, tmp_path, 
     [
         (["--to", "onnx", "--precision", "bf16"], "--to torch or openvino or aoti"),
         (["--to", "onnx", "--calibration", "x"], "--calibration goes with --precision int8"),
+        (["--to", "onnx", "--calibration-clips", "64"], "--calibration-clips goes with --precision int8"),
         (["--to", "onnx", "--batch-size", "0"], "--batch-size is 0"),
         (["--to", "onnx", "onnx"], "each is written once"),
         (["--to", "openvino", "--precision", "int8"], "give --calibration"),
@@ -176,6 +177,14 @@ def test_an_output_that_cannot_be_written_is_told_before_any_work(checkpoint, tm
     (tmp_path / "file").touch()
     assert run(["export", str(checkpoint), "--to", "torch", "--output", str(tmp_path / "file" / "out")]) == 2
     assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", [[], ["--output", "there/out"]])
+def test_a_mistyped_checkpoint_leaves_no_folder(tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    assert run(["export", "mistyped/best.ckpt", "--to", "torch", *output]) == 2
+    assert capsys.readouterr().err == "gta export: mistyped/best.ckpt: no such checkpoint file\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_any_number_of_clips_has_no_bound():

@@ -74,6 +74,10 @@ class ShardedOutput:
     def __init__(self, output: Path, plan: Plan, *, overwrite: bool = False) -> None:
         self.output, self.plan = output, plan
         self.folder = output.with_name(output.name + ".parts")
+        self._lock: FolderLock | None = None
+        self.is_complete = not overwrite and not self.folder.exists() and self._is_made()
+        if self.is_complete:  # also where nothing can be written
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = FolderLock(self.folder)
@@ -172,21 +176,25 @@ class ShardedOutput:
         """Remove the shards; a run that is killed meanwhile leaves a table that is complete."""
         self._begun.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
-        self._lock.release()
+        self._release()
 
     def _leave_complete(self) -> None:
         """Remove what a killed run left of the shards of a complete table, not what another prediction has begun."""
         if self._begun.exists() and self._difference(self._begun_plan(), "shard_size") is not None:
-            self._lock.release()
+            self._release()
         else:
             self._remove_folder()
 
     def _refuse(self, why: str) -> NoReturn:
         """Leave everything as it is."""
-        if not any(self.folder.iterdir()):
+        if self._lock is not None and not any(self.folder.iterdir()):
             self.folder.rmdir()
-        self._lock.release()
+        self._release()
         raise OptionError(f"{self.output}: {why}; choose another --output, or give --overwrite to begin anew")
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def _shard_rows(self, number: int) -> Iterator[dict[str, Any]]:
         place = self.folder / f"{self._name(number)}.jsonl"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gta.commands.arguments import CheckpointPath, parse_arguments
-from gta.errors import OptionError
+from gta.errors import DataError, OptionError
 from gta.terminal import print_line
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gta.checkpoint import Checkpoint
+    from gta.config import ClipConfig
     from gta.export.card import ExportCard
+    from gta.export.clips import VideoPart
     from gta.export.runtimes import ExportedModel
 
     Clip = NDArray[np.uint8]
@@ -66,7 +68,7 @@ class ExportArguments:
     clips: int = 16
     """Clips to compare on."""
     calibration_clips: int = 128
-    """Clips to calibrate with, at most."""
+    """With int8: clips to calibrate with, at most."""
     limit: float | None = None
     """Largest difference that is accepted: of any output with float32 (1e-4), of the probabilities of a clip on average
     with bf16 (0.02) and int8 (0.1), as half the sum of the absolute differences."""
@@ -102,6 +104,9 @@ class ExportArguments:
             raise OptionError(f"--limit is {self.limit}: it must be 0 or more")
         if self.calibration is not None and self.precision != "int8":
             raise OptionError(f"--calibration goes with --precision int8; {self.precision} needs no clips")
+        most = ExportArguments.__dataclass_fields__["calibration_clips"].default
+        if self.calibration_clips != most and self.precision != "int8":
+            raise OptionError(f"--calibration-clips goes with --precision int8; {self.precision} needs no clips")
 
 
 @dataclass(frozen=True)
@@ -126,12 +131,13 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
         gta.errors.GtaError: an option does not fit, a library is missing, a file cannot be read, or an exported network
             differs from the original by more than the limit.
     """
-    from gta.checkpoint import read_checkpoint
+    from gta.checkpoint import check_checkpoint_present, read_checkpoint
     from gta.export.run import Target, export_network
     from gta.export.writers import check_precision, check_tools
     from gta.files import check_folder_writable, sha256
     from gta.predictor import build_model, clip_protocol
 
+    check_checkpoint_present(options.checkpoint)  # before a folder is made for it
     folders = _folders(options)
     for runtime, folder in folders.items():
         check_precision(runtime, options.precision)
@@ -210,7 +216,7 @@ def _own_data(checkpoint: Path) -> Path | None:
 
 def _clips(options: ExportArguments, checkpoint: "Checkpoint") -> "_Clips":
     """Clips to compare on and, for int8, others to calibrate with: real ones as far as any are known."""
-    from gta.export.clips import held_out_clips, real_clips, synthetic_clips
+    from gta.export.clips import held_out_clips, real_clips, split_files, synthetic_clips
 
     clip = checkpoint.card.clip
     assert clip is not None
@@ -219,11 +225,13 @@ def _clips(options: ExportArguments, checkpoint: "Checkpoint") -> "_Clips":
     if options.precision == "int8" and source is None:
         raise OptionError("--precision int8 is calibrated with videos like those to predict: give --calibration FOLDER")
     labelled = options.data or own
-    if labelled is not None:
-        found = real_clips(labelled, clip, options.clips, split="val")
+    found = _compared(labelled, clip, options.clips, required=options.data is not None)
+    if labelled is not None and found is not None:
         chosen = _Clips(list(found.values()), None, f"of {labelled.name}, val")
         if source is not None:
             taken = {path for path, _, _ in found}
+            if options.data is not None:  # top-1 is measured on all of these
+                taken |= split_files(options.data, "val")
             others = real_clips(source, clip, options.calibration_clips, split="train", without=taken)
             chosen = replace(chosen, calibration=list(others.values()))
     elif source is not None:
@@ -234,6 +242,21 @@ def _clips(options: ExportArguments, checkpoint: "Checkpoint") -> "_Clips":
         chosen = _Clips(synthetic_clips(clip, options.clips), None, "synthetic")
     _warn_of_few(chosen.calibration)
     return chosen
+
+
+def _compared(root: Path | None, clip: "ClipConfig", count: int, *, required: bool) -> "dict[VideoPart, Clip] | None":
+    """Validation clips to compare on; None without any, which is an error only where the user has named the data."""
+    from gta.export.clips import real_clips
+
+    if root is None:
+        return None
+    try:
+        return real_clips(root, clip, count, split="val")
+    except DataError as error:
+        if required:
+            raise
+        print_line(f"gta export: no clips of the training run's data to compare on: {error}", file=sys.stderr)
+        return None
 
 
 def _warn_of_few(calibration: "Sequence[Clip] | None") -> None:

@@ -49,7 +49,7 @@ class PredictArguments:
     json: bool = False
     """Print JSON instead of a table."""
     batch_size: int = 1
-    """Videos that go through the model together; not with --manifest."""
+    """Videos that go through the model together; not with --manifest or --window."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     trust: bool = False
@@ -81,6 +81,8 @@ class PredictArguments:
                 raise OptionError(f"{option} is {seconds:g}: it must be above 0 seconds")
         if self.hop is not None and self.window is None:
             raise OptionError("--hop goes with --window: say how long the windows are")
+        if self.window is not None and self.batch_size > 1:
+            raise OptionError("--window classifies window by window: leave --batch-size out")
         if (self.manifest is None) != (self.output is None):
             raise OptionError("--manifest and --output go together: the videos, and the table to write")
         self._check_bulk()

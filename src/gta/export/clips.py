@@ -58,10 +58,21 @@ def real_clips(
             continue
         if views is not None:
             clips[part] = np.ascontiguousarray(views[:1].numpy())
+    if without and not order:
+        raise DataError(f"{root}: it has no videos that are not compared on or measured: calibrate with others")
     if not clips:
         left = " that are not compared on" if without else ""
         raise DataError(f"{root}: none of its {len(order)} videos{left} can be read")
     return clips
+
+
+def split_files(root: Path, split: Split) -> set[Path]:
+    """The files of one split of a data set, resolved as those of `real_clips` are.
+
+    Raises:
+        DataError: as `open_videos`.
+    """
+    return {record.path.resolve() for record in open_videos(root, split).records}
 
 
 def _videos(root: Path, clip: ClipConfig, split: Split) -> tuple[list[VideoPart], Callable[[int], torch.Tensor | None]]:
