@@ -196,7 +196,7 @@ class Attacker:
         """Have one of the page's functions called about a file."""
         return self._join(*rng.choice((self._of_the_page, self._of_no_page))(file, rng), rng)
 
-    def _join(self, number: int, data: list[object], rng: random.Random) -> bytes:
+    def _join(self, number: int, data: list[object], rng: random.Random, *, seconds: float = 20) -> bytes:
         """Have a function called, and wait for what it says."""
         session = f"s{rng.getrandbits(48):x}"
         value = {"data": data, "fn_index": number, "session_hash": session, "event_data": None}
@@ -204,7 +204,7 @@ class Attacker:
         answer = self._json(place, value)
         if b"event_id" not in answer:
             return answer
-        return answer + self._send(f"GET /gradio_api/queue/data?session_hash={session} HTTP/1.1", timeout=20)
+        return answer + self._send(f"GET /gradio_api/queue/data?session_hash={session} HTTP/1.1", timeout=seconds)
 
     def _of_the_page(self, file: object, rng: random.Random) -> tuple[int, list[object]]:
         """A call in the form of the page's own: of what follows from a choice, or of the explanation."""
@@ -227,9 +227,11 @@ class Attacker:
     def _picture(self, rng: random.Random) -> bytes:
         """A picture for the camera that would fill the memory, or is none, in the form of the page's own frames."""
         picture = rng.choice((picture_bomb(), picture_bomb()[:100], rng.randbytes(200)))
-        frame = {"url": f"data:image/png;base64,{base64.b64encode(picture).decode()}", "path": None}
+        kind = rng.choice(("png", "jpeg", "jpeg"))
+        frame = {"url": f"data:image/{kind};base64,{base64.b64encode(picture).decode()}", "path": None}
         models = json.loads(self._send("GET /v1/model HTTP/1.1").partition(b"\r\n\r\n")[2])["models"]
-        return self._join(4, [frame, None, models[0]["name"], "none"], rng)
+        # A camera's call goes on until its visitor goes.
+        return self._join(4, [frame, None, models[0]["name"], "none"], rng, seconds=2)
 
     def _upload(self, rng: random.Random) -> bytes:
         body = form(mutated(self.clip, rng)[:2000], rng.choice(_NAMES))

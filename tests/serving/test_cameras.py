@@ -86,3 +86,18 @@ def test_beyond_the_limit_a_new_camera_waits_until_another_one_is_idle(clock, mo
     clock.now += 11
     cameras.push(None, 0, _pictures(1)[0])
     assert len(cameras) == 2
+
+
+def test_cameras_that_have_gone_are_forgotten(clock, models):
+    cameras = Cameras(models, most=4)
+    first, _ = cameras.push(None, 0, _pictures(1)[0])
+    second, _ = cameras.push(None, 1, _pictures(1)[0])
+    cameras.drop([second, "unknown"])
+    assert len(cameras) == 1
+    clock.now += 9
+    cameras.drop_old()
+    assert len(cameras) == 1
+    clock.now += 1
+    cameras.drop_old()
+    assert len(cameras) == 0
+    assert cameras.push(first, 0, _pictures(1)[0])[0] != first

@@ -1,7 +1,9 @@
 """Hostile requests: nothing is told, nothing is left, and the server goes on (`hostile.py` beside this sends more)."""
 
 import asyncio
+import base64
 import contextlib
+import io
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +14,13 @@ import pytest
 from file_watch import Access, FileWatch, accesses_of, can_watch, foreign
 from hostile import Attacker
 from hostile_run import code_folders
+from PIL import Image
 
+from gta.serving.camera_frames import PREFIX, camera_frame
 from gta.serving.limits import Limits, RefusedError
 from gta.serving.metrics import Metrics
 from gta.serving.middleware import Guard
-from gta.serving.visitor_files import check_call
+from gta.serving.visitor_files import Functions, check_call
 
 _GROWTH_BYTES = 150 << 20
 
@@ -85,9 +89,9 @@ def test_a_body_that_never_ends_is_refused_in_time():
 def test_calls_of_the_page_name_uploads_and_nothing_else(path):
     call = {"data": [{"deep": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}], "fn_index": 0}
     with pytest.raises(RefusedError, match="uploaded here"):
-        check_call(json.dumps(call).encode(), [[_anything]])
+        check_call(json.dumps(call).encode(), Functions([[_anything]]))
     data = [{"video": {"path": f"visitors/{'0f' * 32}/clip.mp4"}}, {"path": None}, "path"]
-    check_call(json.dumps({"data": data, "fn_index": 0}).encode(), [[_anything] * 3])
+    check_call(json.dumps({"data": data, "fn_index": 0}).encode(), Functions([[_anything] * 3]))
 
 
 def _anything(_: object) -> bool:
@@ -99,9 +103,12 @@ def _nothing(value: object) -> bool:
 
 
 def test_functions_get_the_values_that_they_take_and_no_others():
-    functions = [[_anything, _nothing], [_nothing]]
+    functions = Functions([[_anything, _nothing], [_nothing]], streaming={1})
     check_call(b'{"data": [{"a": 1}, null], "fn_index": 0}', functions)
     check_call(b'{"data": [null], "fn_index": 1}', functions)
+    check_call(b'{"data": [null], "fn_index": 1}', functions, streaming=True)
+    with pytest.raises(RefusedError, match="no such function"):
+        check_call(b'{"data": [null, null], "fn_index": 0}', functions, streaming=True)
     check_call(b'{"session_hash": "s", "event_id": "e"}', functions)  # it takes something back
     for call in (
         {"data": [None, {"a": 1}], "fn_index": 0},
@@ -115,16 +122,16 @@ def test_functions_get_the_values_that_they_take_and_no_others():
             check_call(json.dumps(call).encode(), functions)
 
 
-@pytest.mark.parametrize("number", [2, -1, "0", 10**30, [0], None])
+@pytest.mark.parametrize("number", [2, -1, "0", 10**30, [0], None, True])
 def test_calls_of_functions_that_the_page_does_not_have_are_refused(number):
     with pytest.raises(RefusedError, match="no such function"):
-        check_call(json.dumps({"data": [], "fn_index": number}).encode(), [[], []])
+        check_call(json.dumps({"data": [], "fn_index": number}).encode(), Functions([[], []]))
 
 
-@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"[" * 60 + b"]" * 60, b"\xff"])
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"[" * 60 + b"]" * 60, b"\xff", b'{"session_hash": NaN}'])
 def test_calls_that_are_no_json_or_too_deep_are_refused(body):
     with pytest.raises(RefusedError):
-        check_call(body, [[_anything]])
+        check_call(body, Functions([[_anything]]))
 
 
 def test_web_sockets_are_closed_at_once():
@@ -157,3 +164,30 @@ def test_what_strace_says_is_understood():
     assert foreign(seen, Path("/tmp/own"), ["/usr/"]) == [
         *("mkdirat /srv/a", "openat /etc/new", "openat /etc/passwd", "unlink /tmp/up")
     ]
+
+
+def _frame(size=(64, 48), mode="RGB", kind="JPEG", keep=None) -> str:
+    held = io.BytesIO()
+    Image.new(mode, size).save(held, kind)
+    return PREFIX + base64.b64encode(held.getvalue()[:keep]).decode()
+
+
+def test_frames_of_a_camera_are_pictures_of_a_cameras_size():
+    frame = camera_frame(_frame())
+    assert frame is not None
+    assert (frame.shape, frame.dtype.name) == ((48, 64, 3), "uint8")
+    grey = camera_frame(_frame(mode="L"))
+    assert grey is not None
+    assert grey.shape == (48, 64, 3)
+    long = _frame((65_000, 1))  # as large as a model wants its shorter side, it would take all memory
+    for text in (
+        None,
+        "",
+        long,
+        _frame((900, 100)),
+        _frame(kind="PNG"),
+        _frame(keep=300),
+        f"{_frame()},{long}",
+        PREFIX,
+    ):
+        assert camera_frame(text) is None

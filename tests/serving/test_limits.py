@@ -29,7 +29,7 @@ from gta.serving.metrics import Metrics
 from gta.serving.middleware import Guard
 from gta.serving.server import create_app
 from gta.serving.service import ServedModel, Service
-from gta.serving.visitor_files import check_call
+from gta.serving.visitor_files import Functions, check_call
 
 
 def _code(answer) -> str:
@@ -42,9 +42,9 @@ def test_only_videos_may_be_large(client):
     assert (answer.status_code, _code(answer)) == (413, "too_large")
     assert "video" not in answer.json()["error"]["message"]
     with pytest.raises(RefusedError, match="more values"):
-        check_call(b"[" + b"[]," * 1000 + b"[]]", [])
+        check_call(b"[" + b"[]," * 1000 + b"[]]", Functions([]))
     # The picture of a camera:
-    check_call(b'{"fn_index": 0, "data": ["' + b"x" * 3_000_000 + b'"]}', [[lambda _: True]])
+    check_call(b'{"fn_index": 0, "data": ["' + b"x" * 3_000_000 + b'"]}', Functions([[lambda _: True]]))
 
 
 def test_calls_of_the_page_are_bounded(address):

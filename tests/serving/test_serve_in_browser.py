@@ -162,7 +162,7 @@ def test_a_camera_that_is_not_allowed_is_told(visit):
     page.locator("#live-notice").get_by_text("The camera was not allowed").wait_for()
 
 
-def test_the_camera_is_classified_live_by_both_models_and_stops_with_its_tab(visit):
+def test_the_camera_is_classified_live_by_both_models(visit):
     page = visit()
     choose(page, "Compare with", "nl")
     page.get_by_role("tab", name="Webcam").click()
@@ -174,10 +174,6 @@ def test_the_camera_is_classified_live_by_both_models_and_stops_with_its_tab(vis
         assert set(shown(page, "#live", number)) <= set(NAMES)
     note = "getComputedStyle(document.querySelector('#live'), '::after').content"
     assert page.evaluate(note) == "none"
-    page.get_by_role("tab", name="Video").click()
-    page.locator("#camera button").filter(has_text="Record").wait_for(state="attached")
-    page.get_by_role("tab", name="Webcam").click()
-    page.wait_for_function(f"{note}.includes('The camera is stopped')")
 
 
 def test_no_absolute_path_leaves_the_server(address, clip):
@@ -211,7 +207,9 @@ def test_malformed_calls_of_the_page_tell_nothing_and_leave_no_traceback_in_the_
         for number, function in enumerate(client.get("config").json()["dependencies"]):
             usual = [_usual(client, part) for part in function["inputs"]]
             for place in range(len(usual)):
-                for value in [value for value in values if value != usual[place]]:
+                for value in values:
+                    if value == usual[place] or (function["connection"] == "stream" and value == "gta"):
+                        continue  # nothing malformed; and what streams would go on until its visitor goes
                     refused += _call(client, server, number, [*usual[:place], value, *usual[place + 1 :]]) == 400
         assert refused > 100
     assert "Traceback" not in server.log.read_text()

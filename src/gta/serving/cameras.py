@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gta.predictor import Predictor
@@ -58,6 +58,17 @@ class Cameras:
             camera.used = time.monotonic()
         assert token is not None
         return token, camera.push(self._predictors[number], picture)
+
+    def drop(self, tokens: Iterable[str]) -> None:
+        """Forget cameras that their visitors no longer need."""
+        with self._lock:
+            for token in tokens:
+                self._cameras.pop(token, None)
+
+    def drop_old(self) -> None:
+        """Forget cameras that have sent nothing for long, and what they have seen."""
+        now = time.monotonic()
+        self.drop([token for token, camera in list(self._cameras.items()) if now - camera.used >= _IDLE_SECONDS])
 
     def _make_room(self, replaced: str | None) -> None:
         self._cameras.pop(replaced or "", None)

@@ -234,6 +234,7 @@ class Handlers:
                 numbers = self._numbers(model, beside)
                 new = live.numbers != numbers  # also at the first frame
                 if new:
+                    service.stop_watching(live.tokens.values())
                     live.numbers, live.tokens, live.found = numbers, {}, {}
                 for number in numbers:
                     token, found = service.watch(live.tokens.get(number), number, picture)

@@ -1,7 +1,5 @@
 """The page for people (Gradio): the same functions as the routes, with hands on them."""
 
-import base64
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,17 +9,17 @@ import gradio.themes
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from gradio.data_classes import FileData, ImageData
-from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from gta.serving import answers
 from gta.serving.api import explanation_response
+from gta.serving.camera_frames import PREFIX, camera_frame
 from gta.serving.cameras import WINDOW_SECONDS
 from gta.serving.handlers import CAMERA_START, NONE, START, Handlers, Live, Visit
 from gta.serving.limits import RefusedError
 from gta.serving.mends import SCRIPT
 from gta.serving.service import Service
-from gta.serving.visitor_files import Takes
+from gta.serving.visitor_files import Functions
 
 _MOST_CALLS = 1 << 53
 """Calls that a page can count."""
@@ -31,7 +29,7 @@ _HIDDEN: Any = "private"
 _NUMBERED = "(...inputs) => [...inputs.slice(0, -1), window.gtaCalls = (window.gtaCalls ?? 0) + 1]"
 
 
-def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> list[list[Takes]]:
+def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> Functions:
     """Put the page at `/` of an application that has the routes for programs.
 
     Args:
@@ -40,7 +38,7 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> list[
         examples: videos to offer, by the names that visitors see.
 
     Returns:
-        For each function of the page, by its number in calls, what its inputs take.
+        What the functions of the page take.
     """
     _add_explanations(app, service)
     blocks = _blocks(Handlers(service, examples))
@@ -65,7 +63,16 @@ def add_page(app: FastAPI, service: Service, examples: dict[str, Path]) -> list[
     )
     # Gradio checks that a named file was uploaded only once this is set, which mounting does not do.
     blocks.has_launched = True
-    return [[partial(_takes, part) for part in blocks.fns[number].inputs] for number in range(len(blocks.fns))]
+    functions = [blocks.fns[number] for number in range(len(blocks.fns))]
+    return Functions(
+        inputs=[[partial(_takes, part) for part in function.inputs] for function in functions],
+        streaming=frozenset(number for number, function in enumerate(functions) if function.connection == "stream"),
+    )
+
+
+def _frame(payload: ImageData | None) -> Any:
+    """What the camera sends. Gradio would log a traceback for a damaged frame, and take all that Pillow reads."""
+    return None if payload is None else camera_frame(payload.url)
 
 
 def _takes(part: Any, value: Any) -> bool:
@@ -74,7 +81,9 @@ def _takes(part: Any, value: Any) -> bool:
         case gr.Video():
             return value is None or (_is_valid(FileData, value) and bool(value["path"]))
         case gr.Image():  # the frames of a camera come as they are, not as uploads
-            return value is None or (_is_valid(ImageData, value) and _is_picture(value))
+            return value is None or (
+                _is_valid(ImageData, value) and not value.get("path") and str(value.get("url")).startswith(PREFIX)
+            )
         case gr.Dropdown() | gr.Radio():
             return value in [known for _, known in part.choices] or value is part.value is None
         case gr.Slider():
@@ -83,18 +92,6 @@ def _takes(part: Any, value: Any) -> bool:
             return isinstance(value, int) and abs(value) < _MOST_CALLS
         case _:
             return value is None  # a state, which stays here
-
-
-def _is_picture(frame: dict[str, Any]) -> bool:
-    """Whether a frame holds a picture of a size that the server takes, by its head: the rest is not decoded here."""
-    kind, _, content = str(frame.get("url")).partition(";base64,")
-    if frame.get("path") or not kind.startswith("data:image/"):
-        return False
-    try:
-        Image.open(io.BytesIO(base64.b64decode(content))).close()
-    except (ValueError, OSError, Image.DecompressionBombError):
-        return False
-    return True
 
 
 def _is_valid(model: type[BaseModel], value: Any) -> bool:
@@ -183,6 +180,7 @@ def _camera_tab(handlers: Handlers, model: gr.Dropdown, beside: gr.Dropdown) -> 
     with gr.Row():
         with gr.Column():
             camera = gr.Image(label="Camera", sources=["webcam"], streaming=True, type="numpy", elem_id="camera")
+            camera.preprocess = _frame  # of this one: a class of our own would make Gradio write files beside this one
         with gr.Column():
             gr.HTML(answers.notice(handlers.service.limits), elem_id="live-notice")
             live = gr.HTML(answers.hint(CAMERA_START), elem_id="live")

@@ -5,7 +5,7 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextvars import ContextVar
@@ -88,12 +88,14 @@ class Service:
         self._videos: Kept[Path, ReadVideo] = Kept(
             _REMEMBERED, limits.keep_seconds, num_bytes=_num_bytes, most_bytes=_REMEMBERED_BYTES
         )
-        self.folder = TemporaryFolder(limits.keep_seconds, [self.explanations.drop_old, self._videos.drop_old])
+        self._cameras = Cameras([model.predictor for model in self.models], limits.queue_size)
+        self.folder = TemporaryFolder(
+            limits.keep_seconds, [self.explanations.drop_old, self._videos.drop_old, self._cameras.drop_old]
+        )
         self.reader = Reader(limits)
         self._batchers = [
             Batcher(model.predictor.batch_scores, limits.batch_size, self.metrics.batch) for model in self.models
         ]
-        self._cameras = Cameras([model.predictor for model in self.models], limits.queue_size)
         self._protocols = tuple(dict.fromkeys(model.predictor.clip for model in self.models))
         frames = sum(math.prod((clip.test_clips * clip.test_crops, *clip_shape(clip))) for clip in self._protocols)
         self._places = max(1, min(limits.queue_size, _QUEUED_BYTES // frames))
@@ -207,6 +209,10 @@ class Service:
         """
         token, found = self._cameras.push(token, number, picture)
         return token, None if found is None else named(found.labels, found.scores)
+
+    def stop_watching(self, tokens: Iterable[str]) -> None:
+        """Forget cameras."""
+        self._cameras.drop(tokens)
 
     def submit(
         self, video: ReadVideo, number: int, *, change: Change = "none", amount: float = 1.0, seed: int = 0

@@ -5,15 +5,16 @@ to be one that an upload was answered with: no place of this machine, and no add
 function does not take would end in a traceback of Gradio's in the log, and in words of its own for the caller.
 """
 
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gta.serving.limits import RefusedError
 from gta.serving.routes import UPLOAD
+from gta.stored import StoredError, parse_json
 
 FOLDER = "visitors"
 """Where Gradio keeps uploads, in the server's own folder."""
@@ -21,7 +22,18 @@ FOLDER = "visitors"
 Takes = Callable[[Any], bool]
 """Whether an input of a function takes a value."""
 
-_CALLS = "/gradio_api/"
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions of the page, by their numbers in calls."""
+
+    inputs: Sequence[Sequence[Takes]]
+    """What the inputs of each take."""
+    streaming: Collection[int] = ()
+    """Those that are called again and again, as a camera's."""
+
+
+_CALLS, _STREAM = "/gradio_api/", "/gradio_api/stream/"
 _PATH = re.compile(rf"{FOLDER}/[0-9a-f]{{64}}/[^/\\\0]+\Z")
 _MOST_DEPTH = 50
 _MOST_VALUES = 1000
@@ -33,10 +45,10 @@ class VisitorFiles:
 
     Args:
         app: the routes.
-        functions: for each function of the page, by its number in calls, what its inputs take.
+        functions: of the page.
     """
 
-    def __init__(self, app: ASGIApp, functions: Sequence[Sequence[Takes]]) -> None:
+    def __init__(self, app: ASGIApp, functions: Functions) -> None:
         self._app, self._functions = app, functions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +64,7 @@ class VisitorFiles:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         if body:
-            check_call(bytes(body), self._functions)
+            check_call(bytes(body), self._functions, streaming=scope["path"].startswith(_STREAM))
         waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def again() -> Message:
@@ -65,8 +77,13 @@ def _is_call(method: str, path: str) -> bool:
     return method == "POST" and path.startswith(_CALLS) and not path.startswith(UPLOAD)
 
 
-def check_call(body: bytes, functions: Sequence[Sequence[Takes]]) -> None:
+def check_call(body: bytes, functions: Functions, *, streaming: bool = False) -> None:
     """Refuse a call, JSON, that names a file which was not uploaded, or brings a function what it does not take.
+
+    Args:
+        body: the call.
+        functions: those that there are.
+        streaming: it goes on with a call that streams, whose function Gradio takes from there.
 
     Raises:
         RefusedError: it does, it is not JSON, or has more values than any call.
@@ -74,16 +91,17 @@ def check_call(body: bytes, functions: Sequence[Sequence[Takes]]) -> None:
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
         raise RefusedError(413, "too_large", "The request has more values than any call of the page.")
     try:
-        values = json.loads(body)
-    except (ValueError, RecursionError):
+        values = parse_json(body.decode("utf-8"))
+    except (StoredError, UnicodeDecodeError):
         raise RefusedError(400, "bad_request", "The request is not JSON.") from None
     _check(values, 0)
     if not isinstance(values, dict) or not values.keys() & {"data", "fn_index"}:
         return  # it calls nothing
     number, data = values.get("fn_index"), values.get("data")
-    if not isinstance(number, int) or not 0 <= number < len(functions):
+    known = functions.streaming if streaming else range(len(functions.inputs))
+    if type(number) is not int or number not in known:
         raise RefusedError(404, "no_function", "The page has no such function.")
-    inputs = functions[number]
+    inputs = functions.inputs[number]
     if not isinstance(data, list) or len(data) != len(inputs):
         raise RefusedError(400, "bad_request", f"The function takes {len(inputs)} values.")
     for place, (takes, value) in enumerate(zip(inputs, data, strict=True)):

@@ -75,19 +75,13 @@
     });
   }
 
-  // ---- the camera: its button says what it does, and it stops with its tab ----
+  // ---- the camera: its button says what it does, and its last answer that it is the last ----
 
-  let stopping = false; // a second click would start it again
   const mendCamera = () => {
     const button = document.querySelector("#camera .capture-button, #camera button[aria-label='capture photo']");
     const live = document.querySelector("#live");
     const running = button?.textContent.trim() === "Stop";
     if (button?.textContent.trim()) button.setAttribute("aria-label", button.textContent.trim());
-    if (!running) stopping = false;
-    else if (button.offsetParent === null && !stopping) {
-      stopping = true;
-      button.click();
-    }
     if (live) live.dataset.camera = running ? "on" : "off";
   };
 
