@@ -1,8 +1,5 @@
 """Small models behind the routes of `gta serve`."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +7,7 @@ from typing import Any
 
 import pytest
 from pages import SIZES
-from served_models import NAMES, predictor, store
+from served_models import NAMES, predictor, serving, store
 from starlette.testclient import TestClient
 
 from gta.serving.limits import Limits
@@ -60,22 +57,9 @@ def server(models, tmp_path_factory) -> Iterator[Server]:
     pytest.importorskip("gradio")
     place, temporary = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("temporary")
     paths = [str(store(model.predictor, place / f"{model.name}.ckpt")) for model in models]
-    words = [sys.executable, "-m", "gta", "serve", *paths, "--port", "0", "--device", "cpu", "--num-workers", "1"]
-    with (place / "log").open("w") as log:
-        program = subprocess.Popen(
-            [*words, "--max-mb", "1", "--max-seconds", "5", "--request-seconds", "60"],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-        )
-        try:
-            assert program.stdout is not None
-            yield Server(program.stdout.readline().split()[0], program.pid, temporary, place / "log")
-        finally:
-            program.terminate()
-            program.wait(60)
-    assert program.returncode == 0
+    words = [*paths, "--port", "0", "--max-mb", "1", "--max-seconds", "5", "--request-seconds", "60"]
+    with serving(words, place / "log", TMPDIR=str(temporary)) as (address, pid):
+        yield Server(address, pid, temporary, place / "log")
     assert list(temporary.iterdir()) == []
 
 

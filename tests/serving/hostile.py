@@ -206,10 +206,14 @@ class Attacker:
             return answer
         return answer + self._send(f"GET /gradio_api/queue/data?session_hash={session} HTTP/1.1", timeout=seconds)
 
+    def _models(self) -> list[str]:
+        """The names of the models that the page offers."""
+        answer = self._send("GET /v1/model HTTP/1.1").partition(b"\r\n\r\n")[2]
+        return [model["name"] for model in json.loads(answer)["models"]]
+
     def _of_the_page(self, file: object, rng: random.Random) -> tuple[int, list[object]]:
         """A call in the form of the page's own: of what follows from a choice, or of the explanation."""
-        models = json.loads(self._send("GET /v1/model HTTP/1.1").partition(b"\r\n\r\n")[2])["models"]
-        chosen = [None, file, None, rng.choice(models)["name"], "none"]
+        chosen = [None, file, None, rng.choice(self._models()), "none"]
         change = rng.choice(("shuffle", "drop", "freeze"))
         return rng.choice(((0, [*chosen, change, rng.randrange(101), None, rng.randrange(99)]), (3, chosen)))
 
@@ -229,9 +233,8 @@ class Attacker:
         picture = rng.choice((picture_bomb(), picture_bomb()[:100], rng.randbytes(200)))
         kind = rng.choice(("png", "jpeg", "jpeg"))
         frame = {"url": f"data:image/{kind};base64,{base64.b64encode(picture).decode()}", "path": None}
-        models = json.loads(self._send("GET /v1/model HTTP/1.1").partition(b"\r\n\r\n")[2])["models"]
         # A camera's call goes on until its visitor goes.
-        return self._join(4, [frame, None, models[0]["name"], "none"], rng, seconds=2)
+        return self._join(4, [frame, None, self._models()[0], "none"], rng, seconds=2)
 
     def _upload(self, rng: random.Random) -> bytes:
         body = form(mutated(self.clip, rng)[:2000], rng.choice(_NAMES))

@@ -1,5 +1,10 @@
-"""Small models with the synthetic classes."""
+"""Small models with the synthetic classes, and `gta serve` as a process of its own."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -34,3 +39,22 @@ def store(made: Predictor, path: Path) -> Path:
     weights = {f"model.{name}": value for name, value in made.model.state_dict().items()}
     write_checkpoint(path, {"gta": card, "state_dict": weights})
     return path
+
+
+@contextmanager
+def serving(words: Sequence[str], log: Path, **environment: str) -> Iterator[tuple[str, int]]:
+    """`gta serve` with these words: its address and its process; it must end by itself when it is told to."""
+    with log.open("a") as file:
+        program = subprocess.Popen(
+            [sys.executable, "-m", "gta", "serve", *words, "--device", "cpu", "--num-workers", "1"],
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
+        )
+        try:
+            assert program.stdout is not None
+            yield program.stdout.readline().split()[0], program.pid
+        finally:
+            program.terminate()
+            assert program.wait(120) == 0

@@ -1,17 +1,13 @@
 """The page behind a password, and across a new start of its server, in a real browser."""
 
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import pytest
 from pages import shown, upload
-from served_models import NAMES, predictor, store
+from served_models import NAMES, predictor, serving, store
 
 pytest.importorskip("gradio")
 
@@ -27,23 +23,9 @@ def place(tmp_path_factory):
     return folder
 
 
-@contextmanager
-def _serving(place, port: int) -> Iterator[str]:
-    words = [sys.executable, "-m", "gta", "serve", str(place / "tiny.ckpt"), "--port", str(port), "--device", "cpu"]
-    with (place / "log").open("a") as log:
-        program = subprocess.Popen(
-            [*words, "--num-workers", "1", "--auth", f"mia:{place / 'password'}"],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        try:
-            assert program.stdout is not None
-            yield program.stdout.readline().split()[0]
-        finally:
-            program.terminate()
-            assert program.wait(_SECONDS) == 0
+def _serving(place, port: int) -> AbstractContextManager[tuple[str, int]]:
+    words = [str(place / "tiny.ckpt"), "--port", str(port), "--auth", f"mia:{place / 'password'}"]
+    return serving(words, place / "log")
 
 
 def _free_port() -> int:
@@ -63,7 +45,7 @@ def test_the_page_works_with_its_password_and_comes_back_after_a_new_start(brows
     context = browser.new_context(http_credentials={"username": "mia", "password": "s:ecret"})
     context.set_default_timeout(1000 * _SECONDS)
     try:
-        with _serving(place, port) as address:
+        with _serving(place, port) as (address, _):
             for path in ("", "config", "gradio_api/app_id", "gradio_api/queue/join", "static/fonts/x", "theme.css"):
                 assert httpx.get(f"{address}{path}").status_code == 401
             page = context.new_page()

@@ -83,11 +83,13 @@ class ShardedOutput:
             self._lock = FolderLock(self.folder)
         except RunFolderError:
             raise OptionError(f"{output}: another process is predicting into it: wait for it") from None
-        self.is_complete = not self._is_begun(overwrite) and not overwrite and self._is_made()
+        begun = self._is_begun(overwrite)
+        self.is_complete = not begun and not overwrite and self._is_made()
         if self.is_complete:
             self._leave_complete()
             return
-        self._begin(overwrite)
+        if not begun:
+            self._begin(overwrite)
         self._open: dict[int, dict[int, str]] = {}
         done = {path.stem for path in self.folder.glob("0*.jsonl")}
         self.missing = [number for number in range(plan.num_shards) if self._name(number) not in done]
@@ -96,15 +98,15 @@ class ShardedOutput:
     def _begun(self) -> Path:
         return self.folder / _PLAN
 
-    def _begun_plan(self) -> Any:
+    def _stored(self) -> dict[str, Any]:
+        """What the shards are about, as `_begin` has written it; empty where nothing readable is there."""
         found = _read_json(self._begun)
-        return found.get("plan") if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
 
     def _is_begun(self, overwrite: bool) -> bool:
         """Whether the shards are of this plan; with `overwrite`, also of a run that replaces the table."""
-        if self._difference(self._begun_plan()) is not None:
-            return False
-        return not overwrite or _read_json(self._begun).get("overwrite") is True
+        stored = self._stored()
+        return self._difference(stored.get("plan")) is None and (not overwrite or stored.get("overwrite") is True)
 
     def _is_made(self) -> bool:
         """Whether the table is there; one that was made from something else, or may have been, is refused."""
@@ -119,11 +121,9 @@ class ShardedOutput:
         return True
 
     def _begin(self, overwrite: bool) -> None:
-        """Go on with the shards that are there, or make the folder ready for new ones."""
-        if self._is_begun(overwrite):
-            return
+        """Make the folder ready for new shards."""
         if self._begun.exists() and not overwrite:
-            why = self._difference(self._begun_plan()) or "another version"
+            why = self._difference(self._stored().get("plan")) or "another version"
             self._refuse(f"it was begun with something else ({self.folder.name}): from {why}")
         self._begun.unlink(missing_ok=True)  # first: without it, what is in the folder counts for nothing
         for path in self.folder.iterdir():
@@ -180,7 +180,7 @@ class ShardedOutput:
 
     def _leave_complete(self) -> None:
         """Remove what a killed run left of the shards of a complete table, not what another prediction has begun."""
-        if self._begun.exists() and self._difference(self._begun_plan(), "shard_size") is not None:
+        if self._begun.exists() and self._difference(self._stored().get("plan"), "shard_size") is not None:
             self._release()
         else:
             self._remove_folder()

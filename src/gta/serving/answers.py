@@ -97,10 +97,7 @@ def forwards_and_backwards(film: Film, found: Sequence[tuple[str, Any, Any]]) ->
     sides = []
     for title in ("Forwards", "Backwards"):
         lists = [
-            join(
-                Html(f"<h3>{isolated(name)}</h3>" if len(found) > 1 else ""),
-                bars(forwards if title == "Forwards" else backwards),
-            )
+            join(_head(name, found), bars(forwards if title == "Forwards" else backwards))
             for name, forwards, backwards in found
         ]
         sides.append(
@@ -115,17 +112,19 @@ def forwards_and_backwards(film: Film, found: Sequence[tuple[str, Any, Any]]) ->
     )
 
 
-def beside(found: Sequence[tuple[str, Any]]) -> Html:
-    """What one or two models call the same thing, side by side.
+def beside(found: Sequence[tuple[str, Html]]) -> Html:
+    """Bars of one or two models side by side.
 
     Args:
-        found: name of a model, and its classes, best first; for each model.
+        found: name of a model, and its bars; for each model.
     """
-    sides = [
-        Html(f"<section>{f'<h3>{isolated(name)}</h3>' if len(found) > 1 else ''}{bars(classes)}</section>")
-        for name, classes in found
-    ]
+    sides = [Html(f"<section>{_head(name, found)}{shown}</section>") for name, shown in found]
     return Html(f'<div class="pair">{join(*sides)}</div>')
+
+
+def _head(name: str, found: Sequence[Any]) -> Html:
+    """The name of a model above what is its; nothing where there is only one."""
+    return Html(f"<h3>{isolated(name)}</h3>" if len(found) > 1 else "")
 
 
 def moved_bars(found: Sequence[tuple[str, Any, Any]]) -> Html:
@@ -134,13 +133,9 @@ def moved_bars(found: Sequence[tuple[str, Any, Any]]) -> Html:
     Args:
         found: name of a model, every class before, and now, best first; for each model.
     """
-    sides = [
-        Html(f"<section>{f'<h3>{isolated(name)}</h3>' if len(found) > 1 else ''}{moved(before, after)}</section>")
-        for name, before, after in found
-    ]
-    return Html(
-        f'<div class="pair">{join(*sides)}</div>'
-        "<p>The mark on a bar is the score of the video with its frames in order.</p>"
+    return join(
+        beside([(name, moved(before, after)) for name, before, after in found]),
+        Html("<p>The mark on a bar is the score of the video with its frames in order.</p>"),
     )
 
 

@@ -37,8 +37,7 @@ def _parameters(route: Mapping[str, Any]) -> list[Html]:
 
 def _values(schema: Mapping[str, Any]) -> str:
     """What a parameter can be."""
-    kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
-    (kind,) = kinds
+    (kind,) = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
     if "enum" in kind:
         return ", ".join(map(str, kind["enum"]))
     name = {"integer": "whole number", "number": "number", "boolean": "true or false"}.get(kind["type"], "text")

@@ -107,20 +107,18 @@ class Handlers:
             if call < visit.call:
                 return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
             visit.call = call
-            return self._show(visit, upload, example, model, beside, (change, percent, seed))
+            return self._show(visit, (upload or None, example or None), (model, beside), (change, percent, seed))
 
     def _show(
         self,
         visit: Visit,
-        upload: str | None,
-        example: str | None,
-        model: str,
-        beside: str,
+        controls: tuple[str | None, str | None],
+        models: tuple[str, str],
         change: tuple[Change, int | float, int],
     ) -> tuple[Any, Any, Any, Any, Any]:
-        chosen = visit.choice(upload, example)
-        visit.controls, visit.chosen = (upload or None, example or None), chosen
-        asked = (*map(str, chosen), model, beside)
+        chosen = visit.choice(*controls)
+        visit.controls, visit.chosen = controls, chosen
+        asked = (*map(str, chosen), *models)
         answer, moved, seen = gr.skip(), gr.skip(), gr.skip()
         if asked != visit.asked:
             visit.asked, visit.unchanged, visit.moved, seen = asked, None, None, ""
@@ -130,7 +128,7 @@ class Handlers:
                 answer, moved = answers.hint(START), ""
             elif visit.unchanged is None or change != visit.moved:
                 with self.service.place():
-                    video, numbers = self._read(path), self._numbers(model, beside)
+                    video, numbers = self._read(path), self._numbers(*models)
                     if visit.unchanged is None:
                         answer, visit.unchanged = self._answer(path, video, numbers)
                     moved = self._moved(video, numbers, visit.unchanged, *change)
@@ -139,7 +137,7 @@ class Handlers:
             said = answers.refusal(error.message)
             answer, moved = (said, "") if visit.unchanged is None else (answer, said)
             visit.moved = None
-        kept = [gr.skip() if now == before else now for now, before in zip(chosen, (upload, example), strict=True)]
+        kept = [gr.skip() if now == before else now for now, before in zip(chosen, controls, strict=True)]
         return answer, moved, seen, kept[0], kept[1]
 
     def _path(self, upload: str | None, example: str | None) -> Path | None:
@@ -248,4 +246,6 @@ class Handlers:
             return gr.skip()
         if len(live.found) < len(numbers):
             return answers.hint(_CAMERA_WAIT)
-        return answers.framed(answers.beside([(service.names[number], live.found[number]) for number in numbers]))
+        return answers.framed(
+            answers.beside([(service.names[number], answers.bars(live.found[number])) for number in numbers])
+        )

@@ -27,7 +27,7 @@ _PAGE_PREFIXES = (
 
 _TOO_LARGE = "/static/ffmpeg/"
 """Gradio's tool to trim videos, 32 MB, which the page does without."""
-_PRIVATE = (*("/gradio_api/file=", "/explanations/", HEARTBEAT, "/gradio_api/stream/"), f"{UPLOAD}_progress")
+_PRIVATE = ("/gradio_api/file=", "/explanations/", HEARTBEAT, "/gradio_api/stream/")
 """What comes after these names a file of a visitor, or lets its holder see what belongs to one."""
 
 _FORM_BYTES = 64 * 1024
