@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gta.checkpoint import load_file, read_checkpoint
 from gta.errors import CheckpointError, DataError, OptionError, RunFolderError
 from gta.evaluation.scores import Scores, evaluate, measure
-from gta.training.fit import FitResult, fit
+from gta.training.fit import TrainResult, fit
 from gta.training.loop import RunState
 from gta.training.signals import TrainingInterrupted
 from gta.training.step import DivergedError, step_seed
@@ -24,7 +24,7 @@ from gta.training.step import DivergedError, step_seed
 
 def train(
     folder: Any, *, model: nn.Module | None = None, prepare: nn.Module | None = None, **options: Any
-) -> FitResult:
+) -> TrainResult:
     names = ("optim", "resume", "class_weights", "live", "bad", "count", "batch_size", "validate", "workers")
     names += ("videos", "val_videos", "val_count", "classes")
     chosen = {name: options.pop(name) for name in names if name in options}

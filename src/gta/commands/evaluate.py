@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.commands.progress import counted
 from gta.config import Layout, Precision
 from gta.errors import OptionError
 from gta.terminal import print_line
@@ -102,21 +101,19 @@ def evaluate_checkpoint(
     target = _checked_output(options)
     if options.scores:
         check_writable(options.scores)
-    with counted("evaluating") as progress:
-        measured = measure_checkpoint(
-            options.checkpoint,
-            options.data,
-            layout=options.layout,
-            fold=options.fold,
-            split=options.split,
-            views={name: getattr(options, name) for name in ("test_clips", "test_crops", "averaging")},
-            batch_size=options.batch_size,
-            num_workers=options.num_workers,
-            precision=options.precision,
-            trust=options.trust,
-            device=options.device,
-            progress=progress,
-        )
+    measured = measure_checkpoint(
+        options.checkpoint,
+        options.data,
+        layout=options.layout,
+        fold=options.fold,
+        split=options.split,
+        views={name: getattr(options, name) for name in ("test_clips", "test_crops", "averaging")},
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        precision=options.precision,
+        trust=options.trust,
+        device=options.device,
+    )
     result, videos, written = measured.result, measured.videos, measured.to_json()
     if show:
         show(written)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.commands.progress import counted
 from gta.config import Layout, Precision
 from gta.errors import OptionError
 from gta.terminal import print_line, printable
@@ -93,23 +92,21 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     if options.opposites is not None:
         opposites = opposites + read_opposites(options.opposites)
     check_writable(_folder(options) / RESULTS)
-    with counted("probing") as progress:
-        return probe_source(
-            options.checkpoint,
-            options.data,
-            layout=options.layout,
-            fold=options.fold,
-            split=options.split,
-            opposites=opposites,
-            num_permutations=options.permutations,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            num_workers=options.num_workers,
-            precision=options.precision,
-            device=options.device,
-            progress=progress,
-            on_strange=_tell_strange,
-        )
+    return probe_source(
+        options.checkpoint,
+        options.data,
+        layout=options.layout,
+        fold=options.fold,
+        split=options.split,
+        opposites=opposites,
+        num_permutations=options.permutations,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        precision=options.precision,
+        device=options.device,
+        on_strange=_tell_strange,
+    )
 
 
 def _tell_strange(source: "Source", label: str, num_classes: int) -> None:

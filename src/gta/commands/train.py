@@ -22,7 +22,7 @@ from gta.runs.train import train
 from gta.terminal import print_line
 
 if TYPE_CHECKING:
-    from gta.training.fit import FitResult
+    from gta.training.fit import TrainResult
 
 _USAGE = """usage: gta train RECIPE [DATA] [OPTIONS]
        gta train FILE.yaml [DATA] [OPTIONS]
@@ -162,7 +162,7 @@ def _parse(name: str, rest: list[str]) -> TrainArguments:
     return options
 
 
-def _print_result(result: "FitResult") -> None:
+def _print_result(result: "TrainResult") -> None:
     if result.best:
         best = result.best
         line = f"best: epoch {result.best_epoch}, top-1 {100 * best['top1']:.2f} %"

@@ -24,7 +24,7 @@ from gta.evaluation.statistics import Summary
 from gta.evaluation.statistics import summarise as summarise_values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ProbeResult:
     """Scores of every video under every treatment; accuracies and sensitivities are derived from them."""
 
@@ -44,6 +44,9 @@ class ProbeResult:
     """Arithmetic of the scores."""
     pairs: tuple[ChiralPair, ...] = ()
     """Which of `reversals` were found from the names of the classes, and by which rule."""
+
+    def __repr__(self) -> str:
+        return f"ProbeResult({len(self.labels)} videos, {', '.join(self.treatments)}: {self.verdict})"
 
     @property
     def names(self) -> tuple[str, ...]:

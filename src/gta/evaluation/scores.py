@@ -5,7 +5,7 @@ Validation during training and `gta evaluate` are this one function, so their nu
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,17 +59,17 @@ class EvaluationResult:
     videos, `direction_accuracy` None if no class has a time reversal.
     """
 
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = field(repr=False)
     loss: float
     top1: float
     top5: float
-    per_class: list[float | None]
-    confusion: NDArray[np.int64]
+    per_class: list[float | None] = field(repr=False)
+    confusion: NDArray[np.int64] = field(repr=False)
     direction_accuracy: float | None
-    index: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    skipped: tuple[tuple[str, str], ...]
+    index: NDArray[np.int64] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    scores: NDArray[np.float32] = field(repr=False)
+    skipped: tuple[tuple[str, str], ...] = field(repr=False)
 
     @property
     def num_videos(self) -> int:

@@ -12,19 +12,19 @@ from gta.runs.train import train as train_config
 
 if TYPE_CHECKING:
     from gta.clips.plain import ClipDataset
-    from gta.training.fit import FitResult
+    from gta.training.fit import TrainResult
 
 
 def train(
     config: TrainConfig | str | Path, *, resume: bool = False, live: bool | None = None, **overrides: Any
-) -> "FitResult | None":
+) -> "TrainResult | None":
     """Train a model, as `gta train` does.
 
     Args:
         config: a configuration (`gta.recipe("finetune").override(...)`), the name of a recipe, or a configuration
             file.
         resume: continue from the run folder's last checkpoint, if it has one.
-        live: draw a progress bar; whether stderr is a terminal if not given.
+        live: draw a progress bar; whether somebody sees it (a terminal, a notebook) if not given.
         overrides: other values of its fields, by the names of the command line with "_" for "-": `data`, `epochs`,
             `seed`, `output`, `num_workers`, `batch_size`, `lr`, ...; any field by its dotted name in a dictionary,
             `**{"optim.weight_decay": 0.01}`.

@@ -27,7 +27,7 @@ from gta.runs.report import write_training_report
 from gta.runs.reversals import stated_reversals
 from gta.skipped import SkippedVideos
 from gta.terminal import print_line
-from gta.training.fit import FitResult, fit
+from gta.training.fit import TrainResult, fit
 from gta.training.folder import check_run_folder, check_same_config, read_config
 from gta.training.launch import create_fabric
 
@@ -42,7 +42,7 @@ def fit_videos(
     change: Collection[str] = (),
     frames: Path | None = None,
     report: bool = True,
-) -> FitResult | None:
+) -> TrainResult | None:
     """Build everything that `gta.runs.train.train` needs, and fit; returns and raises what it does."""
     if resume:
         config = _as_it_was_built(config)

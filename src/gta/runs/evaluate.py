@@ -26,6 +26,7 @@ from gta.evaluation.scores import EvaluationResult
 from gta.evaluation.scores import evaluate as evaluate_loader
 from gta.export.card import is_exported
 from gta.predictor import build_model, choose_device, clip_protocol, load_predictor
+from gta.progress import counted
 from gta.runs.sources import Source, find_source
 
 
@@ -72,6 +73,7 @@ def evaluate(
     precision: Precision = "32",
     device: str = "auto",
     trust: bool = False,
+    live: bool | None = None,
 ) -> EvaluationResult:
     """Measure a checkpoint on a data set, as `gta evaluate` does; nothing is written.
 
@@ -89,6 +91,7 @@ def evaluate(
         precision: arithmetic.
         device: `auto` (a GPU if there is one), or PyTorch's name of a device.
         trust: also load exported folders whose files can run code of whoever wrote them (torch and aoti).
+        live: draw a progress bar; whether somebody sees it (a terminal, a notebook) if not given.
 
     Returns:
         Accuracies as shares in [0, 1], per class, the confusion matrix and the scores of every video.
@@ -115,6 +118,7 @@ def evaluate(
         precision=precision,
         device=device,
         trust=trust,
+        live=live,
     ).result
 
 
@@ -131,13 +135,12 @@ def measure_checkpoint(
     precision: Precision,
     device: str,
     trust: bool = False,
-    progress: Callable[[int], Callable[[int], None]] | None = None,
+    live: bool | None = None,
 ) -> Evaluation:
     """Evaluate; arguments as of `evaluate`.
 
     Args:
         views: fields of the clip configuration to be replaced; those that are None stay.
-        progress: called with the number of videos, gives what is called with the number of each batch.
     """
     if precision != "32" and is_exported(path):
         raise OptionError(f"--precision is {precision}: an exported model computes as it was exported")
@@ -145,17 +148,18 @@ def measure_checkpoint(
     clip = replace(predictor.clip, **{name: value for name, value in views.items() if value is not None})
     source = find_source(path, root, layout, fold)
     videos = open_videos(source.root, split, layout=source.layout, classes=predictor.classes, fold=source.fold)
-    result = evaluate_loader(
-        predictor.fused,
-        _loader(videos, clip, batch_size, num_workers, predictor.device),
-        prepare=predictor.prepare,
-        classes=predictor.classes,
-        averaging=clip.averaging,
-        reversals=predictor.reversals,
-        precision=precision,
-        device=predictor.device,
-        on_batch=progress(len(videos)) if progress else None,
-    )
+    with counted("evaluating", len(videos), live=live) as on_batch:
+        result = evaluate_loader(
+            predictor.fused,
+            _loader(videos, clip, batch_size, num_workers, predictor.device),
+            prepare=predictor.prepare,
+            classes=predictor.classes,
+            averaging=clip.averaging,
+            reversals=predictor.reversals,
+            precision=precision,
+            device=predictor.device,
+            on_batch=on_batch,
+        )
     return Evaluation(result, path, source, videos, clip, precision)
 
 
@@ -173,6 +177,7 @@ def probe(
     num_workers: int = 2,
     precision: Precision = "32",
     device: str | None = None,
+    live: bool | None = None,
     **of_any_model: Any,
 ) -> ProbeResult:
     """Measure what a model makes of the order of frames: in order, reversed, shuffled, one frame only.
@@ -190,6 +195,7 @@ def probe(
         seed: seed of the shuffles.
         precision: arithmetic.
         device: PyTorch's name of a device; with a checkpoint `auto`, with a module its own if not given.
+        live: with a checkpoint, draw a progress bar; whether somebody sees it (a terminal, a notebook) if not given.
         of_any_model: with a module, further arguments of `gta.evaluation.any_model.probe_model`: `classes`,
             `prepare`, `reversals`, `averaging`.
 
@@ -232,6 +238,7 @@ def probe(
         num_workers=num_workers,
         precision=precision,
         device=device or "auto",
+        live=live,
     )
     return result
 
@@ -251,7 +258,7 @@ def probe_checkpoint(
     precision: Precision,
     device: str,
     frames: Path | None = None,
-    progress: Callable[[int], Callable[[int], None]] | None = None,
+    live: bool | None = None,
     on_strange: Callable[[Source, str, int], None] | None = None,
 ) -> tuple[ProbeResult, Source]:
     """Probe a checkpoint; arguments as of `probe` and `measure_checkpoint`.
@@ -274,21 +281,22 @@ def probe_checkpoint(
         on_strange(source, strange[0], len(checkpoint.classes))
     pairs = find_chiral_pairs(checkpoint.classes, opposites)
     place = choose_device(device)
-    result = probe_loader(
-        fuse(build_model(checkpoint).to(place)),
-        _loader(videos, clip, batch_size, num_workers, place, frames),
-        prepare=Normalize(clip.mean, clip.std, flow=clip.flow).to(place),
-        classes=checkpoint.classes,
-        reversals={**reversals_of(pairs), **checkpoint.reversals},
-        pairs=pairs,
-        foreign=foreign,
-        averaging=clip.averaging,
-        num_permutations=num_permutations,
-        seed=seed,
-        precision=precision,
-        device=place,
-        on_batch=progress(len(videos)) if progress else None,
-    )
+    with counted("probing", len(videos), live=live) as on_batch:
+        result = probe_loader(
+            fuse(build_model(checkpoint).to(place)),
+            _loader(videos, clip, batch_size, num_workers, place, frames),
+            prepare=Normalize(clip.mean, clip.std, flow=clip.flow).to(place),
+            classes=checkpoint.classes,
+            reversals={**reversals_of(pairs), **checkpoint.reversals},
+            pairs=pairs,
+            foreign=foreign,
+            averaging=clip.averaging,
+            num_permutations=num_permutations,
+            seed=seed,
+            precision=precision,
+            device=place,
+            on_batch=on_batch,
+        )
     return result, source
 
 

@@ -10,7 +10,7 @@ import torch
 from gta.datasets.listing import VideoList
 from gta.errors import VideoError
 from gta.files import clear_failures, write_text
-from gta.training.fit import FitResult
+from gta.training.fit import TrainResult
 from gta.training.folder import REPORT
 from gta.types import VideoRecord
 from gta.video.reading import open_video
@@ -22,7 +22,7 @@ from gta.viz.run_report import Measured, TrainingReport, evaluation_page, traini
 _HEIGHT = 192  # pixels of a frame in a report
 
 
-def write_training_report(result: FitResult, *, model: str, config: Mapping[str, Any], validation: VideoList) -> Path:
+def write_training_report(result: TrainResult, *, model: str, config: Mapping[str, Any], validation: VideoList) -> Path:
     """Write report.html into the run folder.
 
     Args:

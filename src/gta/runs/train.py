@@ -9,7 +9,7 @@ from gta.config import TrainConfig
 from gta.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from gta.training.fit import FitResult
+    from gta.training.fit import TrainResult
 
 
 def train(
@@ -21,14 +21,14 @@ def train(
     max_val_videos: int | None = None,
     frames: Path | None = None,
     report: bool = True,
-) -> "FitResult | None":
+) -> "TrainResult | None":
     """Train as `config` says: open the data, build the model, fit.
 
     Args:
         config: the whole configuration.
         resume: continue from the run folder's last checkpoint, if it has one.
         change: fields of the optimiser in which a resumed run may differ from before, e.g. `["optim.lr"]`.
-        live: draw a progress bar; whether stderr is a terminal if not given.
+        live: draw a progress bar; whether somebody sees it (a terminal, a notebook) if not given.
         max_val_videos: validate on this many videos only.
         frames: folder of a frame store (`gta.datasets.frame_store`), which holds the videos' decoded frames.
         report: write report.html into the run folder.

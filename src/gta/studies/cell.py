@@ -104,6 +104,7 @@ def _probe(config: TrainConfig, checkpoint: Path, frames: Path | None) -> ProbeR
         num_workers=config.data.num_workers,
         precision="32",
         device="cuda" if config.run.accelerator == "gpu" else "cpu",
+        live=False,
         frames=frames,
     )
     return probed

@@ -1,16 +1,14 @@
 """Making a whole data set: in batches, in as many processes as wanted, picking up where an earlier run stopped."""
 
-import contextlib
 import json
 import multiprocessing
 import multiprocessing.connection
 import os
 import shutil
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from gta.config import WrittenLayout
 from gta.errors import DataError, OptionError
 from gta.files import write_json
 from gta.processes import require_descriptors
+from gta.progress import counted
 from gta.stored import StoredError, read_json
 from gta.synthetic.classes import CLASSES, HARD_CLASSES, permutation_invariant_ceiling
 from gta.synthetic.layouts import MANIFEST, PlannedVideo, SynthesisConfig, plan_videos, write_annotations
@@ -78,7 +77,7 @@ def synthesize(
         frame_size: height and width in pixels, each even and at least 32.
         keyframe_interval: frames between key frames; see `write_clip`.
         num_workers: processes that render; 0 renders in this one.
-        progress: show a bar on standard error if that is a terminal.
+        progress: show a bar if somebody sees it (a terminal, a notebook).
         classes: names from `CLASSES`, or of the hard size `HARD_CLASSES`; all if not given.
         masks: also write where the object is in each frame (`write_mask`), into the folder `masks`.
         difficulty: `hard` has ten classes more, several moving things, a moving camera, and things in front.
@@ -170,7 +169,7 @@ def _render_all(
     root: Path, config: SynthesisConfig, videos: Sequence[PlannedVideo], num_workers: int, progress: bool
 ) -> None:
     batches = [tuple(videos[start : start + _BATCH]) for start in range(0, len(videos), _BATCH)]
-    with _progress_bar(len(videos), shown=progress) as advance:
+    with counted("rendering", len(videos), live=None if progress else False) as advance:
         if num_workers == 0:
             for video in videos:
                 _render_batch(root, config, (video,))
@@ -239,18 +238,3 @@ def _start_worker() -> None:
 def _end_with(sentinel: int) -> None:
     multiprocessing.connection.wait([sentinel])
     os._exit(1)
-
-
-@contextlib.contextmanager
-def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Give a function to call with the number of videos just finished; quiet where nobody watches."""
-    if not (shown and total and sys.stderr.isatty()):
-        yield lambda count: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("rendering", total=total)
-        yield lambda count: bar.advance(task, count)

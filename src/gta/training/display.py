@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a live bar on a terminal, one plain line per epoch elsewhere (all on stderr)."""
+"""What a run shows while it runs: one line per epoch, and a live bar on a terminal (stderr) and in a notebook."""
 
 import time
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
+from gta.progress import is_watched, progress_bar
 from gta.terminal import printable
 from gta.training.step import Totals
 
@@ -18,14 +19,14 @@ class Display:
 
     Args:
         max_epochs: epochs of the run.
-        live: draw a bar; whether stderr is a terminal if not given.
+        live: draw a bar; whether somebody sees it (a terminal, a notebook) if not given.
         silent: show nothing, as in all processes of a run but the first.
     """
 
     def __init__(self, *, max_epochs: int, live: bool | None = None, silent: bool = False) -> None:
         self.max_epochs = max_epochs
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=silent)
-        self.live = not silent and (self.console.is_terminal if live is None else live)
+        self.live = not silent and (is_watched(self.console) if live is None else live)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._shown = 0.0
@@ -46,7 +47,7 @@ class Display:
         self.stop()
         if not self.live:
             return
-        self._progress = Progress(
+        self._progress = progress_bar(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
@@ -55,7 +56,7 @@ class Display:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self.console,
-            transient=True,
+            live=True,
         )
         self._task = self._progress.add_task(name, total=total, completed=done, status="")
         self._progress.start()

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
-class FitResult:
+class TrainResult:
     """What a run left: its folder, checkpoints, one row per epoch (as in metrics.csv and timing.csv) and the best
     epoch's evaluation.
 
@@ -46,18 +46,18 @@ class FitResult:
     folder: Path
     best_checkpoint: Path
     last_checkpoint: Path
-    rows: list[dict[str, Any]]
-    timing: list[dict[str, Any]]
+    rows: list[dict[str, Any]] = field(repr=False)
+    timing: list[dict[str, Any]] = field(repr=False)
     best_epoch: int
-    best: dict[str, Any]
+    best: dict[str, Any] = field(repr=False)
     steps: int
     bad_steps: int
     stopped_early: bool
     seconds: float
     total_seconds: float
     resumed: bool
-    skipped: dict[str, str]
-    versions: dict[str, Any]
+    skipped: dict[str, str] = field(repr=False)
+    versions: dict[str, Any] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json, less what the description says."""
@@ -85,7 +85,7 @@ def fit(
     live: bool | None = None,
     fabric: Fabric | None = None,
     left_out: Collection[str] = (),
-) -> FitResult:
+) -> TrainResult:
     """Train `model` and leave a run folder.
 
     Args:
@@ -102,7 +102,7 @@ def fit(
         note_skipped: takes note of unreadable videos, (path, reason), and returns those that are new; skipped.csv in
             the run folder if not given.
         resume: continue from last.ckpt if the folder has one.
-        live: draw a progress bar; whether stderr is a terminal if not given.
+        live: draw a progress bar; whether somebody sees it (a terminal, a notebook) if not given.
         fabric: from `gta.training.launch.create_fabric`, if the loaders needed to know rank and world size.
         left_out: names of frozen weights that checkpoints do not store; `description` says what they are.
 
@@ -294,9 +294,9 @@ def _announce_stretch(display: Display, plan: Plan, optim: OptimConfig, stored: 
 
 def _finish(
     run: RunConfig, folder: RunFolder | None, loop: Loop, description: dict[str, Any], *, seconds: float, resumed: bool
-) -> FitResult:
+) -> TrainResult:
     """Gather what the run left, and write results.json."""
-    result = FitResult(
+    result = TrainResult(
         folder=run.folder,
         best_checkpoint=run.folder / BEST,
         last_checkpoint=run.folder / LAST,
