@@ -46,3 +46,11 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     wanted |= {f"gta.blocks.{name}" for name in gta.blocks.__all__} | {f"gta.ops.{name}" for name in gta.ops.__all__}
     wanted = {"gta.explain.explain" if name == "gta.explain" else name for name in wanted}
     assert wanted <= documented, sorted(wanted - documented)
+
+
+def test_docstrings_are_not_taken_for_other_markup(site: Path) -> None:
+    """`channels: C.` is not a list that begins at the letter C, nor are the words before a colon a type."""
+    for page in (site / "api").glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for misread in ("upperalpha", "upperroman", "<blockquote>", ">Type<"):
+            assert misread not in text, f"{page.name}: {misread}"

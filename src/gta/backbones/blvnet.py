@@ -22,7 +22,7 @@ class AggregatedFrames(nn.Module):
     """TAM with its ReLU, on the frames of clips: each channel of the frame before, this and the next has a weight.
 
     Args:
-        channels: C.
+        channels: number of channels (C).
     """
 
     def __init__(self, channels: int) -> None:

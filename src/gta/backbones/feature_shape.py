@@ -22,7 +22,7 @@ class FeatureShape:
     """What an attention block has to know of the features at its place.
 
     Args:
-        channels: C.
+        channels: number of channels (C).
         num_frames: T there, which a network with temporal strides makes smaller than the clip's.
         arrangement: the order of its axes.
     """
@@ -37,7 +37,7 @@ class InputShape:
     """What a network was given.
 
     Args:
-        clips: B.
+        clips: number of clips (B).
         num_frames: T, frames of each clip.
         size: height and width in pixels.
     """

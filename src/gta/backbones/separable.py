@@ -100,7 +100,7 @@ class SelfGate(nn.Module):
     """`X * sigmoid(W mean(X) + b)`, the mean over frames and positions (S3D-G, Xie et al. 2018, Sec. 4.5).
 
     Args:
-        channels: C.
+        channels: number of channels (C).
     """
 
     def __init__(self, channels: int) -> None:

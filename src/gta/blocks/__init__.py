@@ -1,4 +1,4 @@
-"""The paper's attention modules, (B, C, T, H, W) to the same shape (floor 2)."""
+"""The paper's attention modules, (B, C, T, H, W) to the same shape."""
 
 from gta.blocks.attention import NonLocal, SpatialAttention, TemporalAttention
 from gta.blocks.factory import Composition, create_block, list_blocks, list_motion_blocks

@@ -17,7 +17,7 @@ class SpatioTemporalAdapter(nn.Module):
     """A depthwise 3x3x3 convolution between two linear maps, added to the input (ST-Adapter; Pan et al. 2022).
 
     Args:
-        channels: C.
+        channels: number of channels (C).
         inner_channels: D; C/2 if not given, as in its paper.
         zero_init: let the convolution start at 0, so that the block starts as the identity.
     """
@@ -55,8 +55,8 @@ class TemporalReuse(nn.Module):
 
     Args:
         host: a block with `norm1` and `attn`, which maps `(N, L, C)` to the same shape.
-        channels: C.
-        num_frames: T.
+        channels: number of channels (C).
+        num_frames: number of frames (T).
         inner_channels: D of the adapter; C/4 if not given, as in its paper.
         zero_init: let the adapter's last layer start at 0, so that the block starts as the identity.
 

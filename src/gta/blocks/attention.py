@@ -24,8 +24,8 @@ def project_positions(
     Args:
         qkv: C to 3 D: rows of queries, keys and values.
         frames: positions of each frame, S = height * width.
-        height: H.
-        width: W.
+        height: rows of each frame (H).
+        width: columns of each frame (W).
         pool: where keys and values are max-pooled 2x2: `after` the projection, `before` it, or not at all (`none`).
     """
     inner = qkv.out_features // 3

@@ -82,8 +82,8 @@ def create_block(
 
     Args:
         name: one of `list_blocks()` or `list_motion_blocks()`, or several joined with "+", applied in that order.
-        channels: C.
-        num_frames: T.
+        channels: number of channels (C).
+        num_frames: number of frames (T).
         spec: what the block is like, as one value.
         options: the same as keywords: the fields of `AttentionSpec` (`num_groups`, `num_heads`, `num_regions`,
             `inner_channels`, `pool`, `scaled`, `norm`, `zero_init`, `regions`, `region_size`, `instantiation`) and of

@@ -28,12 +28,12 @@ class GlobalTemporalAttention(FrameMixing):
 
     Args:
         channels: C, width of the features.
-        num_frames: T.
+        num_frames: number of frames (T).
         pixel: mix the values of every position.
         region: mix the values of regions and spread them back to the positions.
-        num_groups: G.
+        num_groups: number of groups (G).
         num_heads: N_h; G if not given.
-        num_regions: R.
+        num_regions: number of regions (R).
         inner_channels: D, width of the values; if not given C/4, rounded up to a multiple of G.
         regions: `predicted` from the input by a 1x1 convolution and a softmax over the regions, or a learned `constant`
             for each frame and position.

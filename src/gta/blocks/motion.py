@@ -45,7 +45,7 @@ class MotionExcitation(nn.Module):
     """Excite the channels that move (ME of TEA; Li et al. 2020).
 
     Args:
-        channels: D.
+        channels: number of channels (D).
     """
 
     def __init__(self, channels: int) -> None:
@@ -97,7 +97,7 @@ class SpatioTemporalMotion(nn.Module):
     frames in few channels.
 
     Args:
-        channels: D.
+        channels: number of channels (D).
     """
 
     def __init__(self, channels: int) -> None:
@@ -122,7 +122,7 @@ class Correlation(nn.Module):
 
     Args:
         channels: D, a multiple of `groups`.
-        groups: G.
+        groups: number of groups (G).
         size: K, odd; offsets reach K // 2 positions each way.
     """
 
@@ -152,7 +152,7 @@ class MotionBlock(nn.Module):
 
     Args:
         name: `tea`, `stm` or `corr` (in 32 groups where D is a multiple of 32, as in its paper, else in one).
-        channels: C.
+        channels: number of channels (C).
         inner_channels: D; C/4 if not given.
         norm: norm of the residual branch.
         zero_init: let the block start as the identity.
@@ -206,7 +206,7 @@ class TemporalAggregation(nn.Module):
     which changes nothing for a ResNet's features, but would for a network whose blocks end linearly.
 
     Args:
-        channels: C.
+        channels: number of channels (C).
         zero_init: start as the identity; otherwise from random weights.
     """
 

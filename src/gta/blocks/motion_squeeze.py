@@ -48,7 +48,7 @@ class MotionSqueeze(nn.Module):
     In the paper a ReLU follows the last of them. Without it a block whose last norm starts with gamma 0 can learn.
 
     Args:
-        channels: C.
+        channels: number of channels (C).
         inner_channels: width of the features that are compared; C/8 if not given.
         size: P, odd: the window's side.
         norm: norm of the residual branch.

@@ -52,7 +52,7 @@ class RegionGraph(nn.Module):
     graph finds is spread back to their positions, so that it is a block like the others.
 
     Args:
-        channels: C.
+        channels: number of channels (C).
         inner_channels: D, width of the nodes; C/4 if not given.
         num_regions: R in each frame.
         norm: norm of the residual branch.

@@ -51,7 +51,7 @@ def frame_orders(num_frames: int, *, num_permutations: int, seed: int, index: in
     batches or on the order of the videos. They are never the identity (where there is more than one frame).
 
     Args:
-        num_frames: T.
+        num_frames: number of frames (T).
         num_permutations: shuffles.
         seed: seed of the shuffles, 0 or more.
         index: number of the video in its data set, 0 or more.

@@ -7,7 +7,7 @@ its pixels from `y * H / h` to `(y + 1) * H / h` and `x * W / w` to `(x + 1) * W
 Attention for one query and for all. `AttentionMaps.weights` answers the one query that was asked for, at the block's
 full resolution. For an interactive page, which must answer any click without the model, call
 `gta.explain(..., table_side=7)`: then `AttentionMaps.table` holds the answers for all queries of a grid of at most
-7 x 7 cells per frame. The first axes name the query's cell, the others are the map:
+7 x 7 cells per frame. The first axes name the query's cell, the others are the map::
 
     kind        weights       table                    table[i, y, x]
     nl          (t, h, w)     (t, r, c, t, r, c)       the map over all frames

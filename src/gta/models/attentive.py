@@ -16,7 +16,7 @@ class AttentiveHead(nn.Module):
 
     Args:
         channels: C of the features.
-        num_classes: K.
+        num_classes: number of classes (K).
         dropout: probability of dropping a pooled feature, in [0, 1).
         temporal: add the encoding of time.
     """

@@ -39,7 +39,7 @@ class VideoClassifier(nn.Module):
 
     Args:
         backbone: maps `(B, 3, T, H, W)` to features `(B, C, T', H', W')` and pools them to `(B, num_features)`.
-        num_classes: K.
+        num_classes: number of classes (K).
         num_frames: T that the backbone and its attention blocks were built for.
         dropout: probability of dropping a feature before the head, in [0, 1).
         arguments: plain values with which `create_model` builds the same architecture again; stored in checkpoints.

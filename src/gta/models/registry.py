@@ -89,7 +89,7 @@ def create_model(
         name: `<backbone>` or `<backbone>_<block>`; see `list_models()`. The backbone may be any timm CNN, or any timm
             transformer whose features are tokens or images. If not given, the network is the one that the file
             `pretrained` describes, with the arguments that are given changed.
-        num_classes: K.
+        num_classes: number of classes (K).
         num_frames: T; the backbone's own if not given (8; SlowFast: 64 or 32).
         pretrained: starting weights: the path of a checkpoint of this package (with another number of frames or
             classes, if need be), `hf://owner/name` on a hub, or a file that `gta convert` reads; `imagenet` or a timm

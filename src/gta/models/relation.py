@@ -32,7 +32,7 @@ class RelationHead(nn.Module):
 
     Args:
         channels: C of the backbone's features.
-        num_classes: K.
+        num_classes: number of classes (K).
         most_frames: frames of the largest relation, 2 or more. A clip of fewer frames leaves the larger ones out; one
             of more frames is read in tuples.
         dropout: probability of dropping a frame's feature, in [0, 1).

@@ -1,4 +1,4 @@
-"""Pure tensor functions without parameters (floor 1)."""
+"""Pure tensor functions without parameters."""
 
 from gta.ops.attention import pool_positions, softmax_attention
 from gta.ops.encoding import sinusoidal_encoding

@@ -57,7 +57,7 @@ def measure_speed(grid: Grid, *, num_classes: int, num_threads: int, rounds: int
 
     Args:
         grid: rows and budget.
-        num_classes: K.
+        num_classes: number of classes (K).
         num_threads: CPU threads.
         rounds: steps of each row; in every round each row takes one, after one step that warms it up.
 

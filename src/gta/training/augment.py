@@ -34,7 +34,7 @@ def mix_batch(clip: Tensor, label: Tensor, *, num_classes: int, mixup: float, cu
     Args:
         clip: (B, 3, T, H, W) float, normalised.
         label: (B,) int64 in [0, K).
-        num_classes: K.
+        num_classes: number of classes (K).
         mixup: alpha of the Beta distribution of mixup's proportion; 0 for no mixup.
         cutmix: alpha of cutmix's; 0 for no cutmix. The same rectangle is exchanged in every frame.
 

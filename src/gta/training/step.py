@@ -77,7 +77,7 @@ class Objective(nn.Module):
     Args:
         prepare: uint8 clips -> normalised float32 clips.
         optim: RandAugment, mixup, cutmix and label smoothing.
-        num_classes: K.
+        num_classes: number of classes (K).
         class_weights: (K,) weight of each class, mean 1 over the training clips; all 1 if not given.
     """
 
