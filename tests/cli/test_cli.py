@@ -1,6 +1,7 @@
 """The command line's entrance: quick, without PyTorch, with one clear line and the right exit code."""
 
 import errno
+import os
 import re
 import signal
 import subprocess
@@ -96,6 +97,45 @@ def test_unknown_option_is_one_line_and_code_2(name):
     assert result.stderr.count("\n") == 1, result.stderr
     assert "no-such-option" in result.stderr
     assert "HEAVY []" in result.stdout
+
+
+# In the place of PyTorch: says what was loaded before it, and ends the process.
+_NO_TORCH = """
+import os, sys
+heavy = {"torchvision", "timm", "lightning", "torchmetrics", "av", "matplotlib"} & set(sys.modules)
+sys.stderr.write(f"PyTorch would be loaded now, after {sorted(heavy)}")
+sys.stderr.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "a.ckpt", "a.mp4"],
+        ["train", "synthetic", "videos"],
+        ["evaluate", "a.ckpt", "videos"],
+        ["serve", "a.ckpt"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_terminal_is_told_that_pytorch_is_loaded_before_it_is(words, tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(_NO_TORCH)
+    for name in ("a.ckpt", "a.mp4", "videos/train/x/a.mp4", "videos/train/y/b.mp4", "videos/val/x/c.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"no video")
+    ours, theirs = os.openpty()
+    paths = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    subprocess.run(
+        [sys.executable, "-m", "gta", *words],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, stderr=theirs, timeout=60, check=True,
+    )  # fmt: skip
+    os.close(theirs)
+    said = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert said.splitlines() == ["loading PyTorch ...", "PyTorch would be loaded now, after []"]
 
 
 def test_every_command_is_in_the_usage(capsys):

@@ -18,6 +18,11 @@ from gta.commands.completion import command_options, script
         (["gta", "evaluate", "--split", ""], "train val test"),
         (["gta", "evaluate", ""], ""),
         (["gta", "train", "--optim.sched"], "--optim.schedule --optim.schedule-interval"),
+        (["gta", "train", "--epo"], "--epochs"),
+        (["gta", "train", "finetune_tr"], "finetune_transformer"),
+        (["gta", "train", "finetune", "fin"], ""),  # a file or folder
+        (["gta", "data", ""], "check show prepare"),
+        (["gta", "study", "table4"], "table4"),
     ],
 )
 def test_bash_completes(line: list[str], expected: str) -> None:

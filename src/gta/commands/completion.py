@@ -9,7 +9,11 @@ import shlex
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from gta.commands import COMMANDS
+from gta.commands.data import NAMES
+from gta.commands.train import SHORT_FLAGS
 from gta.errors import OptionError
+from gta.recipes import RECIPES
+from gta.studies.tables import list_grids
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -27,6 +31,10 @@ _gta() {{
     local command="${{COMP_WORDS[1]}}"
     if [ "$COMP_CWORD" -eq 1 ]; then
         words="{commands}"
+    elif [ "$COMP_CWORD" -eq 2 ] && [[ "$current" != -* ]]; then
+        case "$command" in
+{first}
+        esac
     else
         case "$command $previous" in
 {values}
@@ -71,7 +79,14 @@ def command_options(command: str) -> dict[str, tuple[str, ...]]:
     for name, kind in vars(module).items():
         if name.endswith("Arguments") and dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__:
             options |= _options(kind, "")
+    if command == "train":
+        options |= {flag: options[fields[0]] for flag, fields in SHORT_FLAGS.items()}
     return {**options, "--help": ()}
+
+
+def first_words() -> dict[str, tuple[str, ...]]:
+    """What may stand right after a command, for those where that is not a file: recipes, grids, further commands."""
+    return {"train": tuple(RECIPES), "study": tuple(list_grids()), "data": NAMES, "completion": SHELLS}
 
 
 def _options(kind: Any, prefix: str) -> dict[str, tuple[str, ...]]:
@@ -106,13 +121,20 @@ def _bash(table: dict[str, dict[str, tuple[str, ...]]]) -> str:
         if choices
     ]
     options = [f'            {command}) words="{" ".join(names)}" ;;' for command, names in table.items()]
-    return _BASH.format(commands=" ".join(table), values="\n".join(values), options="\n".join(options))
+    first = [f'        {command}) words="{" ".join(words)}" ;;' for command, words in first_words().items()]
+    parts = {"first": first, "values": values, "options": options}
+    return _BASH.format(commands=" ".join(table), **{name: "\n".join(lines) for name, lines in parts.items()})
 
 
 def _fish(commands: dict[str, str], table: dict[str, dict[str, tuple[str, ...]]]) -> list[str]:
     lines = [
         f"complete -c gta -n __fish_use_subcommand -f -a {name} -d {shlex.quote(text)}"
         for name, text in commands.items()
+    ]
+    lines += [
+        f"complete -c gta -n '__fish_seen_subcommand_from {command}; and test (count (commandline -opc)) -eq 2'"
+        f" -a {shlex.quote(' '.join(words))}"
+        for command, words in first_words().items()
     ]
     for command, options in table.items():
         for option, choices in options.items():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gta.datasets.check import CheckReport
 
 
+NAMES = ("check", "show", "prepare")
+
 _USAGE = """usage: gta data COMMAND [OPTIONS]
 
 Look at a data set before training.
@@ -137,7 +139,7 @@ def main(arguments: list[str]) -> None:
     elif name == "prepare":
         prepare(parse_arguments(PrepareArguments, rest, command="gta data prepare"))
     else:
-        close = difflib.get_close_matches(name, ("check", "show", "prepare"), n=1)
+        close = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"did you mean '{close[0]}'?" if close else "see gta data --help"
         raise OptionError(f"'{name}' is not a command of gta data: {hint}")
 

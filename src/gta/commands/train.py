@@ -37,13 +37,13 @@ continues with that run's own configuration."""
 
 
 # The names that the other commands have for what configurations call by field.
-_SHORT = {
+SHORT_FLAGS = {
     f"--{name}".replace("_", "-"): [f"--{field}".replace("_", "-") for field in fields]
     for name, fields in SHORT_NAMES.items()
 }
 # What `--help` shows; the other fields are under `--help-all`.
 _COMMON = {
-    *(field for fields in _SHORT.values() for field in fields if field != "--data.fold"),
+    *(field for fields in SHORT_FLAGS.values() for field in fields if field != "--data.fold"),
     *("--model.pretrained", "--model.freeze", "--model.at", "--data.clip.crop-size"),
     *("--data.clip.flip", "--optim.optimizer", "--optim.weight-decay", "--optim.warmup-epochs", "--run.accelerator"),
     *("--run.devices", "--run.patience", "--run.compile", "--resume", "--print", "--yaml", "--fast-dev-run"),
@@ -133,7 +133,7 @@ def _full_names(words: list[str]) -> list[str]:
     rest = iter(words)
     for word in rest:
         flag, equals, value = word.partition("=")
-        fields = _SHORT.get(flag, [flag])
+        fields = SHORT_FLAGS.get(flag, [flag])
         if len(fields) > 1 and not equals:  # the one value is for all of them
             equals, value = "=", next(rest, "")
         full += [f"{field}{equals}{value}" for field in fields]
