@@ -16,9 +16,16 @@ from pathlib import Path
 class VideoInfo:
     """What is known of a video before any frame is decoded.
 
-    `width` and `height` are those of the frames that `read_video` returns, that is, after `rotation_degrees`
-    (counter-clockwise, a multiple of 90) has been applied. `stream_index` is the stream of the file that is read, the
-    best of its `num_video_streams` (cover pictures are not counted).
+    Args:
+        path: the file or the folder of frames.
+        num_frames: frames that reading it all would give.
+        fps: mean frames per second.
+        duration_seconds: from the first frame to the end of the last.
+        width, height: of the frames that `read_video` returns, in pixels, that is, after the rotation.
+        codec: FFmpeg's name of it.
+        rotation_degrees: how far frames are turned counter-clockwise for display, a multiple of 90.
+        stream_index: the stream of the file that is read, the best one.
+        num_video_streams: streams that the file has; cover pictures are not counted.
 
     >>> gta.probe_video("clip.mp4").num_video_streams
     1
@@ -51,10 +58,13 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The classes that a model gives a video, best first; `scores` are softmax probabilities in [0, 1].
+    """The classes that a model gives a video, best first.
 
-    `path` is None for frames that come from no file. Of several videos, one that cannot be read has no labels, and
-    `error` says why.
+    Args:
+        path: the video; None for frames that come from no file.
+        labels: names of the classes; none if the video cannot be read, where several were asked about.
+        scores: their softmax probabilities, in [0, 1].
+        error: why it cannot be read; None if it was.
 
     >>> prediction = gta.Predictor.from_checkpoint("runs/mine/best.ckpt").predict("clip.mp4", topk=2)
     >>> str(prediction.path), len(prediction.labels), prediction.error
@@ -71,8 +81,11 @@ class Prediction:
 class WindowPrediction:
     """The classes that a model gives a part of a longer video, best first.
 
-    `start_seconds` and `end_seconds` are counted from the first frame; the last window ends where the video does.
-    `scores` are softmax probabilities in [0, 1].
+    Args:
+        path: the video.
+        start_seconds, end_seconds: the part, from the first frame on; the last window ends where the video does.
+        labels: names of the classes.
+        scores: their softmax probabilities, in [0, 1].
 
     >>> predictor = gta.Predictor.from_checkpoint("runs/mine/best.ckpt")
     >>> first, *_ = predictor.predict_windows("clip.mp4", window_seconds=0.5, hop_seconds=0.25)

@@ -6,7 +6,7 @@ import pytest
 
 from gta.cli import run
 
-SMALL = ["--num-videos", "80", "--max-epochs", "1", "--num-workers", "0"]
+SMALL = ["--num-videos", "80", "--epochs", "1", "--num-workers", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_folder_of_somebody_else_is_refused_and_kept(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["--models", "tiny_gat"], "tiny_gat"),
-        (["--max-epochs", "0"], "--max-epochs is 0"),
+        (["--max-epochs", "0"], "--epochs is 0"),
         (["--models", "tiny", "tiny"], "once"),
     ],
 )

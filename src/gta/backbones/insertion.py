@@ -201,7 +201,13 @@ def _bottleneck(shape: PlaceShape, num_groups: int) -> int | None:
 
 
 def remove_attention(network: nn.Module) -> int:
-    """Take out every inserted attention block, in place; returns how many there were.
+    """Take out every inserted attention block, in place; the network's own blocks stand where they stood before.
+
+    Args:
+        network: any network, with or without inserted blocks.
+
+    Returns:
+        How many there were.
 
     >>> gta.remove_attention(gta.create_model("tiny_gta").backbone)
     2

@@ -30,6 +30,9 @@ COMPOSITIONS: dict[str, tuple[str, ...]] = {
 class Composition(nn.Module):
     """Blocks one after another, each with its own residual.
 
+    Args:
+        parts: the blocks by the names that their weights begin with, first to last.
+
     Raises:
         TypeError: a part is no `AttentionBlock`.
     """

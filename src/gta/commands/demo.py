@@ -42,7 +42,7 @@ class DemoArguments:
     """Models to compare (see `gta models`)."""
     num_videos: int = 1280
     """Videos to render: 70 % to train on, 10 % to choose the best epoch, 20 % to test."""
-    max_epochs: int = 14
+    epochs: int = 14
     """Passes over the training videos, for each model."""
     seed: int = 0
     """Seed of the videos and of the training; the same seed gives the same numbers."""
@@ -50,8 +50,8 @@ class DemoArguments:
     """Processes that render and decode videos; 0 does it in the main process."""
 
     def __post_init__(self) -> None:
-        if self.max_epochs < 1:
-            raise OptionError(f"--max-epochs is {self.max_epochs}: at least one epoch is needed")
+        if self.epochs < 1:
+            raise OptionError(f"--epochs is {self.epochs}: at least one epoch is needed")
         if not self.models:
             raise OptionError("--models is empty: name at least one model")
         if len(set(self.models)) < len(self.models):
@@ -60,7 +60,9 @@ class DemoArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta demo`."""
-    options = parse_arguments(DemoArguments, arguments, command="gta demo", renamed={"--folder": "--output"})
+    options = parse_arguments(
+        DemoArguments, arguments, command="gta demo", renamed={"--folder": "--output", "--max-epochs": "--epochs"}
+    )
     run_demo(options)
 
 
@@ -96,7 +98,7 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
     error = math.sqrt(ceiling * (1 - ceiling) / summary.num_test)
     models = []
     for position, name in enumerate(options.models, start=1):
-        _step("2/4", f"training {name} ({position} of {len(options.models)}), {options.max_epochs} epochs")
+        _step("2/4", f"training {name} ({position} of {len(options.models)}), {options.epochs} epochs")
         models.append(_train_and_test(name, options))
     _step("3/4", "predicting and explaining freshly rendered videos")
     predictors = {
@@ -137,7 +139,7 @@ def _configuration(model: str, options: DemoArguments) -> "TrainConfig":
         model=model,
         videos=options.output / "videos",
         folder=options.output / model,
-        max_epochs=options.max_epochs,
+        max_epochs=options.epochs,
         seed=options.seed,
         num_workers=options.num_workers,
     )
@@ -268,7 +270,7 @@ def _results(
             for model in models
         },
         "num_videos": options.num_videos,
-        "max_epochs": options.max_epochs,
+        "max_epochs": options.epochs,
         "seed": options.seed,
         "versions": library_versions(),
     }
@@ -278,7 +280,7 @@ def _summary(
     num_train: int, num_test: int, num_classes: int, ceiling: float, error: float, options: DemoArguments
 ) -> list[str]:
     return [
-        f"Every model was trained with the same budget ({options.max_epochs} epochs, seed {options.seed}) on "
+        f"Every model was trained with the same budget ({options.epochs} epochs, seed {options.seed}) on "
         f"{num_train} synthetic videos of {num_classes} classes and tested on {num_test} others. Seven pairs of "
         "classes are each other's time reversal, such as opening and closing.",
         f"The ceiling of {100 * ceiling:.1f} % top-1 is computed from the classes: a model whose answer does not "

@@ -26,7 +26,15 @@ def channels_last(features: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "B C 
 
 
 def from_tokens(tokens: Shaped[Tensor, "B T S C"], height: int, width: int) -> Shaped[Tensor, "B C T H W"]:
-    """The inverse of `to_tokens`, always a view: the result of contiguous tokens is channels-last in memory."""
+    """The inverse of `to_tokens`, always a view: the result of contiguous tokens is channels-last in memory.
+
+    Args:
+        tokens: the S positions of each frame, row by row.
+        height, width: H and W; their product is S.
+
+    Raises:
+        RuntimeError: it is not.
+    """
     return tokens.unflatten(2, (height, width)).permute(0, 4, 1, 2, 3)
 
 

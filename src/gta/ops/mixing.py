@@ -11,6 +11,9 @@ def mixing_matrix(weight: Float[Tensor, "*clips G N_h T T"]) -> Float[Tensor, "*
 
     Eqs. 6-7 sum over groups g and input frames u for every head k and output frame t; with this arrangement that is
     one product of a `(T*N_h, T*G)` matrix with the `(T*G, C/G)` values of a position.
+
+    Args:
+        weight: M, of all clips or of each: groups, heads, output frames, input frames.
     """
     arranged = weight.permute(2, 1, 3, 0) if weight.ndim == 4 else weight.permute(0, 3, 2, 4, 1)
     return arranged.flatten(-2).flatten(-3, -2)
@@ -65,6 +68,16 @@ def mix_frames(value: Float[Tensor, "B T S C"], weight: Float[Tensor, "*clips G 
     """`global_temporal_attention` for values with frames before positions; each clip may have an M of its own.
 
     One large matrix product for each clip instead of a small one for each position: the columns are all positions.
+
+    Args:
+        value: values of each frame, positions before channels.
+        weight: M of all clips, or one for each of the B clips.
+
+    Returns:
+        Mixed values, `D = N_h * C / G` channels.
+
+    Raises:
+        ValueError: the channels do not divide into G groups, or the numbers of frames differ.
     """
     batch, frames, positions, channels = value.shape
     _check(channels, frames, weight)
@@ -88,18 +101,33 @@ def toeplitz_matrices(lags: Float[Tensor, "G N_h lags"], num_frames: int) -> Flo
 
 
 def resize_lags(lags: Float[Tensor, "G N_h lags"], num_frames: int) -> Float[Tensor, "G N_h more"]:
-    """The numbers of the lags between T frames: those that are there stay as they are, others are 0."""
+    """The numbers of the lags between T frames: those that are there stay as they are, others are 0.
+
+    Args:
+        lags: `2U - 1` numbers, those of the lags `-(U - 1)` to `U - 1`.
+        num_frames: T; the result has `2T - 1`.
+    """
     more = num_frames - (lags.shape[-1] + 1) // 2  # on either side; negative: fewer
     return F.pad(lags, (more, more)) if more else lags.clone()
 
 
 def low_rank_mixing(left: Float[Tensor, "B T N_h r"], right: Float[Tensor, "B T G r"]) -> Float[Tensor, "B G N_h T T"]:
-    """A matrix of rank r for each clip, group and head: the mean over r of `left[t, k, r] right[u, g, r]`."""
+    """A matrix of rank r for each clip, group and head: the mean over r of `left[t, k, r] right[u, g, r]`.
+
+    Args:
+        left: what each output frame t asks, for each head k.
+        right: what each input frame u offers, for each group g.
+    """
     return torch.einsum("btkr,bugr->bgktu", left, right) / left.shape[-1]
 
 
 def frame_differences(value: Float[Tensor, "B T S C"], groups: int) -> Float[Tensor, "B T S C"]:
-    """The values with the change since the frame before in the second half of the groups; 0 for the first frame."""
+    """The values with the change since the frame before in the second half of the groups; 0 for the first frame.
+
+    Args:
+        value: values of each frame, positions before channels.
+        groups: G, equal slices of the channels, of which the last `G // 2` hold changes.
+    """
     half = value.shape[3] // groups * (groups // 2)
     kept, changing = value[..., :half], value[..., half:]
     change = changing - torch.cat([changing[:, :1], changing[:, :-1]], dim=1)
@@ -107,7 +135,15 @@ def frame_differences(value: Float[Tensor, "B T S C"], groups: int) -> Float[Ten
 
 
 def pool_regions(value: Float[Tensor, "B T S C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T R C"]:
-    """Average the positions into regions, weighted by the assignment; each region's total weight is divided out."""
+    """Average the positions into regions, weighted by the assignment; each region's total weight is divided out.
+
+    Args:
+        value: values of each frame, positions before channels.
+        assignment: how much each position belongs to each of the R regions, not negative.
+
+    Returns:
+        One vector for each region; 0 for a region that no position belongs to.
+    """
     return pool_with_shares(value, assignment)[0]
 
 
@@ -125,7 +161,12 @@ def pool_with_shares(
 
 
 def spread_regions(regions: Float[Tensor, "B T R C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T S C"]:
-    """Bring region values back to the positions: the transpose of the assignment (Eq. 8)."""
+    """Bring region values back to the positions: the transpose of the assignment (Eq. 8).
+
+    Args:
+        regions: one vector for each region of each frame.
+        assignment: how much each position belongs to each of the R regions, as `pool_regions` took it.
+    """
     return torch.matmul(assignment, regions)
 
 
@@ -138,14 +179,24 @@ def _spread(short: int, long: int, device: torch.device) -> tuple[Tensor, Tensor
 
 
 def resize_assignment(assignment: Float[Tensor, "T S R"], num_frames: int) -> Float[Tensor, "U S R"]:
-    """Interpolate constant regions (before their softmax) linearly to another number of frames."""
+    """Interpolate constant regions (before their softmax) linearly to another number of frames.
+
+    Args:
+        assignment: scores of the R regions at each frame and position.
+        num_frames: U, how many frames the result has.
+    """
     frames_last = assignment.permute(1, 2, 0)  # (S, R, T)
     longer = F.interpolate(frames_last, size=num_frames, mode="linear", align_corners=False)
     return longer.permute(2, 0, 1).contiguous()
 
 
 def resize_rows(encoding: Float[Tensor, "T C"], num_frames: int) -> Float[Tensor, "U C"]:
-    """Interpolate a learned encoding of time linearly to another number of frames."""
+    """Interpolate a learned encoding of time linearly to another number of frames.
+
+    Args:
+        encoding: one vector for each frame.
+        num_frames: U, how many the result has.
+    """
     return F.interpolate(encoding.T[None], size=num_frames, mode="linear", align_corners=False)[0].T.contiguous()
 
 
@@ -155,6 +206,10 @@ def resize_mixing(weight: Float[Tensor, "G N_h T T"], num_frames: int) -> Float[
     Rows (output frames) are interpolated linearly. A column's (input frame's) weight is shared out among the new
     frames that lie near it in time, so that nothing is gained or lost: a new row's sum is the interpolated sum of the
     old rows, and a clip that does not change over time is mixed as before.
+
+    Args:
+        weight: M: groups, heads, output frames, input frames.
+        num_frames: U, how many frames the result mixes.
     """
     frames = weight.shape[-1]
     if frames == num_frames:
