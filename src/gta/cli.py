@@ -12,6 +12,7 @@ import importlib
 import importlib.abc
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from gta.errors import GtaError
 from gta.files import DISK_ERRORS
 from gta.terminal import print_line, printable
 
+# The library names an argument in backticks, as Python has it; here it is the option that sets it.
+_FIELD = re.compile(r"`([a-z][a-z_]*)`")
 # These say nothing to the user without the path that they are about.
 _ABOUT_A_PATH = (errno.EEXIST, errno.ENOENT)
 
@@ -48,6 +51,10 @@ def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"did you mean '{close[0]}'?" if close else "see gta --help for the list"
     return f"'{name}' is not a command: {hint}"
+
+
+def _as_option(field: re.Match[str]) -> str:
+    return f"--{field[1].replace('_', '-')}"
 
 
 def describe_os_error(error: OSError) -> str | None:
@@ -77,7 +84,7 @@ def run(arguments: list[str]) -> int:
         with _told_traffic(name):
             importlib.import_module(f"gta.commands.{name}").main(rest)
     except GtaError as error:
-        message, code = " ".join(str(error).split()), error.exit_code
+        message, code = _FIELD.sub(_as_option, " ".join(str(error).split())), error.exit_code
     except OSError as error:
         known = describe_os_error(error)
         if known is None:

@@ -2,6 +2,8 @@
 
 Every error that the user can mend derives from `GtaError`: its text is one line that names the file, folder or option
 and says what to do. The command line prints that line and exits with code 2; a library user catches the class.
+Arguments of functions stand in backticks, as Python has them (`num_workers`), for which the command line prints its
+option (--num-workers).
 Shapes and arguments that do not fit raise the built-in `ValueError`, as PyTorch users expect.
 """
 

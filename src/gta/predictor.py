@@ -50,7 +50,7 @@ def clip_protocol(checkpoint: Checkpoint) -> ClipConfig:
     if checkpoint.card.clip is None:
         raise CheckpointError(
             f"{checkpoint.path}: it does not say how a video becomes a clip (sampling, sizes, normalisation): start a "
-            "training from it with --model.pretrained"
+            "training from it (model.pretrained)"
         )
     return checkpoint.card.clip
 
@@ -67,7 +67,7 @@ def choose_device(device: str) -> torch.device:
         place = torch.device(device)
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
-        raise OptionError(f"--device is {device}: PyTorch has no such device here; use auto or cpu") from error
+        raise OptionError(f"`device` is {device}: PyTorch has no such device here; use auto or cpu") from error
     return place
 
 
@@ -87,7 +87,7 @@ def load_predictor(path: str | Path, *, device: str = "auto", trust: bool = Fals
     if not is_exported(path):
         return Predictor.from_checkpoint(path, device=device)
     if device not in ("auto", "cpu"):
-        raise OptionError(f"--device is {device}: the exported model in {path} runs on the CPU")
+        raise OptionError(f"`device` is {device}: the exported model in {path} runs on the CPU")
     return Predictor.from_exported(path, trust=trust)
 
 

@@ -157,6 +157,11 @@ def _with_command(monkeypatch, action):
     monkeypatch.setitem(sys.modules, "gta.commands.fake", SimpleNamespace(main=action))
 
 
+def test_arguments_of_the_library_are_options_on_the_command_line(tmp_path, capsys):
+    assert cli.run(["synthesize", str(tmp_path / "videos"), "--val-fraction", "1"]) == 2
+    assert capsys.readouterr().err == "gta synthesize: --val-fraction is 1.0: it must lie in [0, 1)\n"
+
+
 def test_a_users_mistake_is_one_line_even_when_the_text_has_several(monkeypatch, capsys):
     def action(_):
         raise GtaError("clip.mp4: broken\n   twice")

@@ -35,7 +35,7 @@ def test_chosen_classes(tmp_path, capsys):
         (["d", "--num-video", "100"], "num-videos"),
         (["d", "--num-videos", "many"], "num-videos"),
         (["d", "--num-videos", "10"], "--num-videos is 10"),
-        (["d", "--height", "33"], "--height is 33"),
+        (["d", "--height", "33"], "the height is 33 pixels"),
         (["d", "--classes", "Juggling"], "'Juggling' is not one of"),
     ],
 )

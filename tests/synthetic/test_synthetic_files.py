@@ -202,14 +202,14 @@ def test_folders_that_hold_something_else(tmp_path):
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"num_videos": 31}, "--num-videos is 31: 16 classes in 2 split"),
-        ({"seed": -1}, "--seed is -1"),
-        ({"val_fraction": 1.0}, "--val-fraction is 1.0"),
+        ({"num_videos": 31}, "`num_videos` is 31: 16 classes in 2 split"),
+        ({"seed": -1}, "`seed` is -1"),
+        ({"val_fraction": 1.0}, "`val_fraction` is 1.0"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave nothing to train on"),
-        ({"frame_size": (71, 96)}, "--height is 71"),
-        ({"frame_size": (72, 16)}, "--width is 16"),
-        ({"keyframe_interval": 0}, "--keyframe-interval is 0"),
-        ({"num_workers": -1}, "--num-workers is -1"),
+        ({"frame_size": (71, 96)}, "the height is 71 pixels"),
+        ({"frame_size": (72, 16)}, "the width is 16 pixels"),
+        ({"keyframe_interval": 0}, "`keyframe_interval` is 0"),
+        ({"num_workers": -1}, "`num_workers` is -1"),
         ({"classes": ("Juggling",)}, "'Juggling' is not one of"),
         ({"classes": ()}, "at least one class"),
         ({"classes": (FEW[0], FEW[0])}, "none twice"),
@@ -224,7 +224,7 @@ def test_settings_that_do_not_fit(tmp_path, settings_, message):
 def test_unknown_layout(tmp_path):  # outside pytest's own type check of the arguments
     code = f"from gta.synthetic import synthesize; synthesize({str(tmp_path / 'd')!r}, layout='avi')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "OptionError: --layout is avi: it must be one of folder, ssv2, ssv1, kinetics" in done.stderr
+    assert "OptionError: `layout` is avi: it must be one of folder, ssv2, ssv1, kinetics" in done.stderr
 
 
 @settings(deadline=None, max_examples=60)

@@ -97,5 +97,5 @@ def test_a_hard_folder_says_so_and_is_not_mixed_with_another(tmp_path):
     assert len(open_videos(tmp_path / "hard", "train").classes) == 26
     with pytest.raises(DataError, match=r"difficulty|classes"):
         synthesize(tmp_path / "hard", **options)
-    with pytest.raises(OptionError, match=r"Opening and closing something.*needs --difficulty hard"):
+    with pytest.raises(OptionError, match=r"Opening and closing something.*needs `difficulty` hard"):
         synthesize(tmp_path / "easy", classes=("Opening and closing something",), **options)

@@ -71,7 +71,7 @@ def convert(
     if dest.suffix != ".safetensors":
         raise OptionError(f"{dest}: DEST must end in .safetensors")
     if dest.exists() and not overwrite:
-        raise OptionError(f"{dest}: already exists; give --overwrite to replace it")
+        raise OptionError(f"{dest}: already exists; give `overwrite` to replace it")
     return _convert(source, dest, model, stated)
 
 
@@ -136,7 +136,7 @@ def _describe(
     if model is None:
         if "name" not in arguments:
             raise CheckpointError(
-                f"{source.path} ({key_map.name}): only ResNet-50 and -101 are recognised; name the model with --model"
+                f"{source.path} ({key_map.name}): only ResNet-50 and -101 are recognised; name the model with `model`"
             )
         return arguments, network.clip, {}
     backbone, block = split_name(model)

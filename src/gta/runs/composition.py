@@ -133,9 +133,9 @@ def _check_channels(clip: ClipConfig, name: str, channels: int) -> None:
     """Raise OptionError where a network of frames would be given flow, or one of flow something else."""
     if clip.channels != channels:
         wanted = (
-            "frames: leave --data.clip.flow out" if channels == 3 else f"optical flow: --data.clip.flow {channels // 2}"
+            "frames: leave data.clip.flow out" if channels == 3 else f"optical flow: data.clip.flow {channels // 2}"
         )
-        raise OptionError(f"--model.name {name} reads {wanted}; --data.clip.flow is {clip.flow}")
+        raise OptionError(f"model.name {name} reads {wanted}; data.clip.flow is {clip.flow}")
 
 
 def _say_frozen(model: VideoClassifier, *, whole: bool) -> str:
@@ -157,9 +157,9 @@ def _as_it_was_built(config: TrainConfig) -> TrainConfig:
 
 def _check_crops(clip: ClipConfig, name: str, minimum: int) -> None:
     """Refuse clips that are smaller than the model can read, before anything is written."""
-    for option, size in (("crop-size", clip.crop_size), ("test-crop-size", clip.test_crop_size)):
+    for option, size in (("crop_size", clip.crop_size), ("test_crop_size", clip.test_crop_size)):
         if size is not None and size < minimum:
-            raise OptionError(f"--data.clip.{option} is {size}: {name} needs {minimum} pixels or more")
+            raise OptionError(f"data.clip.{option} is {size}: {name} needs {minimum} pixels or more")
 
 
 def _loaders(
@@ -218,7 +218,7 @@ def build_model(config: ModelConfig, *, num_classes: int) -> VideoClassifier:
             differences=config.differences,
         )
     except ValueError as error:
-        raise OptionError(f"--model: {error}") from error
+        raise OptionError(f"model: {error}") from error
 
 
 def _class_weights(optim: OptimConfig, labels: list[int], classes: tuple[str, ...]) -> Tensor | None:

@@ -143,7 +143,7 @@ def measure_checkpoint(
         views: fields of the clip configuration to be replaced; those that are None stay.
     """
     if precision != "32" and is_exported(path):
-        raise OptionError(f"--precision is {precision}: an exported model computes as it was exported")
+        raise OptionError(f"`precision` is {precision}: an exported model computes as it was exported")
     predictor = load_predictor(path, device=device, trust=trust)
     clip = replace(predictor.clip, **{name: value for name, value in views.items() if value is not None})
     source = find_source(path, root, layout, fold)

@@ -99,7 +99,7 @@ def synthesize(
         difficulty=difficulty,
     )
     if num_workers < 0:
-        raise OptionError(f"--num-workers is {num_workers}: it must be 0 or more")
+        raise OptionError(f"`num_workers` is {num_workers}: it must be 0 or more")
     started = time.perf_counter()
     root = Path(root)
     _claim(root, config)

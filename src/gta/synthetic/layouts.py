@@ -63,37 +63,37 @@ class SynthesisConfig:
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(WrittenLayout):
-            raise OptionError(f"--layout is {self.layout}: it must be one of {', '.join(get_args(WrittenLayout))}")
+            raise OptionError(f"`layout` is {self.layout}: it must be one of {', '.join(get_args(WrittenLayout))}")
         if self.difficulty not in DIFFICULTIES:
-            raise OptionError(f"--difficulty is {self.difficulty}: it must be one of {', '.join(DIFFICULTIES)}")
+            raise OptionError(f"`difficulty` is {self.difficulty}: it must be one of {', '.join(DIFFICULTIES)}")
         if self.seed < 0:
-            raise OptionError(f"--seed is {self.seed}: it must be 0 or more")
-        for option, share in (("--val-fraction", self.val_fraction), ("--test-fraction", self.test_fraction)):
+            raise OptionError(f"`seed` is {self.seed}: it must be 0 or more")
+        for option, share in (("val_fraction", self.val_fraction), ("test_fraction", self.test_fraction)):
             if not 0 <= share < 1:
-                raise OptionError(f"{option} is {share}: it must lie in [0, 1)")
+                raise OptionError(f"`{option}` is {share}: it must lie in [0, 1)")
         if self.val_fraction + self.test_fraction >= 1:
             raise OptionError(
-                f"--val-fraction {self.val_fraction} and --test-fraction {self.test_fraction} leave nothing to train on"
+                f"`val_fraction` {self.val_fraction} and `test_fraction` {self.test_fraction} leave nothing to train on"
             )
-        for option, side in zip(("--height", "--width"), self.frame_size, strict=True):
+        for name, side in zip(("height", "width"), self.frame_size, strict=True):
             if side < MIN_SIDE or side % 2:
-                raise OptionError(f"{option} is {side}: it must be even and at least {MIN_SIDE} pixels")
+                raise OptionError(f"the {name} is {side} pixels: it must be even and at least {MIN_SIDE}")
         if self.keyframe_interval < 1:
-            raise OptionError(f"--keyframe-interval is {self.keyframe_interval}: it must be 1 or more")
+            raise OptionError(f"`keyframe_interval` is {self.keyframe_interval}: it must be 1 or more")
         self._check_classes()
 
     def _check_classes(self) -> None:
         known = HARD_CLASSES if self.difficulty == "hard" else CLASSES
         unknown = [name for name in self.classes if name not in known]
         if unknown:
-            hint = " (it needs --difficulty hard)" if unknown[0] in HARD_CLASSES else ""
-            raise OptionError(f"--classes: '{unknown[0]}' is not one of the {len(known)} synthetic classes{hint}")
+            hint = " (it needs `difficulty` hard)" if unknown[0] in HARD_CLASSES else ""
+            raise OptionError(f"`classes`: '{unknown[0]}' is not one of the {len(known)} synthetic classes{hint}")
         if not self.classes or len(set(self.classes)) < len(self.classes):
-            raise OptionError("--classes must name at least one class, and none twice")
+            raise OptionError("`classes` must name at least one class, and none twice")
         splits = 1 + (self.val_fraction > 0) + (self.test_fraction > 0)
         if self.num_videos < splits * len(self.classes):
             raise OptionError(
-                f"--num-videos is {self.num_videos}: {len(self.classes)} classes in {splits} split(s) need at least "
+                f"`num_videos` is {self.num_videos}: {len(self.classes)} classes in {splits} split(s) need at least "
                 f"{splits * len(self.classes)}, one per class and split"
             )
 
