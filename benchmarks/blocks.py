@@ -27,14 +27,14 @@ from gta.models.flops import count_flops
 SHAPES = {"first": (512, 8, 28, 28), "second": (1024, 8, 14, 14)}  # C, T, H, W
 NOTES = """
 The floor is the multiply-adds of the block's definition over the rate of a large matrix product in the same run and
-dtype (three times as many for a backward pass). The contenders get their features in the memory format that their code
-is written for. Peak memory is how far the resident memory of a fresh process rises during one pass, the output
-included.
+dtype (three times as many for a backward pass). Each implementation gets its features in the memory format that it
+is written for. Peak memory is the increase of the resident memory of a fresh process during one pass, including the
+output.
 
-In bfloat16 the matrix units of such a CPU are several times faster than in float32, but memory is not: there the block
-waits for reading and writing its features (residual, norm, pooling, softmax), not for multiplications, so that the
-floor is out of reach with one library call for each step; it would take a fused kernel. The same holds for the
-backward passes, whose peak memory also contains what autograd keeps and the gradients: the input of the norm and the
+In bfloat16, the matrix units of such a CPU are several times faster than in float32, but memory is not: the block is
+then limited by reading and writing its features (residual, norm, pooling, softmax), not by multiplications. With one library
+call per step, the floor cannot be reached; this would need a fused kernel. The same applies to the
+backward passes, whose peak memory also contains gradients and the tensors that autograd stores: the input of the norm and the
 result of SA are as large as the features.
 """
 RESULTS = Path(__file__).parents[1] / "docs" / "results"

@@ -243,7 +243,7 @@ def main() -> None:
         notes = RESULTS.read_text(encoding="utf-8").partition(_NOTES) if RESULTS.exists() else ("", "", "")
         command = f"```\npython benchmarks/mixing_init.py --seeds {options.seeds} --write\n```"
         write_text(
-            RESULTS, f"# The start of the block, one change at a time\n\n{command}\n\n{text}\n{_NOTES}{notes[2]}"
+            RESULTS, f"# Initial values of the block, one change at a time\n\n{command}\n\n{text}\n{_NOTES}{notes[2]}"
         )
 
 

@@ -8,7 +8,7 @@ A `.ckpt` is what `torch.save` writes of a dictionary with these entries:
     "epoch", "global_step", "batches_done", "run", "training", ...   where a run continues (`gta.run_state`)
 
 Files that `gta convert` writes are safetensors with the card, as JSON, in the metadata. Whoever reads one of both -
-to predict, evaluate, convert, resume or start from it - goes through here: check sums first, nothing but plain values
+to predict, evaluate, convert, resume or start from it - goes through here: checksums first, nothing but plain values
 and tensors (a pickle cannot run code), and every part checked before it is used.
 """
 
@@ -40,7 +40,7 @@ METADATA_KEY = "gta"
 """Where the model card is, in a .ckpt and in the metadata of safetensors."""
 
 _IN_FOLDERS = ("best.ckpt", "last.ckpt", WEIGHTS)  # of training runs, of repositories
-_SUM_KEY = "gta_crc32"  # in the metadata of safetensors, which have no check sums of their own: CRC-32 of the data
+_SUM_KEY = "gta_crc32"  # in the metadata of safetensors, which have no checksums of their own: CRC-32 of the data
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _DTYPES = frozenset((*_FLOATS, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool))
 
@@ -133,7 +133,7 @@ def checkpoint_from_safetensors(path: Path, tensors: Mapping[str, Tensor], metad
     Classes without stored names (other code bases' weights) are called "class 0", "class 1", ...
     """
     if METADATA_KEY not in metadata:
-        raise CheckpointError(f"{path}: safetensors, but not of gta: gta convert turns such weights into ours")
+        raise CheckpointError(f"{path}: a safetensors file of another program: convert it with gta convert")
     try:
         card = ModelCard.from_plain(parse_json(metadata[METADATA_KEY]))
         if not card.classes and card.num_classes:
@@ -195,7 +195,7 @@ def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def check_sums(path: Path) -> None:
-    """Compare the check sums of a zip archive, as `torch.save` writes it: PyTorch itself does not look at them.
+    """Compare the checksums of a zip archive, as `torch.save` writes it: PyTorch itself does not look at them.
 
     Raises:
         StoredError: they do not match, or the archive claims more than the file holds.
@@ -210,13 +210,13 @@ def check_sums(path: Path) -> None:
         try:
             damaged = archive.testzip()
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error) as error:
-            raise StoredError("damaged, its check sums cannot be read") from error
+            raise StoredError("damaged, its checksums cannot be read") from error
         except OSError as error:
             if error.errno != errno.EINVAL:  # seeking to before the file begins; anything else is the disk's
                 raise
-            raise StoredError("damaged, its check sums cannot be read") from error
+            raise StoredError("damaged, its checksums cannot be read") from error
     if damaged is not None:
-        raise StoredError("damaged, its check sums do not match")
+        raise StoredError("damaged, its checksums do not match")
 
 
 def load_plain(path: Path) -> Any:
@@ -247,7 +247,7 @@ def _refuse_folder(path: Path) -> NoReturn:
     """Name what there is in a folder that can be given in its place."""
     if (path / EXPORTED_CARD).is_file():
         raise CheckpointError(
-            f"{path}: an exported model predicts and can be evaluated, watched and served, nothing else: give the "
+            f"{path}: an exported model only works with predict, evaluate, watch and serve: give the "
             "checkpoint that it was made from"
         )
     files = [path / name for name in _IN_FOLDERS if (path / name).is_file()]
@@ -331,7 +331,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file; the check sum that `write_safetensors` adds is compared.
+    """The tensors and the metadata of a safetensors file; the checksum that `write_safetensors` adds is compared.
 
     Raises:
         CheckpointError: the file is damaged or of another kind.
@@ -349,7 +349,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if stored is not None:
         with path.open("rb") as file:
             if stored != _sum_of_data(file):
-                raise CheckpointError(f"{path}: damaged, its check sum does not match")
+                raise CheckpointError(f"{path}: damaged, its checksum does not match")
     return tensors, metadata
 
 

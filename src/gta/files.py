@@ -101,7 +101,9 @@ def clear_failures(path: Path) -> Iterator[None]:
         if known is None:
             raise
         kept = "the previous file is intact" if path.is_file() else "nothing was written"
-        raise RunFolderError(f"{path}: {known[0]}: {kept}; make room or write elsewhere, then --resume") from error
+        raise RunFolderError(
+            f"{path}: {known[0]}: {kept}; free some space or write elsewhere, then use --resume"
+        ) from error
 
 
 def check_writable(path: str | Path) -> None:

@@ -58,7 +58,7 @@ def fetch_weights(path: str | Path) -> Path:
             return Path(huggingface_hub.hf_hub_download(repository, WEIGHTS, revision=revision))
     except RepositoryNotFoundError:
         raise CheckpointError(
-            f"hf://{repository}: no such repository, or no right to see it (set HF_TOKEN or run hf auth login)"
+            f"hf://{repository}: no such repository, or no permission to read it (set HF_TOKEN or run hf auth login)"
         ) from None
     except LocalEntryNotFoundError:
         raise CheckpointError(
@@ -120,7 +120,7 @@ def _one_line(what: str) -> Iterator[None]:
         status = error.response.status_code if error.response is not None else None
         advice = ": the token is missing or may not do this (HF_TOKEN)" if status in (401, 403) else ""
         said = error.server_message or f"status {status}"
-        raise CheckpointError(f"{what}: the hub refuses ({_without_tokens(said)}){advice}") from None
+        raise CheckpointError(f"{what}: the hub refused the request ({_without_tokens(said)}){advice}") from None
     except (httpx.HTTPError, OSError, HFValidationError) as error:
         raise CheckpointError(f"{what}: the hub cannot be used ({_without_tokens(str(error))})") from None
 

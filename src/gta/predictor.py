@@ -158,7 +158,7 @@ class Predictor:
 
         Args:
             folder: the folder with card.json.
-            trust: also load the formats torch and aoti, whose files can run code of whoever wrote them.
+            trust: also load the formats torch and aoti, whose files can run arbitrary code.
             num_threads: CPU threads of ONNX Runtime and OpenVINO; as many as PyTorch uses if not given.
 
         Raises:

@@ -104,7 +104,7 @@ def test_what_an_actor_refuses_is_one_line(local_cluster, model, videos, tmp_pat
     words = ["--manifest", str(videos), "--output", str(tmp_path / "scores.jsonl"), "--engine", "ray"]
     assert run(["predict", str(model), *words, "--gpus-per-worker", "0.5", "--num-workers", "1"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "a worker of the cluster cannot go on: --device is cuda" in line
+    assert "a worker of the cluster stopped: --device is cuda" in line
     assert ray.is_initialized()  # a connection of the caller's stays
 
 
@@ -116,7 +116,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(model, videos, tmp_path, mon
     words = ["--manifest", str(videos), "--output", str(tmp_path / "scores.jsonl"), "--engine", "ray"]
     assert run(["predict", str(model), *words]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "no Ray cluster answers or starts at 127.0.0.1:9 (nobody there)" in line
+    assert "cannot reach or start a Ray cluster at 127.0.0.1:9 (nobody there)" in line
 
 
 def test_the_pool_is_as_large_as_the_cluster_has_room_for() -> None:
@@ -133,12 +133,12 @@ def test_the_pool_is_as_large_as_the_cluster_has_room_for() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--gpus-per-worker", "0.5"], "goes with --engine ray"),
+        (["--gpus-per-worker", "0.5"], "requires --engine ray"),
         (["--engine", "ray", "--gpus-per-worker", "-1"], "--gpus-per-worker is -1"),
         (["--engine", "ray", "--gpus-per-worker", "1.5"], "a share from 0 to 1, or a whole number"),
         (["--engine", "ray", "--device", "cuda"], "give --gpus-per-worker"),
         (["--engine", "ray", "--device", "cuda:1"], "Ray chooses the GPU"),
-        (["--engine", "ray", "--device", "cpu", "--gpus-per-worker", "1"], "exclude each other"),
+        (["--engine", "ray", "--device", "cpu", "--gpus-per-worker", "1"], "cannot be used together"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(model, tmp_path, capsys, words, text) -> None:

@@ -73,6 +73,17 @@ def test_help_is_short_and_names_what_it_takes(words, capsys):
         assert short.rstrip().endswith("--help-all")
 
 
+def test_short_help_is_whole_in_a_wide_terminal(monkeypatch, capsys):
+    """Nothing stands beside the frames that are shortened."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        cli.run(["train", "finetune", "--help"])
+    shown = capsys.readouterr().out
+    assert "││" not in shown
+    assert "--optim.momentum" not in shown
+    assert os.environ["COLUMNS"] == "200"
+
+
 # What a command must be given before its options are looked at.
 _NEEDED = {
     "convert": ["a.pth", "b.safetensors"],

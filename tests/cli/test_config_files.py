@@ -174,7 +174,7 @@ def test_train_takes_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert run(["train", str(path), "--print"]) == 2
     assert f"{path}:2: --data.clip.crop-size is 0" in capsys.readouterr().err
     assert run(["train", "synthetic", "--yaml"]) == 2
-    assert "--yaml goes with --print" in capsys.readouterr().err
+    assert "--yaml requires --print" in capsys.readouterr().err
 
 
 def test_a_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

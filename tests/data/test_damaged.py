@@ -161,7 +161,7 @@ def test_damage_is_a_video_error_with_file_and_reason(damaged, name):
 def test_missing_file_and_folder_in_place_of_a_file(tmp_path):
     with pytest.raises(VideoError, match=r"gone.mp4: no such file"):
         read_video(tmp_path / "gone.mp4")
-    with pytest.raises(VideoError, match="no numbered pictures"):
+    with pytest.raises(VideoError, match="no numbered images"):
         read_video(tmp_path)
     with pytest.raises(VideoError, match="folder, not a video file"):
         VideoFile(tmp_path)
@@ -223,7 +223,7 @@ def test_pictures_are_read_in_the_order_of_their_numbers(tmp_path, jpegs):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda folder: (folder / "00004.jpg").unlink(), r"picture number 4 is missing \(11 of 1..12\)"),
+        (lambda folder: (folder / "00004.jpg").unlink(), r"image number 4 is missing \(11 of 1..12\)"),
         (lambda folder: (folder / "00004.jpg").write_bytes(b""), r"00004.jpg is empty"),
         (lambda folder: (folder / "00004.jpg").write_bytes(b"no picture"), r"00004.jpg is damaged"),
         (
@@ -232,7 +232,7 @@ def test_pictures_are_read_in_the_order_of_their_numbers(tmp_path, jpegs):
         ),
         (lambda folder: Image.new("RGB", (32, 32)).save(folder / "00004.jpg"), r"changes from 64x48 to 32x32"),
         (lambda folder: shutil.copy(folder / "00004.jpg", folder / "x_4.jpg"), "same number"),
-        (lambda folder: [file.unlink() for file in folder.iterdir()], "no numbered pictures"),
+        (lambda folder: [file.unlink() for file in folder.iterdir()], "no numbered images"),
     ],
 )
 def test_damaged_folders(jpegs, damage, reason):
@@ -253,7 +253,7 @@ def test_parts_of_folders_by_seconds(jpegs):
     folder = FrameFolder(jpegs)
     assert folder.frame_range(None, None) == (0, 12)
     assert folder.frame_range(0.25, 0.5) == (3, 6)
-    with pytest.raises(VideoError, match="no picture lies between"):
+    with pytest.raises(VideoError, match="no image lies between"):
         folder.frame_range(3.0, None)
 
 

@@ -101,10 +101,10 @@ def test_numbers_may_go_up_in_steps(tmp_path, numbers):
 @pytest.mark.parametrize(
     ("numbers", "reason"),
     [
-        ([0, 5, 15, 20], r"picture number 10 is missing \(4 of 0..20 in steps of 5\)"),
-        ([0, 5, 12], r"picture number 10 is missing \(3 of 0..12 in steps of 5\)"),
-        ([1, 2, 4], r"picture number 3 is missing \(3 of 1..4\)"),
-        ([1, 3, 4], r"picture number 2 is missing \(3 of 1..4\)"),
+        ([0, 5, 15, 20], r"image number 10 is missing \(4 of 0..20 in steps of 5\)"),
+        ([0, 5, 12], r"image number 10 is missing \(3 of 0..12 in steps of 5\)"),
+        ([1, 2, 4], r"image number 3 is missing \(3 of 1..4\)"),
+        ([1, 3, 4], r"image number 2 is missing \(3 of 1..4\)"),
     ],
 )
 def test_gaps_are_still_named(tmp_path, numbers, reason):
@@ -119,7 +119,7 @@ def test_hidden_files_are_passed_over(tmp_path):
         (tmp_path / f"._{number:05d}.jpg").write_bytes(b"\0\5\x16\7 not a picture")
         (tmp_path / f".{number:05d}.jpg").write_bytes(b"")
     assert not holds_pictures(tmp_path)
-    with pytest.raises(VideoError, match="no numbered pictures"):
+    with pytest.raises(VideoError, match="no numbered images"):
         FrameFolder(tmp_path)
     for number in range(3):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number:05d}.png")

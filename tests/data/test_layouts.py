@@ -122,7 +122,7 @@ def test_something_v1_mistakes(ssv1):
     with pytest.raises(DataError, match="the label 'Holding nothing' of 41775 is not among the 3 classes"):
         open_videos(ssv1, "train")
     train.write_text("1;Holding something\n2;Holding something\n")
-    with pytest.raises(DataError, match="none of its 2 videos is there"):
+    with pytest.raises(DataError, match="none of its 2 videos exist"):
         open_videos(ssv1, "train")
     train.write_bytes(b"3;\xd6ffnen\n")  # Latin-1
     with pytest.raises(DataError, match="not UTF-8"):

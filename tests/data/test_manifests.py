@@ -61,7 +61,7 @@ def test_manifests_per_split_in_a_folder(tmp_path, delimiter):
         ("m.csv", "path,label,start,end\na.mp4,x,3,2\n", "line 2 ends at 2 s, not after its start at 3 s"),
         ("m.csv", "path,label\n,x\n", "line 2 has no 'path'"),
         ("m.csv", "path,label,split\na.mp4,x,val\n", "no videos of the split 'train'"),
-        ("m.csv", "path,label\nb.mp4,x\n", "none of its 1 videos is there"),
+        ("m.csv", "path,label\nb.mp4,x\n", "none of its 1 videos exist"),
         ("m.jsonl", '{"path": "a.mp4", "label": "x"\n', "line 1: not valid JSON"),
         ("m.jsonl", '["a.mp4", "x"]\n', "line 1 is not an object"),
         ("m.jsonl", '{"label": "x"}\n', "line 1 has no 'path'"),

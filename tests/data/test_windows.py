@@ -159,7 +159,7 @@ def test_windows_score_as_the_python_interface_does(checkpoint: Path, tmp_path: 
     [
         (["--window", "0"], "--window is 0: it must be above 0 seconds"),
         (["--window", "2", "--hop", "-1"], "--hop is -1: it must be above 0 seconds"),
-        (["--hop", "1"], "--hop goes with --window"),
+        (["--hop", "1"], "--hop requires --window"),
         (["--window", "inf"], "--window is inf"),
         (["--window", "2", "--batch-size", "2"], "leave --batch-size out"),
     ],

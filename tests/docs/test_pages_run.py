@@ -129,7 +129,8 @@ def _run_command(line: pages.Snippet, server: _Server) -> None:
     plain = shlex.split(text, comments=True)
     if plain[0] == "gta" and plain[1] == "serve":
         server.start([word for word in plain[1:] if not word.isdigit() and word != "--port"])
-    elif plain[0] == "gta" and not re.search(r"\s[<>|&]|\*", text):
+    # Several training processes are started by repeating the command line, which in here is pytest's.
+    elif plain[0] == "gta" and "--run.devices" not in plain and not re.search(r"\s[<>|&]|\*", text):
         fast = "--fast-dev-run" in plain or "--print" in plain or "--list" in plain
         extra = (
             EXTRA.get(plain[1], []) if not fast or plain[1] != "train" else EXTRA["train"][4:] * ("--list" not in plain)

@@ -130,7 +130,7 @@ def test_what_an_exported_model_cannot_do_is_said(place, capsys, tmp_path, monke
         run([name, str(place / "onnx"), *([] if name == "export" else [str(video_of(place).parents[2])]), *more]) == 2
     )
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert f"{place / 'onnx'}: an exported model predicts" in line
+    assert f"{place / 'onnx'}: an exported model only works with" in line
     assert "give the checkpoint that it was made from" in line
 
 

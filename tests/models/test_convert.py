@@ -103,7 +103,7 @@ def test_tsm_without_dropout_without_head_and_with_other_shifts(tmp_path, capsys
     assert run(["convert", str(tmp_path / "headless.pth"), str(dest), "--num-classes", "7"]) == 0
     said = capsys.readouterr().out
     assert "2 kept their starting values: head.weight, head.bias" in said
-    assert "2 assumed, since the file does not tell: num_frames 8, shift_div 8" in said
+    assert "2 assumed, because the file does not say: num_frames 8, shift_div 8" in said
     assert "--num-frames, --shift-div" in said
     card = read_weights(dest).card
     assert card.untrained == ("head.weight", "head.bias")

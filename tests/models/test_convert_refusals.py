@@ -47,9 +47,9 @@ def test_other_networks_are_refused_by_their_name(tmp_path, capsys, network, key
     torch.save({"model_state": {key: torch.zeros(1).expand(shape).clone() for key, shape in keys.items()}}, path)
     assert run(["convert", str(path), str(tmp_path / "out.safetensors")]) == 2
     said = capsys.readouterr().err
-    assert f"weights of {network}, which gta does not have" in said
+    assert f"weights of {network}, which gta does not support" in said
     assert said.count("\n") == 1
-    with pytest.raises(CheckpointError, match="which gta does not have"):
+    with pytest.raises(CheckpointError, match="which gta does not support"):
         gta.create_model("tiny", num_classes=5, pretrained=str(path))
 
 
@@ -191,7 +191,10 @@ _CONV = "base_model.layer1.0.conv2.weight"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.update({"base_model.fc.weight": s["new_fc.weight"]}), "two of its weights stand for head.weight"),
+        (
+            lambda s: s.update({"base_model.fc.weight": s["new_fc.weight"]}),
+            "two of its weights correspond to head.weight",
+        ),
         (lambda s: s.update({_CONV: s[_CONV].to(torch.int8)}), "quantised"),
         (lambda s: s.update({"new_fc.weight": torch.tensor(1.0)}), "head"),
     ],

@@ -88,7 +88,7 @@ def test_a_body_that_never_ends_is_refused_in_time():
 )
 def test_calls_of_the_page_name_uploads_and_nothing_else(path):
     call = {"data": [{"deep": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}], "fn_index": 0}
-    with pytest.raises(RefusedError, match="uploaded here"):
+    with pytest.raises(RefusedError, match="uploaded to this server"):
         check_call(json.dumps(call).encode(), Functions([[_anything]]))
     data = [{"video": {"path": f"visitors/{'0f' * 32}/clip.mp4"}}, {"path": None}, "path"]
     check_call(json.dumps({"data": data, "fn_index": 0}).encode(), Functions([[_anything] * 3]))

@@ -84,9 +84,9 @@ def test_a_video_that_has_gone_is_told_by_the_slider_and_by_the_explanation(hand
     _show(handlers, visit, sent, percent=percent)
     sent.unlink()
     answer, moved, *_ = _show(handlers, visit, sent, percent=percent + 5)
-    assert "This video is no longer here: upload it again." in moved
+    assert "This video has been removed: upload it again." in moved
     assert not _is_markup(answer)
-    assert "This video is no longer here: upload it again." in handlers.explain(visit, str(sent), None, "gta", "none")
+    assert "This video has been removed: upload it again." in handlers.explain(visit, str(sent), None, "gta", "none")
 
 
 def test_an_unreadable_file_is_told_once(handlers, tmp_path):

@@ -159,7 +159,7 @@ def test_a_camera_that_is_not_allowed_is_told(visit):
     page.reload()
     page.get_by_role("tab", name="Webcam").click()
     page.locator("#camera").get_by_role("button", name="Access Webcam").click()
-    page.locator("#live-notice").get_by_text("The camera was not allowed").wait_for()
+    page.locator("#live-notice").get_by_text("Camera access was denied").wait_for()
 
 
 def test_the_camera_is_classified_live_by_both_models(visit):

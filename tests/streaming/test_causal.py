@@ -122,10 +122,10 @@ def test_onnx_runtime_runs_the_step_with_its_state(tmp_path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("tiny_tsm", {}, "brings channels from the next frame: build the model with causal=True"),
-        ("tiny_gta", {}, "hears later frames"),
+        ("tiny_tsm", {}, "shifts channels from the next frame: build the model with causal=True"),
+        ("tiny_gta", {}, "depends on later frames"),
         ("tiny_gta", {"causal": True}, "place in the clip: build it with toeplitz=True"),
-        ("tiny_nl", {}, "hears all frames"),
+        ("tiny_nl", {}, "depends on all frames"),
         ("tiny_gta", {"causal": True, "toeplitz": True, "gate": True}, "do not stream"),
         ("tiny_c2d", {}, "needs a 2D backbone"),
     ],

@@ -57,7 +57,7 @@ def write(path: Path, kind: str) -> None:
         ("plain", "not a checkpoint of gta"),
         ("code", "read safely"),
         ("cut", "damaged"),
-        ("overwritten", "check sums"),
+        ("overwritten", "checksums"),
         ("newer", "format 99"),
         ("no weights", "no weights"),
         ("no classes", "lacks classes"),

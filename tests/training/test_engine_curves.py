@@ -45,5 +45,5 @@ def test_a_full_disk_is_told_once_and_the_run_goes_on(
             add("loss", 1.0, step)
             time.sleep(0.01)  # the writing thread needs a moment to fail
     assert len(said) == 1
-    assert said[0].endswith("TensorBoard's curves end here, they cannot be written: No space left on device")
+    assert said[0].endswith("TensorBoard's curves end here, because they cannot be written: No space left on device")
     assert capfd.readouterr().err == ""

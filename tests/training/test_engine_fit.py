@@ -118,7 +118,7 @@ def test_an_existing_run_folder_is_refused_unless_resuming(tmp_path) -> None:
     (tmp_path / "other/file").touch()
     with pytest.raises(RunFolderError, match=r"no config\.json"):
         train(tmp_path / "other", resume=True)
-    with pytest.raises(RunFolderError, match="a file is in the way"):
+    with pytest.raises(RunFolderError, match="there is a file with the name of the run folder"):
         train(tmp_path / "other/file")
 
 

@@ -37,7 +37,7 @@ def test_a_folder_in_use_is_refused_until_its_process_dies(tmp_path: Path) -> No
         assert holder.stdout is not None
         parent, child = map(int, holder.stdout.readline().split())
         try:
-            with pytest.raises(RunFolderError, match=rf"process {parent} is training into this run folder: wait"):
+            with pytest.raises(RunFolderError, match=rf"process {parent} is using this run folder: wait"):
                 train(folder, max_epochs=2, resume=True)
             os.kill(parent, signal.SIGKILL)  # its child lives on
             holder.wait()
@@ -50,7 +50,7 @@ def test_a_run_lets_its_folder_go(tmp_path: Path) -> None:
     train(tmp_path / "run", max_epochs=1)
     FolderLock(tmp_path / "run").release()
     lock = FolderLock(tmp_path / "run")
-    with pytest.raises(RunFolderError, match=f"process {os.getpid()} is training"):
+    with pytest.raises(RunFolderError, match=f"process {os.getpid()} is using"):
         FolderLock(tmp_path / "run")
     del lock
     FolderLock(tmp_path / "run").release()

@@ -56,7 +56,7 @@ def test_a_run_takes_the_networks_clips_and_keeps_them_in_its_checkpoint(tmp_pat
     network = ["--model.name=test_vit_gta", f"--model.pretrained={tmp_path / 'image.safetensors'}"]
     network += ["--model.inner-channels=16", "--model.prefix=mix", "--model.side=after"]
     assert run(["train", "finetune_transformer", *small, *network]) == 0
-    assert "clips as test_vit_gta had its images: 160 pixels" in capsys.readouterr().err
+    assert "clips prepared like the images of test_vit_gta: 160 pixels" in capsys.readouterr().err
     clip = json.loads((tmp_path / "run" / "config.json").read_text())["data"]["clip"]
     assert (clip["crop_size"], clip["mean"], clip["interpolation"]) == (160, [0.5, 0.5, 0.5], "bicubic")
     predictor = gta.Predictor.from_checkpoint(tmp_path / "run" / "last.ckpt", device="cpu")

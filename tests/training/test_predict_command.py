@@ -80,7 +80,7 @@ def test_names_of_the_last_release_work_with_a_notice(trained: Path, videos: Pat
     good = sorted(videos.glob("val/*/*.mp4"))[0]
     assert run(["predict", str(trained / "best.ckpt"), str(good), "--topk", "1"]) == 0
     output = capsys.readouterr()
-    assert output.err == "gta predict: --topk is now --top-k; the old name goes with the next release\n"
+    assert output.err == "gta predict: --topk is now --top-k; the old name will be removed in the next release\n"
     assert len(output.out.splitlines()) == 2
 
 

@@ -140,9 +140,9 @@ def test_the_file_is_written_whole(tmp_path):
 
 def test_the_sentence_on_influence_follows_from_the_numbers():
     influence = np.eye(3, dtype=np.float32)
-    assert influence_words(influence) == "No frame draws on another one."
+    assert influence_words(influence) == "No frame uses another one."
     influence[2, 0] = 0.5
-    assert "frame 2 draws on frame 0, which alters its features by 50.0 %" in influence_words(influence)
-    assert "100 % of what frames draw on others is from earlier frames" in influence_words(influence)
+    assert "frame 2 uses frame 0, which changes its features by 50.0 %" in influence_words(influence)
+    assert "100 % of what frames take from others is from earlier frames" in influence_words(influence)
     influence[0, 2] = 0.5
     assert "alike" in influence_words(influence)

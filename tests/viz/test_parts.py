@@ -25,7 +25,7 @@ def test_classes_without_videos_are_named_apart():
 
 
 def test_nothing_wrong_is_said():
-    assert "No video was taken for another class." in confusion_section(np.eye(2, dtype=int), ["a", "b"], [])
+    assert "No video was classified as another class." in confusion_section(np.eye(2, dtype=int), ["a", "b"], [])
     assert "every video could be read" in skipped_section([])
 
 

@@ -235,7 +235,7 @@ def resize_attention(network: nn.Module, num_frames: int | Mapping[str, int]) ->
         frames = {module.num_frames for module in attended.values()}
         if len(frames) > 1:
             numbers = ", ".join(map(str, sorted(frames)))
-            raise ValueError(f"the attention blocks read different numbers of frames ({numbers}): insert them anew")
+            raise ValueError(f"the attention blocks read different numbers of frames ({numbers}): insert them again")
         num_frames = dict.fromkeys(attended, num_frames)
     return [f"{name}.{key}" for name, module in attended.items() for key in module.resize(num_frames[name])]
 

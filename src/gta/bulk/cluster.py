@@ -115,7 +115,7 @@ def _connect(ray: Any) -> bool:
     except Exception as error:  # Ray has no class of its own for a cluster that does not answer or start
         ray.shutdown()
         where = os.environ.get("RAY_ADDRESS", "this machine")
-        raise OptionError(f"--engine ray: no Ray cluster answers or starts at {where} ({_short(error)})") from error
+        raise OptionError(f"--engine ray: cannot reach or start a Ray cluster at {where} ({_short(error)})") from error
     return True
 
 
@@ -209,7 +209,7 @@ class _Actor:
 def _stored_row(text: str) -> Row:
     values = json.loads(text)
     if "refused" in values:
-        raise WorkerError(f"a worker of the cluster cannot go on: {values['refused']}")
+        raise WorkerError(f"a worker of the cluster stopped: {values['refused']}")
     return Row(**{**values, "labels": tuple(values["labels"]), "scores": tuple(values["scores"])})
 
 

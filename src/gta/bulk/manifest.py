@@ -44,7 +44,7 @@ def read_manifest(source: str) -> list[tuple[str, str]]:
     except UnicodeDecodeError:
         raise DataError(f"{source}: not a text file in UTF-8") from None
     if not names:
-        raise DataError(f"{source}: it names no video")
+        raise DataError(f"{source}: it contains no videos")
     return [(name, _located(name, place.parent)) for name in dict.fromkeys(names)]
 
 

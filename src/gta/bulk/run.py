@@ -71,7 +71,7 @@ class BulkOptions:
             raise OptionError(f"--gpus-per-worker is {share:g}: it must be a share from 0 to 1, or a whole number")
         if self.engine != "ray":
             if share:
-                raise OptionError("--gpus-per-worker goes with --engine ray; otherwise --device chooses")
+                raise OptionError("--gpus-per-worker requires --engine ray; without it, use --device")
         elif self.device not in ("auto", "cpu", "cuda"):
             raise OptionError(
                 f"--device is {self.device}: with --engine ray, Ray chooses the GPU; use auto, cpu or cuda"
@@ -81,7 +81,7 @@ class BulkOptions:
                 "--engine ray on GPUs needs each worker's share: give --gpus-per-worker, for example 0.25"
             )
         elif self.device == "cpu" and share:
-            raise OptionError("--device cpu and --gpus-per-worker exclude each other: leave one out")
+            raise OptionError("--device cpu and --gpus-per-worker cannot be used together")
 
 
 def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, options: BulkOptions | None = None) -> str:

@@ -82,7 +82,7 @@ class ShardedOutput:
         try:
             self._lock = FolderLock(self.folder)
         except RunFolderError:
-            raise OptionError(f"{output}: another process is predicting into it: wait for it") from None
+            raise OptionError(f"{output}: another process is writing to it: wait until it finishes") from None
         begun = self._is_begun(overwrite)
         self.is_complete = not begun and not overwrite and self._is_made()
         if self.is_complete:
@@ -190,7 +190,7 @@ class ShardedOutput:
         if self._lock is not None and not any(self.folder.iterdir()):
             self.folder.rmdir()
         self._release()
-        raise OptionError(f"{self.output}: {why}; choose another --output, or give --overwrite to begin anew")
+        raise OptionError(f"{self.output}: {why}; choose another --output, or use --overwrite to start again")
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -6,9 +6,11 @@ working for one release, with a notice; `--help` shows the options that most use
 
 import contextlib
 import io
+import os
 import re
+import shutil
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import NoneType, UnionType
@@ -70,7 +72,7 @@ def parse_arguments(
     shown = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", write_through=True)
     captured = io.StringIO()
     try:
-        with _OPTIONAL, contextlib.redirect_stderr(captured), contextlib.redirect_stdout(shown):
+        with _OPTIONAL, _narrow_terminal(), contextlib.redirect_stderr(captured), contextlib.redirect_stdout(shown):
             if default is None:
                 return tyro.cli(kind, args=words, prog=command)
             return tyro.cli(kind, args=words, prog=command, default=default)
@@ -83,6 +85,19 @@ def parse_arguments(
             print(text if everything or common is None else _shorten(text, common, command), end="")
             raise
     raise OptionError(_one_line(captured.getvalue(), command))
+
+
+@contextlib.contextmanager
+def _narrow_terminal() -> Iterator[None]:
+    """At most 120 columns: in wider ones tyro puts frames side by side, which `_shorten` reads as one."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(min(shutil.get_terminal_size().columns, 120))
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        if before is not None:
+            os.environ["COLUMNS"] = before
 
 
 _OPTIONAL = ConstructorRegistry()
@@ -113,7 +128,9 @@ def _with_new_names(arguments: list[str], renamed: Mapping[str, str], command: s
         flag, equals, value = word.partition("=")
         now = renamed.get(flag.replace("_", "-"))
         if now is not None:
-            print_line(f"{command}: {flag} is now {now}; the old name goes with the next release", file=sys.stderr)
+            print_line(
+                f"{command}: {flag} is now {now}; the old name will be removed in the next release", file=sys.stderr
+            )
         words.append(word if now is None else f"{now}{equals}{value}")
     return words
 

@@ -23,7 +23,7 @@ class ConvertArguments:
     num_frames: int | None = None
     """Frames per clip that the model reads; the model's own if not given."""
     num_classes: int | None = None
-    """Classes; as many as the source has if not given. Another number leaves the classifier out."""
+    """Number of classes; the source's if not given. Another number leaves the classifier out."""
     temporal_pool: bool | None = None
     """C2D: whether the source halves the number of frames after res2."""
     stride_1x1: bool | None = None

@@ -65,10 +65,10 @@ class CheckArguments:
 
 @dataclass(frozen=True)
 class ShowArguments:
-    """Draw what a protocol does to a video: sampled frames, crops, flips and views, as a PNG picture."""
+    """Draw what a protocol does to a video: sampled frames, crops, flips and views, as a PNG image."""
 
     video: VideoPath
-    """A video file or a folder of numbered pictures."""
+    """A video file or a folder of numbered images."""
     preset: Literal["paper", "tsm", "pyslowfast"] = "paper"
     """Protocol."""
     sampling: Literal["tsn", "segments", "dense"] | None = None
@@ -88,7 +88,7 @@ class ShowArguments:
     seed: int = 0
     """Seed of the training samples."""
     output: Path = Path("sheet.png")
-    """Picture to write."""
+    """Image to write."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ class PrepareArguments:
     layout: Layout = "auto"
     """How the folder is organised; `auto` looks at the files."""
     format: Literal["h264", "mjpeg", "jpeg"] = "h264"
-    """`h264`: small files; `mjpeg`: larger files, read fastest; `jpeg`: a folder of pictures per video."""
+    """`h264`: small files; `mjpeg`: larger files, read fastest; `jpeg`: a folder of images per video."""
     short_side: int = 256
     """Pixels of the short side; smaller videos keep their size."""
     keyframe_interval: int = 4
     """Frames from one keyframe to the next (h264): smaller reads faster and takes more space."""
     quality: int = 90
-    """Picture quality, 1 to 100."""
+    """Image quality, 1 to 100."""
     num_workers: int = 2
     """Processes; 0 works in the main process."""
 

@@ -160,9 +160,9 @@ def _claim(folder: Path) -> None:
     """Make the folder the demo's own; what an earlier demo left there stays."""
     if folder.exists():
         if not folder.is_dir():
-            raise RunFolderError(f"{folder}: a file is in the way: choose another --folder")
+            raise RunFolderError(f"{folder}: this is a file: choose another --output")
         if any(folder.iterdir()) and not (folder / MARKER).exists():
-            raise RunFolderError(f"{folder}: this folder holds something other than a demo: choose another --folder")
+            raise RunFolderError(f"{folder}: this folder contains something other than a demo: choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
 

@@ -64,7 +64,7 @@ class EvaluateArguments:
     scores: Path | None = None
     """Also write every video's scores to this .npz file (paths, labels, scores, classes)."""
     trust: bool = False
-    """Load an exported folder of the formats torch or aoti, whose files can run code of whoever wrote them."""
+    """Load an exported folder of the formats torch or aoti, whose files can run arbitrary code."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> None:
     options = parse_arguments(EvaluateArguments, arguments, command="gta evaluate", common=_COMMON)
     target = evaluate_checkpoint(options, show=_print)["written_to"]
     if target is not None:
-        print_line(f"written: {target}, and to look at: {_page(target)}")
+        print_line(f"written: {target}, report: {_page(target)}")
 
 
 def evaluate_checkpoint(
@@ -213,4 +213,4 @@ def _print_confusions(written: dict[str, Any]) -> None:
         print_line("most confused:")
     for pair in pairs:
         of = written["per_class"][pair["true"]]["num_videos"]
-        print_line(f"  {pair['count']} of {of} videos of {pair['true']} taken for {pair['predicted']}")
+        print_line(f"  {pair['count']} of {of} videos of {pair['true']} classified as {pair['predicted']}")

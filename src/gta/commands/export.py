@@ -50,7 +50,7 @@ class ExportArguments:
     checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run, a file of `gta convert`, or hf://owner/name."""
     to: tuple[Literal["torch", "onnx", "openvino", "aoti"], ...]
-    """What to write for: PyTorch's exported programs (torch), ONNX Runtime, OpenVINO, or compiled code for this
+    """Formats to write: PyTorch's exported programs (torch), ONNX Runtime, OpenVINO, or compiled code for this
     machine (aoti); several one after the other."""
     precision: Literal["float32", "bf16", "int8"] = "float32"
     """Arithmetic: int8 with onnx and openvino, bf16 with all but onnx."""
@@ -60,11 +60,11 @@ class ExportArguments:
     data: Path | None = None
     """Labelled data set: measure the top-1 of its validation videos before and after, and compare on them."""
     dynamic_batch: bool = False
-    """Let a call have any number of clips; otherwise `--batch-size`."""
+    """Accept any number of clips per call, instead of `--batch-size`."""
     batch_size: int = 1
     """Clips per call, of the benchmark as well."""
     scores: Literal["logits", "probabilities"] = "logits"
-    """What comes out."""
+    """What the exported model returns."""
     clips: int = 16
     """Clips to compare on."""
     calibration_clips: int = 128
@@ -73,7 +73,7 @@ class ExportArguments:
     """Largest difference that is accepted: of any output with float32 (1e-4), of the probabilities of a clip on average
     with bf16 (0.02) and int8 (0.1), as half the sum of the absolute differences."""
     force: bool = False
-    """Keep the export even if the difference is larger."""
+    """Keep the export even if the difference exceeds the limit."""
     benchmark: bool = False
     """Measure the speed of the original, in float32 and bf16, and of what was written, in one run."""
     output: Path | None = None
@@ -103,10 +103,10 @@ class ExportArguments:
         if self.limit is not None and not self.limit >= 0:
             raise OptionError(f"--limit is {self.limit}: it must be 0 or more")
         if self.calibration is not None and self.precision != "int8":
-            raise OptionError(f"--calibration goes with --precision int8; {self.precision} needs no clips")
+            raise OptionError(f"--calibration requires --precision int8; {self.precision} needs no clips")
         most = ExportArguments.__dataclass_fields__["calibration_clips"].default
         if self.calibration_clips != most and self.precision != "int8":
-            raise OptionError(f"--calibration-clips goes with --precision int8; {self.precision} needs no clips")
+            raise OptionError(f"--calibration-clips requires --precision int8; {self.precision} needs no clips")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class PaperArguments:
 
     def __post_init__(self) -> None:
         if self.json and self.markdown:
-            raise OptionError("--json and --markdown exclude each other: give one of them")
+            raise OptionError("--json and --markdown cannot be used together")
 
 
 def main(arguments: list[str]) -> None:

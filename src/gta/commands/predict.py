@@ -32,7 +32,7 @@ _COMMON = (
 
 @dataclass(frozen=True)
 class PredictArguments:
-    """Name the classes of videos with a trained model."""
+    """Classify videos with a trained model."""
 
     checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
@@ -45,7 +45,7 @@ class PredictArguments:
     window: float | None = None
     """Classify windows of this many seconds, one after the other, instead of whole videos."""
     hop: float | None = None
-    """With --window: seconds from the beginning of one window to that of the next; as long as a window if not given."""
+    """With --window: seconds from the start of one window to that of the next; one window if not given."""
     json: bool = False
     """Print JSON instead of a table."""
     batch_size: int = 1
@@ -53,11 +53,11 @@ class PredictArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     trust: bool = False
-    """Load an exported folder of the formats torch or aoti, whose files can run code of whoever wrote them."""
+    """Load an exported folder of the formats torch or aoti, whose files can run arbitrary code."""
     manifest: str | None = None
     """Predict many videos: a list (.csv, .jsonl, .txt), a folder or a glob pattern; needs --output."""
     output: Path | None = None
-    """With --manifest: the table to write, .parquet, .csv or .jsonl. A killed command goes on when it is repeated."""
+    """With --manifest: the table to write, .parquet, .csv or .jsonl. Repeat an interrupted command to resume it."""
     engine: Literal["processes", "ray"] = "processes"
     """With --manifest: `processes` of this machine, or the actors of a `ray` cluster (RAY_ADDRESS, or started here)."""
     num_workers: int | None = None
@@ -69,7 +69,7 @@ class PredictArguments:
     time_limit: float = 180.0
     """With --manifest: seconds that one video may take before it is given up."""
     overwrite: bool = False
-    """With --manifest: begin anew, whatever --output holds; repeated after a kill, it goes on where it was."""
+    """With --manifest: start again, whatever --output contains; an interrupted command can be repeated to resume it."""
 
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:
@@ -80,7 +80,7 @@ class PredictArguments:
             if seconds is not None and not 0 < seconds < math.inf:
                 raise OptionError(f"{option} is {seconds:g}: it must be above 0 seconds")
         if self.hop is not None and self.window is None:
-            raise OptionError("--hop goes with --window: say how long the windows are")
+            raise OptionError("--hop requires --window: give the length of the windows")
         if self.window is not None and self.batch_size > 1:
             raise OptionError("--window classifies window by window: leave --batch-size out")
         if (self.manifest is None) != (self.output is None):
@@ -97,7 +97,7 @@ class PredictArguments:
             return
         for name in ("engine", "num_workers", "gpus_per_worker", "shard_size", "time_limit", "overwrite"):
             if getattr(self, name) != PredictArguments.__dataclass_fields__[name].default:
-                raise OptionError(f"--{name.replace('_', '-')} goes with --manifest, the prediction of many videos")
+                raise OptionError(f"--{name.replace('_', '-')} requires --manifest, the prediction of many videos")
 
 
 def main(arguments: list[str]) -> None:

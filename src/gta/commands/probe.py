@@ -26,7 +26,7 @@ _COMMON = ("--split", "--opposites", "--permutations", "--num-workers", "--devic
 
 @dataclass(frozen=True)
 class ProbeArguments:
-    """Measure what a model makes of the order of frames: videos played in order, reversed, shuffled, one frame only.
+    """Measure whether a model uses the order of frames: videos played in order, reversed, shuffled, one frame only.
 
     Works with every checkpoint and every data set; by default with the checkpoint's own validation videos. Where the
     data set has other classes than the model, it measures how far the predictions move, without accuracies.
@@ -43,7 +43,7 @@ class ProbeArguments:
     split: Literal["train", "val", "test"] = "val"
     """Which part of the data set."""
     opposites: Path | None = None
-    """JSON file of further opposites (words or classes that are each other's time reversal); see docs/adapting.md."""
+    """JSON file with additional opposites (words or classes that are time reversals); see docs/adapting.md."""
     permutations: int = 5
     """Shuffles of each video."""
     seed: int = 0

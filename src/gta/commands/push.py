@@ -12,7 +12,7 @@ from gta.terminal import print_line
 
 @dataclass(frozen=True)
 class PushArguments:
-    """Put a model on a Hugging Face hub: weights, card, and a page about how it was trained and measured.
+    """Upload a model to a Hugging Face hub: weights, card, and a page about its training and evaluation.
 
     The token is taken from HF_TOKEN or `hf auth login`, the hub from HF_ENDPOINT.
     """

@@ -34,7 +34,7 @@ _COMMON = (
 
 @dataclass(frozen=True)
 class ServeArguments(Limits):
-    """Try models in a browser, and over HTTP.
+    """Serve models on a web page and over HTTP.
 
     The page takes a video, shows the prediction and that of the video played backwards, lets frames be shuffled, and
     what the models see be clicked through. /docs describes the routes for programs.
@@ -43,9 +43,9 @@ class ServeArguments(Limits):
     models: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="MODEL ...")] = ()
     """Checkpoints (.ckpt), folders of `gta export`, or hf://owner/name; with several, two can be compared."""
     host: str = "127.0.0.1"
-    """Address to listen at. The default can be reached from this machine only; 0.0.0.0 from everywhere."""
+    """Address to listen on. The default can be reached from this machine only; 0.0.0.0 from everywhere."""
     port: int = 7860
-    """Port to listen at; 0 takes a free one."""
+    """Port to listen on; 0 selects a free one."""
     examples: Path | None = None
     """Folder of videos to offer as examples; a few synthetic ones are rendered if not given."""
     video_folder: Path | None = None
@@ -56,11 +56,11 @@ class ServeArguments(Limits):
     """Names that requests may call the server by besides localhost and 127.0.0.1, where it can be reached from this
     machine only: that of a proxy before it."""
     page: bool = True
-    """Offer the page; --no-page has the routes for programs only."""
+    """Offer the web page; --no-page offers the HTTP API only."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     trust: bool = False
-    """Load exported folders of the formats torch and aoti, whose files can run code of whoever wrote them."""
+    """Load exported folders of the formats torch and aoti, whose files can run arbitrary code."""
 
 
 def main(arguments: list[str]) -> None:
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
 
     if options.host not in LOOPBACK and password is None:
         print_line(
-            f"gta serve: everybody who reaches {options.host} can use this server: --auth asks for a password",
+            f"gta serve: anyone who can reach {options.host} can use this server: set --auth to require a password",
             file=sys.stderr,
         )
     serve(

@@ -71,7 +71,7 @@ class TrainArguments:
     yaml: bool = False
     """With --print: as YAML, a file that `gta train FILE.yaml` takes."""
     fast_dev_run: bool = False
-    """Prove the recipe in seconds: two small steps and a validation, on synthetic videos if --data.root has none."""
+    """Test the recipe in seconds: two small steps and a validation, on synthetic videos if --data.root has none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -101,7 +101,7 @@ def _run(arguments: list[str]) -> None:
     options = _parse(name, rest)
     config = TrainConfig(model=options.model, data=options.data, optim=options.optim, run=options.run)
     if options.yaml and not options.print:
-        raise OptionError("--yaml goes with --print: gta train RECIPE --print --yaml")
+        raise OptionError("--yaml requires --print: gta train RECIPE --print --yaml")
     if options.print:
         import json
 
@@ -173,5 +173,5 @@ def _print_result(result: "TrainResult") -> None:
         print_line(line)
     sessions = f"; {result.total_seconds:.0f} s with the epochs of earlier sessions" if result.resumed else ""
     print_line(f"written: {result.folder} ({result.steps} steps in {result.seconds:.0f} s{sessions})")
-    print_line(f"to look at: {result.folder / 'report.html'}")
+    print_line(f"report: {result.folder / 'report.html'}")
     print_line(f"next: gta evaluate {result.best_checkpoint}")

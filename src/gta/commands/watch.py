@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WatchArguments:
-    """Name the classes of a video window by window while it comes in, one line of JSON for each window.
+    """Classify a live video window by window, with one line of JSON per window.
 
     A camera and a network stream do not wait: frames that come faster than they can be classified are dropped, and the
     last line says how many. If such a source is lost, it is opened again.
@@ -47,7 +47,7 @@ class WatchArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     trust: bool = False
-    """Load an exported folder of the formats torch or aoti, whose files can run code of whoever wrote them."""
+    """Load an exported folder of the formats torch or aoti, whose files can run arbitrary code."""
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

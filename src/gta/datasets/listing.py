@@ -76,7 +76,7 @@ def detect_layout(root: Path) -> KnownLayout:
         return "folder"
     if videos_in(root):
         raise DataError(f"{root}: the videos lie in no class folders; put them into {root}/<class name>/")
-    raise DataError(f"{root}: this does not look like a data set; see the documentation for the layouts that are known")
+    raise DataError(f"{root}: this does not look like a data set; the documentation lists the supported layouts")
 
 
 def check_root(root: Path) -> None:

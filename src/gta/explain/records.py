@@ -178,7 +178,7 @@ class Explanation:
     swapped: Array | None = None
     """float32 (K,): probabilities with the projections of spatial and temporal attention exchanged, if asked for."""
     notes: tuple[str, ...] = field(default=())
-    """What could not be explained and why, as plain sentences."""
+    """What cannot be explained and why, as plain sentences."""
 
     def top(self, count: int = 5, *, backward: bool = False) -> list[tuple[str, float]]:
         """The most probable classes of the clip, or of the clip played backwards, with their probabilities."""

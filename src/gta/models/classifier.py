@@ -83,7 +83,7 @@ class VideoClassifier(nn.Module):
         self.in_channels = int(getattr(backbone, "in_channels", 3))
         self.dropout = nn.Dropout(dropout)
         if head != "average" and head_window is not None:
-            raise ValueError(f"head_window is {head_window}: it goes with the head 'average', not with {head!r}")
+            raise ValueError(f"head_window is {head_window}: it requires the head 'average', not {head!r}")
         self._head_kind: Head = head
         self._relation_frames = relation_frames
         self.head = self._new_head(num_classes)

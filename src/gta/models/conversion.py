@@ -57,7 +57,7 @@ class LoadReport:
         if self.assumed:
             options = ", ".join(f"--{line.split()[0].replace('_', '-')}" for line in self.assumed)
             lines.append(
-                f"{len(self.assumed)} assumed, since the file does not tell: {', '.join(self.assumed)} "
+                f"{len(self.assumed)} assumed, because the file does not say: {', '.join(self.assumed)} "
                 f"(if not so: gta convert with {options})"
             )
         return "\n".join([*lines, *self.notes])
@@ -109,7 +109,7 @@ def rename(tensors: Mapping[str, Tensor], key_map: KeyMap, *, source: str) -> di
             target = re.sub(pattern, replacement, target)
         whole, _, part = target.partition("#")
         if target in renamed or (part and int(part) in parts.get(whole, {})):
-            raise CheckpointError(f"{source}: two of its weights stand for {whole}, one is {key}")
+            raise CheckpointError(f"{source}: two of its weights correspond to {whole}, one is {key}")
         if part:
             parts.setdefault(whole, {})[int(part)] = tensor
         else:
@@ -144,7 +144,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
             unexpected.append(key)
             continue
         if target in values:
-            raise CheckpointError(f"{source}: two of its weights stand for {target}, one is {key}")
+            raise CheckpointError(f"{source}: two of its weights correspond to {target}, one is {key}")
         if tensor.is_floating_point() != own[target].is_floating_point() and not _COUNTERS.search(key):
             raise CheckpointError(
                 f"{source}: {key} holds {tensor.dtype} numbers, which cannot be weights (is it quantised?)"
@@ -186,7 +186,9 @@ def _refuse_partial(source: str, used: Iterable[str], unexpected: list[str], mis
     if left:
         hint = "; name a model with such attention blocks in the same places" if ".attention." in left[0] else ""
         hint = "; its pixels and regions have an M each: build the model without share_mixing" if _own(left) else hint
-        raise CheckpointError(f"{source}: {len(left)} weights have no place in the model, the first is {left[0]}{hint}")
+        raise CheckpointError(
+            f"{source}: {len(left)} weights have no counterpart in the model, the first is {left[0]}{hint}"
+        )
     begun = {_unit(key) for key in used}
     gaps = [key for key in missing if _unit(key) in begun or not _unit(key)]
     if gaps:

@@ -65,7 +65,7 @@ def refuse_foreign(tensors: Mapping[str, Tensor], source: str, *, but: Collectio
     network = name_foreign(tensors)
     if network is not None and network not in but:
         raise CheckpointError(
-            f"{source}: these are weights of {network}, which gta does not have: "
+            f"{source}: these are weights of {network}, which gta does not support: "
             "it reads ResNet, TSM (ResNet), C2D, I3D (ResNet), Slow and SlowFast, each also with non-local blocks, and "
             "the networks of timm and torchvision if they are named as the model"
         )

@@ -144,7 +144,7 @@ def complete_weights(
     try:
         model = create_model(**arguments, pretrained=source)
     except ValueError as error:
-        raise CheckpointError(f"{path}: it holds what was trained, without its backbone: {error}") from error
+        raise CheckpointError(f"{path}: it contains only what was trained, without the backbone: {error}") from error
     model.freeze_backbone(train_norms=frozen.train_norms)
     names, whole = model.frozen_weights(), model.state_dict()
     digest = weights_digest(whole, names)
@@ -165,7 +165,7 @@ def _find(pretrained: str, path: Path) -> str:
     found = next((place for place in places if place.is_file() and place.resolve() != path.resolve()), None)
     if found is None:
         raise CheckpointError(
-            f"{path}: it holds what was trained, without its backbone, whose file is not there: put "
+            f"{path}: it contains only what was trained, without the backbone, whose file is not there: put "
             f"{Path(pretrained).name} beside it (or where it was: {pretrained})"
         )
     return str(found)

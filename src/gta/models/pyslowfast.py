@@ -189,14 +189,14 @@ def require_known(config: PySlowFastConfig, kind: str, path: Path, *, named: boo
     def need(key: str, value: object, allowed: bool, what: str) -> None:
         if not allowed:
             raise CheckpointError(
-                f"{path}: its configuration says {key} {shown(value)}, which gta does not have: {what}"
+                f"{path}: its configuration says {key} {shown(value)}, which gta does not support: {what}"
             )
 
     arch, resnet, slowfast = config.model.arch.lower(), config.resnet, config.slowfast
     if arch not in ARCHITECTURES:
         name = _NAMES.get(arch, arch)
         raise CheckpointError(
-            f"{path}: these are weights of {name} (MODEL.ARCH {shown(arch)}), which gta does not have"
+            f"{path}: these are weights of {name} (MODEL.ARCH {shown(arch)}), which gta does not support"
         )
     need("DETECTION.ENABLE", True, not config.detection.enable, "only classifiers of whole clips")
     norms = ("batchnorm", "sync_batchnorm", "sync_batchnorm_apex")
@@ -232,8 +232,8 @@ def require_temporal_kernels(config: PySlowFastConfig, path: Path, *, depths: tu
     whole = slow[3] == depths[3] and all(fast[index] == depths[index] for index in (0, 1, 3))
     if not whole or slow[2] != fast[2]:
         raise CheckpointError(
-            f"{path}: its configuration says RESNET.NUM_BLOCK_TEMP_KERNEL {stages}, which gta does not have: only res4 "
-            "may have fewer temporal kernels than blocks, as many in both pathways"
+            f"{path}: its configuration says RESNET.NUM_BLOCK_TEMP_KERNEL {stages}, which gta does not support: only "
+            "res4 may have fewer temporal kernels than blocks, as many in both pathways"
         )
     if slow[2] != found:
         raise CheckpointError(

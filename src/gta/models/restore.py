@@ -53,7 +53,7 @@ def check_description(card: ModelCard, weights: Mapping[str, Tensor], path: Path
     """
     arguments = {"share_mixing": True, **card.model}  # which cards state since there is a choice
     if "share_mixing" not in card.model and _mixes_both_levels(card.model.get("name")):
-        warnings.warn(f"{path}: saved when pixels and regions shared one M: it goes on doing so", stacklevel=2)
+        warnings.warn(f"{path}: saved when pixels and regions shared one M: the model keeps a shared M", stacklevel=2)
     if card.num_classes is not None:
         arguments["num_classes"] = card.num_classes
     checked = _checked(arguments, path)

@@ -105,7 +105,7 @@ def _own(checkpoint: Checkpoint) -> WeightFile:
 
 
 def _check_sums(path: Path) -> None:
-    """Refuse a zip archive, as PyTorch writes it, whose check sums do not match; older files have none."""
+    """Refuse a zip archive, as PyTorch writes it, whose checksums do not match; older files have none."""
     if not zipfile.is_zipfile(path):
         return
     try:

@@ -122,7 +122,7 @@ def _matched(config: TrainConfig, model: VideoClassifier) -> TrainConfig:
     clip = matched_to(config.data.clip, model.data_config)
     if clip != config.data.clip:
         print_line(
-            f"clips as {config.model.name} had its images: {clip.crop_size} pixels, mean {list(clip.mean)}, "
+            f"clips prepared like the images of {config.model.name}: {clip.crop_size} pixels, mean {list(clip.mean)}, "
             f"std {list(clip.std)}, {clip.interpolation} (data.match_model)",
             file=sys.stderr,
         )

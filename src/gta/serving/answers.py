@@ -160,7 +160,7 @@ def explanation(token: str, names: Sequence[str]) -> str:
     title = text(f"What {' and '.join(names)} see{'s' if len(names) == 1 else ''} in the video")
     return framed(
         Html(
-            "<p>Click any frame below: what the model draws on there is shown in all of them. "
+            "<p>Click any frame below to see in all frames what the model attends to at that point. "
             f'<a href="explanations/{token}?download=1" download="explain.html">Keep this page: explain.html</a></p>'
             f'<iframe src="explanations/{token}" title="{title}" sandbox="allow-scripts allow-downloads"></iframe>'
         )

@@ -68,7 +68,7 @@ def _add_errors(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         if isinstance(error, BodyRefusedError):
             return JSONResponse(error_body(error.refused), error.status_code, headers=error_headers(error.refused))
-        words = {404: "There is nothing here.", 405: "This method is not for this address."}
+        words = {404: "This address does not exist.", 405: "This method is not allowed for this address."}
         word = words.get(error.status_code, "The request is malformed.")
         known = RefusedError(error.status_code, "bad_request", word)
         return JSONResponse(error_body(known), known.status)
@@ -86,7 +86,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _add_questions(app: FastAPI, service: Service, video_folder: Path | None) -> None:
-    @app.post("/v1/predict", openapi_extra=_BODY, summary="Name the classes of a video")
+    @app.post("/v1/predict", openapi_extra=_BODY, summary="Classify a video")
     async def predict(
         request: Request,
         top_k: Annotated[int, Query(ge=1, le=1000, description="Classes to name.")] = 5,
@@ -112,7 +112,7 @@ def _add_questions(app: FastAPI, service: Service, video_folder: Path | None) ->
     async def explain(
         request: Request,
         model: Annotated[str | None, Query(max_length=200, description="Which model; the first if not given.")] = None,
-        compare: Annotated[str | None, Query(max_length=200, description="Another one beside it.")] = None,
+        compare: Annotated[str | None, Query(max_length=200, description="A second model to show next to it.")] = None,
     ) -> HTMLResponse:
         """The self-contained page of `gta explain`, for a video sent as to `/v1/predict`."""
         numbers = [service.model(model)]

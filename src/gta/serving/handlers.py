@@ -19,11 +19,11 @@ from gta.serving.service import Service
 
 NONE = "none"
 """What stands for no model to compare with."""
-START = "Choose a video: upload or record one, or take an example."
-CAMERA_START = f"Start the camera: what it has seen in the last {WINDOW_SECONDS:g} seconds is named. Nothing is stored."
-_CAMERA_WAIT = f"The first answer comes after {WINDOW_SECONDS:g} seconds."
-_MOVE = "Move the slider, and the frames and how the scores move are shown here."
-_GONE = "This video is no longer here: upload it again."
+START = "Choose a video: upload or record one, or pick an example."
+CAMERA_START = f"Start the camera to classify its last {WINDOW_SECONDS:g} seconds. Nothing is stored."
+_CAMERA_WAIT = f"The first prediction appears after {WINDOW_SECONDS:g} seconds."
+_MOVE = "Move the slider to see the changed frames and scores here."
+_GONE = "This video has been removed: upload it again."
 
 
 @dataclass

@@ -13,23 +13,23 @@ class Limits:
     """What requests may cost. Every number must be above 0. The options of `gta serve` are made from this."""
 
     max_mb: float = 50.0
-    """Size of a video at most, in MiB."""
+    """Maximum size of a video, in MiB."""
     max_seconds: float = 60.0
-    """Length of a video at most, in seconds as it plays."""
+    """Maximum duration of a video, in seconds."""
     request_seconds: float = 30.0
-    """Time that an answer may take, in seconds."""
+    """Maximum time for an answer, in seconds."""
     body_seconds: float = 30.0
-    """Time that a request may take to arrive, in seconds."""
+    """Maximum time for a request to arrive, in seconds."""
     queue_size: int = 64
-    """Requests that are worked on or wait at most; further ones are told to come back (503)."""
+    """Maximum number of requests in progress or waiting; further ones get 503."""
     batch_size: int = 8
-    """Videos that go through a model together at most."""
+    """Maximum number of videos that go through a model together."""
     num_workers: int = 2
     """Processes that read videos."""
     keep_seconds: float = 600.0
-    """Time after which a visitor's files are removed, in seconds."""
+    """Time after which uploaded files are removed, in seconds."""
     max_stored_mb: float = 1024.0
-    """Size of all files of visitors together at most, in MiB; a further one is told to come back (503)."""
+    """Maximum total size of uploaded files, in MiB; further ones get 503."""
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(Limits)):
@@ -97,14 +97,14 @@ def busy() -> RefusedError:
 
 def full() -> RefusedError:
     """Files of visitors take all the room there is."""
-    return RefusedError(503, "full", "The server keeps as many videos as it can; try again later.", retry_after=60)
+    return RefusedError(503, "full", "The server's storage for videos is full; try again later.", retry_after=60)
 
 
 def draining() -> RefusedError:
     """The server has been told to stop."""
-    return RefusedError(503, "stopping", "The server is about to stop.", retry_after=10)
+    return RefusedError(503, "stopping", "The server is shutting down.", retry_after=10)
 
 
 def mistake() -> RefusedError:
     """A defect of ours."""
-    return RefusedError(500, "defect", "The server has made a mistake; its log says more.")
+    return RefusedError(500, "defect", "An internal error occurred; see the server's log.")

@@ -124,9 +124,11 @@ class Guard:
         """Why a request is refused, whatever its body is."""
         headers = dict(scope["headers"])
         if self._hosts is not None and _host(headers) not in self._hosts:
-            return RefusedError(421, "wrong_host", "This server is not called so; --allow-host names it.")
+            return RefusedError(
+                421, "wrong_host", "This server does not accept this host name; add it with --allow-host."
+            )
         if self._wanted is not None and not hmac.compare_digest(_credentials(headers), self._wanted):
-            return RefusedError(401, "password", "A user and a password are needed.")
+            return RefusedError(401, "password", "A user name and a password are required.")
         return draining() if self._is_draining() else route_refusal(scope["method"], scope["path"])
 
 

@@ -109,7 +109,7 @@ def _add_explanations(app: FastAPI, service: Service) -> None:
     async def explanation(token: str, request: Request) -> HTMLResponse:
         page = service.explanations.get(token)
         if page is None:
-            raise RefusedError(404, "gone", "This explanation is no longer here; ask again.")
+            raise RefusedError(404, "gone", "This explanation has expired; request it again.")
         answer = explanation_response(page)
         if "download" in request.query_params:
             answer.headers["content-disposition"] = 'attachment; filename="explain.html"'
@@ -150,7 +150,7 @@ def _video_tab(handlers: Handlers, model: gr.Dropdown, beside: gr.Dropdown) -> N
             answer = gr.HTML(answers.hint(START), elem_id="answer")
     with gr.Row(equal_height=True):
         with gr.Column():  # columns stand one below the other on a phone
-            change = gr.Radio(["shuffle", "drop", "freeze"], value="shuffle", label="What happens to the frames")
+            change = gr.Radio(["shuffle", "drop", "freeze"], value="shuffle", label="Change to the frames")
             again = gr.Button("Shuffle again", elem_id="again", size="sm")
         with gr.Column():
             percent = gr.Slider(0, 100, value=0, step=5, label="Share of the frames, in percent", elem_id="amount")

@@ -44,10 +44,10 @@ def refusal(method: str, path: str) -> RefusedError | None:
         wanted = METHODS[path]
         if method == wanted or (method == "HEAD" and wanted == "GET"):
             return None
-        return RefusedError(405, "bad_request", "This method is not for this address.")
+        return RefusedError(405, "bad_request", "This method is not allowed for this address.")
     if path in _PAGE_ROUTES or (path.startswith(_PAGE_PREFIXES) and not path.startswith(_TOO_LARGE)):
         return None
-    return RefusedError(404, "bad_request", "There is nothing here.")
+    return RefusedError(404, "bad_request", "This address does not exist.")
 
 
 def logged(path: str) -> str:

@@ -100,8 +100,8 @@ def allowed_file(text: str, folder: Path | None) -> Path:
         RefusedError: there is no such folder, or the file is not in it.
     """
     if folder is None:
-        raise RefusedError(403, "no_folder", "This server reads no files of its own: send the video itself.")
-    missing = RefusedError(404, "not_found", "There is no such file in the folder that this server reads.")
+        raise RefusedError(403, "no_folder", "This server does not offer files of its own: send the video itself.")
+    missing = RefusedError(404, "not_found", "There is no such file in the server's video folder.")
     try:
         path = (folder / text).resolve(strict=True)
     except (OSError, ValueError, RuntimeError):

@@ -89,7 +89,7 @@ def check_call(body: bytes, functions: Functions, *, streaming: bool = False) ->
         RefusedError: it does, it is not JSON, or has more values than any call.
     """
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
-        raise RefusedError(413, "too_large", "The request has more values than any call of the page.")
+        raise RefusedError(413, "too_large", "The request has too many values.")
     try:
         values = parse_json(body.decode("utf-8"))
     except (StoredError, UnicodeDecodeError):
@@ -100,7 +100,7 @@ def check_call(body: bytes, functions: Functions, *, streaming: bool = False) ->
     number, data = values.get("fn_index"), values.get("data")
     known = functions.streaming if streaming else range(len(functions.inputs))
     if type(number) is not int or number not in known:
-        raise RefusedError(404, "no_function", "The page has no such function.")
+        raise RefusedError(404, "no_function", "There is no such function.")
     inputs = functions.inputs[number]
     if not isinstance(data, list) or len(data) != len(inputs):
         raise RefusedError(400, "bad_request", f"The function takes {len(inputs)} values.")
@@ -115,7 +115,7 @@ def _check(value: Any, depth: int) -> None:
     if isinstance(value, dict):
         path = value.get("path")
         if path and not (isinstance(path, str) and _PATH.match(path)):
-            raise RefusedError(403, "foreign_file", "Only files that were uploaded here can be asked about.")
+            raise RefusedError(403, "foreign_file", "Only files that were uploaded to this server can be used.")
         value = list(value.values())
     if isinstance(value, list):
         for item in value:

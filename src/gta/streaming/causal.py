@@ -111,9 +111,7 @@ class CausalStep(nn.Module):
         if not isinstance(model, VideoClassifier) or not isinstance(model.backbone, FramewiseBackbone):
             raise ValueError(f"{type(model).__name__} does not run frame by frame: exact streaming needs a 2D backbone")
         if not isinstance(model.head, nn.Linear):
-            raise ValueError(
-                f"{type(model.head).__name__} looks at whole clips: exact streaming needs the head 'average'"
-            )
+            raise ValueError(f"{type(model.head).__name__} uses whole clips: exact streaming needs the head 'average'")
         for name, module in model.named_modules():
             _check(name, module)
         tensors = itertools.chain(model.parameters(), model.buffers())
@@ -187,7 +185,7 @@ def _written(slot: _Slot) -> Tensor:
 
 def _check(name: str, module: nn.Module) -> None:
     if isinstance(module, ShiftedConv) and not module.causal:
-        raise ValueError(f"{name} brings channels from the next frame: build the model with causal=True")
+        raise ValueError(f"{name} shifts channels from the next frame: build the model with causal=True")
     if not isinstance(module, AttendedBlock):
         return
     attention = module.get_submodule("attention")
@@ -198,10 +196,10 @@ def _check(name: str, module: nn.Module) -> None:
 
 def _check_mixing(name: str, block: nn.Module) -> None:
     if not isinstance(block, GlobalTemporalAttention):
-        raise ValueError(f"{name} ({type(block).__name__}) hears all frames: only causal GTA streams exactly")
+        raise ValueError(f"{name} ({type(block).__name__}) depends on all frames: only causal GTA streams exactly")
     options = block.mixing_options
     if not options.causal:
-        raise ValueError(f"{name} hears later frames: build the model with causal=True, toeplitz=True")
+        raise ValueError(f"{name} depends on later frames: build the model with causal=True, toeplitz=True")
     if not options.toeplitz or block.assignment is not None:
         raise ValueError(f"{name} depends on a frame's place in the clip: build it with toeplitz=True")
     if not options.linear:

@@ -35,7 +35,10 @@ def open_curves(folder: Path, say: Callable[[str], None], *, resumed_at: int | N
         nonlocal works
         if works:
             works = False
-            say(f"warning: {folder}: TensorBoard's curves end here, they cannot be written: {error.strerror or error}")
+            say(
+                f"warning: {folder}: TensorBoard's curves end here, because they cannot be written: "
+                f"{error.strerror or error}"
+            )
 
     def add(name: str, value: float, step: int) -> None:
         if works:

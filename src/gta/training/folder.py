@@ -57,7 +57,7 @@ def check_run_folder(folder: Path, *, resume: bool) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise RunFolderError(f"{folder}: a file is in the way of the run folder: choose another run.folder")
+        raise RunFolderError(f"{folder}: there is a file with the name of the run folder: choose another run.folder")
     if all(entry.name.startswith(".") and ".part" in entry.name for entry in folder.iterdir()):
         return  # nothing but what a process left that was killed while it wrote its first file
     if not resume:

@@ -46,7 +46,7 @@ class FolderLock:
                 self.release()
                 who = f"process {holder}" if holder else "another process"
                 raise RunFolderError(
-                    f"{folder}: {who} is training into this run folder: wait for it, or choose another run.folder"
+                    f"{folder}: {who} is using this run folder: wait until it finishes, or choose another run.folder"
                 ) from None
             # Some network file systems have no locks: there, the folder is used without one.
 

@@ -92,5 +92,5 @@ def _check_launch(devices: int, num_nodes: int) -> None:
     if started != devices * num_nodes:
         raise OptionError(
             f"{launcher} has started {started} process(es), but run.devices {devices} x run.num_nodes {num_nodes} "
-            f"means {devices * num_nodes}: give the numbers of the launch"
+            f"means {devices * num_nodes}: set both to match the launch"
         )

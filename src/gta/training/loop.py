@@ -176,7 +176,7 @@ class Loop:
                 self._failure = self._failure or error
                 return
             for path, reason in new:
-                self.display.say(f"left out, because it cannot be read: {path}: {reason}")
+                self.display.say(f"skipped, because it cannot be read: {path}: {reason}")
 
     def _is_checkpoint_due(self) -> bool:
         every = self.options.checkpoint_steps

@@ -328,7 +328,9 @@ class VideoFile:
             self._frame_size = size
         elif size != self._frame_size:
             before = "x".join(map(str, self._frame_size))
-            raise VideoError(self.path, f"the picture changes from {before} to {size[0]}x{size[1]} at frame {number}")
+            raise VideoError(
+                self.path, f"the frame size changes from {before} to {size[0]}x{size[1]} at frame {number}"
+            )
         if frame.is_corrupt:
             raise VideoError(self.path, f"frame {number} is damaged")
         self._rotation = frame.rotation % 360

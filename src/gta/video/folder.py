@@ -70,14 +70,14 @@ class FrameFolder:
         """Numbers (first, stop) of the pictures between two moments, at 12 pictures per second.
 
         Raises:
-            VideoError: no picture lies between them.
+            VideoError: no image lies between them.
         """
         first = 0 if start_seconds is None else int(start_seconds * PICTURES_PER_SECOND + ROUNDING)
         stop = self.num_frames
         if end_seconds is not None:
             stop = min(stop, round(end_seconds * PICTURES_PER_SECOND))
         if first >= stop:
-            raise VideoError(self.path, f"no picture lies between {start_seconds} s and {end_seconds} s")
+            raise VideoError(self.path, f"no image lies between {start_seconds} s and {end_seconds} s")
         return first, stop
 
     def info(self) -> VideoInfo:
@@ -109,7 +109,7 @@ class FrameFolder:
             picture = read_picture(self.path, self.names[number], budget)
             if size is not None and picture.shape != size:
                 now, before = (f"{shape[2]}x{shape[1]}" for shape in (picture.shape, size))
-                raise VideoError(self.path, f"the picture changes from {before} to {now} at {self.names[number]}")
+                raise VideoError(self.path, f"the frame size changes from {before} to {now} at {self.names[number]}")
             size = picture.shape
             clip.put(number, picture if fit is None else fit(picture))
         return clip.tensor()
@@ -128,13 +128,13 @@ class FrameFolder:
             raise VideoError(self.path, "this is a file, not a folder of frames") from None
         numbered = sorted((number, name) for name in found if (number := frame_number(name)) is not None)
         if not numbered:
-            raise VideoError(self.path, "the folder holds no numbered pictures (00001.jpg, ...)")
+            raise VideoError(self.path, "the folder contains no numbered images (00001.jpg, ...)")
         steps = [after - before for (before, _), (after, _) in itertools.pairwise(numbered)]
         if 0 in steps:
-            raise VideoError(self.path, "two of its pictures have the same number")
+            raise VideoError(self.path, "two of its images have the same number")
         step = min(steps, default=1)
         for (before, _), found_step in zip(numbered, steps, strict=False):
             if found_step != step:
                 span = f"{len(numbered)} of {numbered[0][0]}..{numbered[-1][0]}" + (f" in steps of {step}" * (step > 1))
-                raise VideoError(self.path, f"picture number {before + step} is missing ({span})")
+                raise VideoError(self.path, f"image number {before + step} is missing ({span})")
         return [name for _, name in numbered]

@@ -149,4 +149,4 @@ class MemoryBudget:
         if num_frames:
             text += f" and keeping {num_frames} frames {num_frames * frame_bytes / _MIB:.0f} MiB"
         text += f", more than the {self.limit / _MIB:.0f} MiB that one request may take"
-        raise VideoError(self.path, text + ("; ask for fewer frames at a time" if num_frames > 1 else ""))
+        raise VideoError(self.path, text + ("; request fewer frames at a time" if num_frames > 1 else ""))

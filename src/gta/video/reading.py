@@ -64,7 +64,7 @@ def probe_video(path: str | Path) -> VideoInfo:
     """Describe a video: exact number of frames, rate, size and codec. Decodes its first frame only.
 
     Args:
-        path: a video file, or a folder of numbered pictures.
+        path: a video file, or a folder of numbered images.
 
     Raises:
         VideoError: it is missing or damaged.
@@ -83,7 +83,7 @@ def read_video(path: str | Path, indices: Iterable[SupportsIndex] | None = None)
     Frame i is the i-th that decoding the file from the beginning gives; only what the wanted frames need is decoded.
 
     Args:
-        path: a video file, or a folder of numbered pictures.
+        path: a video file, or a folder of numbered images.
         indices: frame numbers in any order, repetitions allowed, each in [0, number of frames); integers of any kind, a
             NumPy array or a tensor too; all frames if None.
 

@@ -109,7 +109,7 @@ class RemoteFile(io.RawIOBase):
         if facts.get("type") == "directory":
             raise VideoError(address, "this is a folder, not a video file")
         if facts.get("size") is None:
-            raise VideoError(address, "the server does not tell its size, so it cannot be read in ranges")
+            raise VideoError(address, "the server does not report its size, so it cannot be read in ranges")
         self.size = int(facts["size"])
 
     def readable(self) -> bool:

@@ -41,13 +41,14 @@ _KEY_AXES = {"nl": (4, 5), "sa": (3, 4), "ta": (), "tape": ()}
 _NUM_QUERY_AXES = 3
 
 _WORDS = {
-    "nl": "Non-local attention: how much the marked place draws on every place of every frame. Deepest colour: the "
-    "strongest place of the clip; bars: the share of each frame.",
-    "sa": "Spatial attention: how much the marked place draws on every place of its own frame, and of no other.",
-    "ta": "Temporal attention: how much the marked place draws on the same place in each frame (bars).",
-    "tape": "Temporal attention with an encoding of time: how much the marked place draws on the same place in each "
-    "frame (bars).",
-    "gta": "Region maps: which places the model treats as one region, in each frame. Regions are learned, not named.",
+    "nl": "Non-local attention: how much the marked position attends to every position of every frame. Deepest "
+    "colour: the strongest position of the clip; bars: the share of each frame.",
+    "sa": "Spatial attention: how much the marked position attends to every position of its own frame.",
+    "ta": "Temporal attention: how much the marked position attends to the same position in each frame (bars).",
+    "tape": "Temporal attention with an encoding of time: how much the marked position attends to the same position in "
+    "each frame (bars).",
+    "gta": "Region maps: which positions the model treats as one region, in each frame. Regions are learned "
+    "and have no names.",
 }
 
 
@@ -96,12 +97,12 @@ def _page(records: Sequence[Explanation], cells: int, map_cells: int, pixels: in
     return page(
         f"What {models} sees in {source}" if len(records) == 1 else f"What {models} see in {source}",
         paragraph(
-            "Click any place of any frame, and the maps follow. On the keyboard: arrows move the mark, comma and full "
+            "Click any point in any frame to update the maps. Keyboard: arrow keys move the marker, comma and full "
             "stop change the frame, the space bar plays, B plays backwards. Frames count from 0.",
             kind="note",
         ),
         Html('<div id="panels"></div>\n<noscript><p class="bad">This page needs JavaScript.</p></noscript>\n'),
-        section("What could not be explained", bullets(map(isolated, notes))) if notes else Html(),
+        section("What cannot be explained", bullets(map(isolated, notes))) if notes else Html(),
         style=asset("explain.css"),
         script=asset("explain_parts.js") + asset("explain.js"),
         data=json.dumps({"panels": panels}, ensure_ascii=True, allow_nan=False, separators=(",", ":")),
@@ -242,18 +243,18 @@ def influence_words(influence: Array) -> str:
     between = influence.astype(np.float64).copy()
     np.fill_diagonal(between, 0.0)
     if frames < 2 or between.max() == 0:
-        return "No frame draws on another one."
+        return "No frame uses another one."
     to, source = np.unravel_index(int(between.argmax()), between.shape)
     earlier, later = np.tril(between, -1).sum(), np.triu(between, 1).sum()
     share = earlier / (earlier + later)
     direction = (
-        f"{100 * share:.0f} % of what frames draw on others is from earlier frames, {100 - 100 * share:.0f} % from "
+        f"{100 * share:.0f} % of what frames take from others is from earlier frames, {100 - 100 * share:.0f} % from "
         "later ones"
     )
     if abs(share - 0.5) < 0.02:
-        direction = "frames draw on earlier and later ones alike"
+        direction = "frames use earlier and later ones alike"
     return (
-        f"Strongest: frame {to} draws on frame {source}, which alters its features by "
+        f"Strongest: frame {to} uses frame {source}, which changes its features by "
         f"{100 * between.max():.1f} % of their size; {direction}."
     )
 

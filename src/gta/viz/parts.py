@@ -76,7 +76,7 @@ def confusion_section(matrix: NDArray[Any], classes: Sequence[str], worst: Seque
             confusion_table(matrix, classes),
         ]
     if not worst:
-        return section("Confusions", *blocks, paragraph("No video was taken for another class.", kind="note"))
+        return section("Confusions", *blocks, paragraph("No video was classified as another class.", kind="note"))
     rows = [
         [
             isolated(one.truth),

@@ -73,7 +73,7 @@ def list_manifest(root: Path, split: str, classes: Sequence[str] | None) -> List
     videos = [row.video for row in rows]
     present, missing = split_existing(videos)
     if not present:
-        raise DataError(f"{source}: none of its {len(missing)} videos is there, e.g. {missing[0]}")
+        raise DataError(f"{source}: none of its {len(missing)} videos exist, e.g. {missing[0]}")
     names = list(classes) if classes is not None else _classes(root, source, every)
     return with_labels(present, names, source, missing)
 

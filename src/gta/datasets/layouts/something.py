@@ -126,5 +126,5 @@ def _listed(videos: list[NamedVideo], names: list[str], source: Path, missing: I
     if not videos and not absent:
         raise DataError(f"{source}: the list is empty")
     if not videos:
-        raise DataError(f"{source}: none of its {len(absent)} videos is there, e.g. {absent[0]}")
+        raise DataError(f"{source}: none of its {len(absent)} videos exist, e.g. {absent[0]}")
     return with_labels(videos, names, source, absent)

@@ -96,5 +96,5 @@ def _existing(videos: list[NamedVideo], names: list[str], source: Path) -> Liste
     present, missing = split_existing(videos)
     if not present:
         example = f", e.g. {missing[0]}" if missing else ""
-        raise DataError(f"{source}: none of its {len(missing)} videos is there{example}")
+        raise DataError(f"{source}: none of its {len(missing)} videos exist{example}")
     return with_labels(present, names, source, missing)

@@ -52,8 +52,8 @@
   document.addEventListener("drop", choose, true);
 
   const trouble = {
-    NotAllowedError: "The camera was not allowed. Allow it for this page in the browser's settings, then try again.",
-    NotFoundError: "There is no camera here. Connect one, or upload a video.",
+    NotAllowedError: "Camera access was denied. Allow it for this page in the browser's settings, then try again.",
+    NotFoundError: "No camera was found. Connect one, or upload a video.",
   };
   const media = navigator.mediaDevices;
   if (media?.getUserMedia) {
@@ -64,14 +64,14 @@
         tell("");
         return stream;
       } catch (error) {
-        tell(trouble[error.name] ?? "The camera cannot be used: another program may have it. Close that, then try again.");
+        tell(trouble[error.name] ?? "The camera cannot be used. Another program may be using it: close that program, then try again.");
         return new Promise(() => {}); // Gradio handles no refusal: without an answer its button stays, to be tried again
       }
     };
   } else {
     document.addEventListener("click", (event) => {
       if (!event.target.closest?.('#camera button, [aria-label="Capture from camera"]')) return;
-      tell("Browsers give cameras only to pages from this machine or over HTTPS: put a proxy with TLS before the server.");
+      tell("Browsers allow camera access only for pages from this machine or over HTTPS: put a proxy with TLS in front of the server.");
     });
   }
 

@@ -128,7 +128,7 @@ class Panel {
     this.words = make("p", {});
     this.report = make("p", { class: "note value", "aria-live": "polite" });
     this.grid = make("div", { class: "frames", tabindex: 0, role: "group",
-      "aria-label": "frames: click a place, or move the mark with the arrow keys" });
+      "aria-label": "frames: click a point, or move the marker with the arrow keys" });
     this.cells = data.frames.map((source, number) => this.buildFrame(source, number));
     this.grid.append(...this.cells.map((cell) => cell.node));
     this.grid.addEventListener("keydown", (event) => this.key(event));
@@ -265,7 +265,7 @@ class Panel {
   drawRegions(view) {
     const { block } = view, [, count, rows, columns] = block.regions.shape, size = rows * columns;
     block.regionBytes ??= bytes(block.regions.bytes);
-    this.words.textContent = `${block.words} The stronger the colour, the more a place belongs to the region. At first the most distinct ones are shown.`;
+    this.words.textContent = `${block.words} The stronger the colour, the more a position belongs to the region. The most distinct regions are shown first.`;
     const colour = (region) => REGION_COLOURS[region % REGION_COLOURS.length];
     for (let region = 0; region < count; region++) {
       const key = `${block.name} ${region}`;
@@ -320,7 +320,7 @@ class Panel {
     const { name, groups, lost } = this.data.importance;
     const most = Math.max(...lost.map(Math.abs)) || 1;
     this.words.replaceChildren("By how much the log-odds of ", named(name),
-      " change when a frame is left out (its neighbour stays in its place). Orange: they rise.");
+      " change when a frame is left out (and replaced by its neighbour). Orange: they rise.");
     groups.forEach(([first, end], number) => {
       for (let frame = first; frame < end; frame++) {
         const loss = lost[number];
@@ -374,7 +374,7 @@ class Panel {
       make("span", { class: "to" }, "to frame (first on top)"), canvas, make("span", { class: "from" }, "from frame (first on the left)")),
       make("figcaption", {}, caption));
     this.node.append(make("h3", {}, "How it mixes frames"),
-      make("p", {}, "Left: measured in this clip, how much each frame alters each other one. Right: one of the learned " +
+      make("p", {}, "Left: measured in this clip, how much each frame changes each other frame. Right: one of the learned " +
         "matrices M, the same for every clip; red adds, blue subtracts."),
       words,
       make("div", { class: "row" }, make("label", {}, "block", choice), make("label", {}, "matrix", part)),
