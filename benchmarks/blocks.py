@@ -32,9 +32,9 @@ is written for. Peak memory is the increase of the resident memory of a fresh pr
 output.
 
 In bfloat16, the matrix units of such a CPU are several times faster than in float32, but memory is not: the block is
-then limited by reading and writing its features (residual, norm, pooling, softmax), not by multiplications. With one library
-call per step, the floor cannot be reached; this would need a fused kernel. The same applies to the
-backward passes, whose peak memory also contains gradients and the tensors that autograd stores: the input of the norm and the
+then limited by reading and writing its features (residual, norm, pooling, softmax), not by multiplications. With one
+library call per step, the floor cannot be reached; this would need a fused kernel. The same applies to the backward
+passes, whose peak memory also contains gradients and the tensors that autograd stores: the input of the norm and the
 result of SA are as large as the features.
 """
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
