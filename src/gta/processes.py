@@ -1,4 +1,4 @@
-"""Batches from worker processes, with every death of a worker as one line that says what to change (ground floor).
+"""Worker processes, which end with their parent; every death of one is a line that says what to change (ground floor).
 
 Workers die of what the machine lacks: memory, shared memory, file descriptors. PyTorch reports that with a traceback of
 its own insides, of the worker, or by waiting for ever.
@@ -11,8 +11,11 @@ import multiprocessing.process
 import os
 import re
 import signal
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
 from gta import errors
@@ -26,6 +29,7 @@ _DESCRIPTORS_OF_WORKER = 8
 _DESCRIPTORS_OF_BATCH = 4
 _SPARE_DESCRIPTORS = 32
 _SECONDS_TO_END = 5.0
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 _KILLED = re.compile(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (is killed by signal: (?P<signal>[^.]+)|exited)")
 _CAUGHT = re.compile(r"Caught (\w+) in .*?worker process", re.DOTALL)
@@ -36,6 +40,52 @@ _DESCRIPTORS = ("too many open files", "received 0 items of ancdata", "ancdata")
 
 class WorkerError(GtaError):
     """A process that reads videos has died, or could not be started, for want of something that the machine lacks."""
+
+
+def start_method() -> str:
+    """How worker processes are started: forked where that is possible.
+
+    That spares each the import of PyTorch; and a spawned process imports the user's script again, so that one without a
+    `__main__` guard would begin its work anew in each.
+    """
+    methods = multiprocessing.get_all_start_methods()  # the system's own first
+    return "fork" if "fork" in methods else methods[0]
+
+
+def create_pool(num_workers: int, prepare: Callable[[], object] | None = None) -> ProcessPoolExecutor:
+    """Processes that leave Ctrl-C to this one, which ends them, and that end with it even if it is killed.
+
+    Args:
+        num_workers: how many.
+        prepare: called in each as it starts; it must be importable.
+
+    Raises:
+        WorkerError: the system does not allow the files that they need.
+    """
+    require_descriptors(num_workers)
+    context = multiprocessing.get_context(start_method())
+    return ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_in_pool, initargs=(prepare,))
+
+
+def _start_in_pool(prepare: Callable[[], object] | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    if prepare is not None:
+        prepare()
+
+
+def end_with_parent() -> None:
+    """Let this worker process end when its parent does, even one that hangs in a decoder: nobody else would end it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.pid,), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    # Not by the parent's sentinel: forked workers hold those of their elders, and one that hangs would keep all.
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
 
 
 Note = Callable[[list[tuple[str, str]]], object]

@@ -191,3 +191,24 @@ def test_no_descriptor_left_is_one_line_on_the_command_line(capsys, monkeypatch)
     monkeypatch.setattr(models, "main", exhausted)
     assert cli.run(["models"]) == 2
     assert "too many files are open: raise the limit with ulimit -n" in capsys.readouterr().err
+
+
+_SLEEPS = """
+import os, sys, time
+from gta.datasets.workers import in_parallel
+
+def tell_and_sleep(seconds):
+    print(os.getpid(), flush=True)
+    time.sleep(seconds)
+
+list(in_parallel(tell_and_sleep, [600.0] * 2, num_workers=2))
+"""
+
+
+def test_processes_at_work_on_files_end_with_a_killed_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", _SLEEPS], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        parent.kill()
+        assert parent.stdout.read() == ""  # ends when the last of them has closed it
+    assert len(set(workers)) == 2

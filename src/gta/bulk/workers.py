@@ -8,9 +8,7 @@ import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
-import threading
 import time
 import traceback
 from collections import deque
@@ -23,7 +21,7 @@ import torch
 
 from gta.datasets.workers import Failure
 from gta.errors import GtaError
-from gta.processes import WorkerError, require_descriptors
+from gta.processes import WorkerError, end_with_parent, require_descriptors, start_method
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -86,9 +84,7 @@ class SupervisedPool(Generic[Item, Result]):
         self, make: Callable[[int], Callable[[Item], Result]], num_workers: int, limit: float, method: str | None
     ) -> None:
         require_descriptors(num_workers)
-        if method is None and "fork" in multiprocessing.get_all_start_methods():
-            method = "fork"
-        self._context: Any = multiprocessing.get_context(method)
+        self._context: Any = multiprocessing.get_context(method or start_method())
         self._make, self._limit = make, limit
         self._again: deque[Item] = deque()
         self._crashes: dict[Item, int] = {}
@@ -128,7 +124,7 @@ class SupervisedPool(Generic[Item, Result]):
     def _start(self, number: int) -> _Worker[Item]:
         here, there = self._context.Pipe()
         process = self._context.Process(
-            target=_serve, args=(self._make, number, there, here, os.getpid()), daemon=True, name=f"bulk-{number}"
+            target=_serve, args=(self._make, number, there, here), daemon=True, name=f"bulk-{number}"
         )
         process.start()
         there.close()
@@ -219,12 +215,12 @@ def _cause(code: int | None) -> str:
     return f"signal {-code}"
 
 
-def _serve(make: Callable[[int], Callable[[Any], Any]], number: int, pipe: Any, other_end: Any, parent: int) -> None:
+def _serve(make: Callable[[int], Callable[[Any], Any]], number: int, pipe: Any, other_end: Any) -> None:
     """What a worker process does until the pipe is closed."""
     other_end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(1)
     av.logging.set_level(None)
     try:
@@ -238,10 +234,3 @@ def _serve(make: Callable[[int], Callable[[Any], Any]], number: int, pipe: Any, 
         pipe.send(("refused", error))
     except Exception:
         pipe.send(("broken", traceback.format_exc()))
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has died, even one that hangs in a decoder: nobody else would end it."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

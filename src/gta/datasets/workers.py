@@ -1,10 +1,8 @@
 """Doing something to every file in parallel processes, such that no file can bring the whole down."""
 
-import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,7 +11,7 @@ import av.logging
 import torch
 
 from gta.errors import GtaError
-from gta.processes import require_descriptors
+from gta.processes import create_pool
 from gta.video.limits import describe
 
 Item = TypeVar("Item")
@@ -52,17 +50,9 @@ class _Netted(Generic[Item, Result]):
             return Failure(f"reading it fails ({describe(error)})")
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends its workers
+def _prepare() -> None:
     torch.set_num_threads(1)
     av.logging.set_level(None)
-
-
-def _pool(num_workers: int) -> ProcessPoolExecutor:
-    require_descriptors(num_workers)
-    # Forking is safe here: no other threads of ours run, and it spares every worker the import of PyTorch.
-    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
-    return ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
 
 
 def in_parallel(
@@ -98,7 +88,7 @@ def _until_broken(
     suspects: list[Item] = []
     running: dict[Future[Result], Item] = {}
     broken = False
-    with _pool(num_workers) as pool:
+    with create_pool(num_workers, _prepare) as pool:
         try:
             while True:
                 while waiting and not broken and len(running) < num_workers * _QUEUE_PER_WORKER:
@@ -126,7 +116,7 @@ def _until_broken(
 
 
 def _alone(function: Callable[[Item], Result], item: Item) -> Result | Failure:
-    with _pool(1) as pool:
+    with create_pool(1, _prepare) as pool:
         try:
             return pool.submit(function, item).result()
         except BrokenProcessPool:

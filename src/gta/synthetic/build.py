@@ -1,24 +1,18 @@
 """Making a whole data set: in batches, in as many processes as wanted, picking up where an earlier run stopped."""
 
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from gta.config import WrittenLayout
 from gta.errors import DataError, OptionError
 from gta.files import write_json
-from gta.processes import require_descriptors
+from gta.processes import create_pool, start_method
 from gta.progress import counted
 from gta.stored import StoredError, read_json
 from gta.synthetic.classes import CLASSES, HARD_CLASSES, permutation_invariant_ceiling
@@ -204,37 +198,20 @@ def _in_processes(
     root: Path, config: SynthesisConfig, batches: Iterable[tuple[PlannedVideo, ...]], num_workers: int
 ) -> Iterator[int]:
     """Render batches in processes; gives the size of each as it is finished, in any order."""
-    require_descriptors(num_workers)
-    # Forked where that is possible: a spawned process imports the user's script again, and one without a
-    # `__main__` guard would start rendering anew in each.
-    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker) as pool:
+    with create_pool(num_workers) as pool:
         try:
             pending: list[Future[int]] = [pool.submit(_render_batch, root, config, batch) for batch in batches]
             for future in as_completed(pending):
                 yield future.result()
         except BrokenProcessPool as error:
             raise DataError(
-                f"{root}: a rendering process died{_why_it_may_have(context)}; repeat to complete the data set"
+                f"{root}: a rendering process died{_why_it_may_have()}; repeat to complete the data set"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _why_it_may_have(context: BaseContext) -> str:
-    if context.get_start_method() == "fork":
+def _why_it_may_have() -> str:
+    if start_method() == "fork":
         return " (out of memory?)"
     return ' (out of memory, or a script without `if __name__ == "__main__":`? num_workers=0 needs no processes)'
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
