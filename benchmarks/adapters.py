@@ -1,9 +1,10 @@
 """What adapters add to a frozen image network: `python benchmarks/adapters.py LITE0.safetensors --write`.
 
 A frozen EfficientNet-Lite0 with ImageNet weights (`scripts/efficientnet_lite0.py`) reads the frames of the synthetic
-videos; one attention block after its last stage and the linear head train. Without a block this is the frame-averaged
-linear probe, which cannot tell an action from its time reversal. The frozen part gives the same features in every
-epoch, so they are computed once. Prints a Markdown table; --write keeps it in docs/results/adapters.md.
+videos; one block after its last stage and the linear head train. Without a block this is the frame-averaged linear
+probe, which cannot tell an action from its time reversal. AIM is missing: it uses a transformer's own attention once
+more, and a CNN has none. The frozen part gives the same features in every epoch, so they are computed once.
+Prints a Markdown table; --write keeps it in docs/results/adapters.md.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from blocks import interleave, run_inference
 from gta.backbones.insertion import AttendedBlock
 from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
@@ -36,7 +38,7 @@ from gta.synthetic.classes import permutation_invariant_ceiling
 from gta.training.optim import create_optimizer, learning_rate_factor
 
 NETWORK = "efficientnet_lite0"
-BLOCKS = {"none (linear probe)": "", "TA": "_ta", "TAPE": "_tape", "GTA": "_gta"}
+BLOCKS = {"none (linear probe)": "", "TA": "_ta", "TAPE": "_tape", "ST-Adapter": "_st_adapter", "GTA": "_gta"}
 OUT = Path(__file__).parents[1] / "docs" / "results" / "adapters.md"
 BATCH = 32
 
@@ -150,7 +152,8 @@ def main() -> None:
         )
     plain = build("", options.weights, options.num_frames)
     train_features, val_features = (compute_features(plain, clips) for clips in (train_clips, val_clips))
-    rows: list[str] = []
+    rows: dict[str, str] = {}
+    models: dict[str, nn.Module] = {}
     for name, block in BLOCKS.items():
         scores: list[float] = []
         for seed in range(options.seeds):
@@ -166,13 +169,16 @@ def main() -> None:
         flops = count_flops(model, (3, options.num_frames, options.size, options.size)) / 1e9
         spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
         top1 = f"{statistics.mean(scores):.1f}{spread} | {min(scores):.1f}"
-        rows.append(f"| {name} | {top1} | {trained / 1e3:.0f} k | {flops:.3f} |")
-        print(rows[-1], f"{time.process_time() - started:.0f} s", file=sys.stderr, flush=True)
+        rows[name] = f"| {name} | {top1} | {trained / 1e3:.0f} k | {flops:.3f}"
+        models[name] = model
+        print(rows[name], f"{time.process_time() - started:.0f} s", file=sys.stderr, flush=True)
+    clips = val_clips[:4].contiguous()
+    seconds = interleave({name: run_inference(model, clips) for name, model in models.items()}, "cpu", rounds=9)
     table = "\n".join(
         [
-            "| block after the last stage | top-1 % | lowest run | parameters that train | GFLOPs |",
-            "| --- | ---: | ---: | ---: | ---: |",
-            *rows,
+            "| block after the last stage | top-1 % | lowest run | parameters that train | GFLOPs | clips/s |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
+            *(f"{row} | {len(clips) / seconds[name]:.1f} |" for name, row in rows.items()),
         ]
     )
     ceiling = 100 * permutation_invariant_ceiling()
@@ -181,6 +187,7 @@ def main() -> None:
         f"{len(train_labels)} training and {len(val_labels)} held-out synthetic videos, {options.num_frames} frames of "
         f"{options.size} pixels, {options.epochs} epochs, AdamW 0.003, no augmentation; mean ± sample deviation over "
         f"{options.seeds} seeds of head and block. What ignores the order of frames can reach {ceiling:.2f} %. "
+        "Clips/s: inference of the whole network, fused, all rows in turns, medians. "
         f"{describe_machine(torch.get_num_threads())}, {time.process_time() - started:.0f} s of one thread for all of "
         f"it.\n\nVersions: {versions}."
     )

@@ -72,7 +72,8 @@ class NaiveGTA(nn.Module):
         self.assign = nn.Conv3d(channels, regions, 1)
         self.pixel_out, self.region_out = nn.Conv3d(inner, channels, 1), nn.Conv3d(inner, channels, 1)
         self.pixel_norm, self.region_norm = nn.BatchNorm3d(channels), nn.BatchNorm3d(channels)
-        self.mixing = nn.Parameter(torch.randn(groups, groups, num_frames, num_frames) * (groups * num_frames) ** -0.5)
+        shape, scale = (groups, groups, num_frames, num_frames), (groups * num_frames) ** -0.5
+        self.mixing, self.region_mixing = (nn.Parameter(torch.randn(shape) * scale) for _ in range(2))
 
     def spatial(self, x: Tensor) -> Tensor:
         """Attention inside each frame."""
@@ -87,11 +88,11 @@ class NaiveGTA(nn.Module):
         y = (weights @ value).view(batch, frames, height, width, -1).permute(0, 4, 1, 2, 3).contiguous()
         return x + self.norm(self.out(y))
 
-    def mix(self, value: Tensor) -> Tensor:
+    def mix(self, mixing: Tensor, value: Tensor) -> Tensor:
         """Eqs. 6-7 with loops, on (B, T, S, D)."""
         parts = value.chunk(self.groups, dim=3)
         heads = [
-            sum(torch.einsum("tu,busc->btsc", self.mixing[g, k], parts[g]) for g in range(self.groups))
+            sum(torch.einsum("tu,busc->btsc", mixing[g, k], parts[g]) for g in range(self.groups))
             for k in range(self.groups)
         ]
         return torch.cat(heads, dim=3)
@@ -106,10 +107,10 @@ class NaiveGTA(nn.Module):
         def images(v: Tensor) -> Tensor:
             return v.permute(0, 3, 1, 2).reshape(x.shape[0], -1, *x.shape[2:]).contiguous()
 
-        pixel = images(self.mix(rows(self.pixel(x))))
+        pixel = images(self.mix(self.mixing, rows(self.pixel(x))))
         assignment = F.softmax(rows(self.assign(x)), dim=3)
         pooled = assignment.transpose(2, 3) @ rows(self.region(x)) / assignment.sum(dim=2).unsqueeze(-1)
-        region = images(assignment @ self.mix(pooled))
+        region = images(assignment @ self.mix(self.region_mixing, pooled))
         return x + self.pixel_norm(self.pixel_out(pixel)) + self.region_norm(self.region_out(region))
 
 

@@ -115,7 +115,9 @@ def start(network: nn.Module, variant: Variant) -> None:
     """Give a freshly initialised network the starting values of the variant."""
     for module in network.modules():
         if isinstance(module, GlobalTemporalAttention):
-            variant.start(module.mixing)
+            for mixing in (module.mixing, module.region_mixing):
+                if mixing is not None:
+                    variant.start(mixing)
             if module.region:
                 module.values.weight[-module.num_regions :] *= variant.region_scale
             nn.init.constant_(module.output.last_norm.weight, variant.gamma)

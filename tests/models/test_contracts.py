@@ -20,7 +20,7 @@ def test_every_block_is_an_attention_block(name):
     assert isinstance(create_block(name, channels=32, num_frames=4), AttentionBlock)
 
 
-@pytest.mark.parametrize("name", ["tiny_gta", "tiny_tsm", "tiny_c2d", "tiny_slowfast"])
+@pytest.mark.parametrize("name", ["tiny_gta", "tiny_vit_gta", "tiny_tsm", "tiny_c2d", "tiny_slowfast"])
 def test_every_backbone_keeps_its_contract(name):
     model = gta.create_model(name, num_classes=2, num_frames=8).eval()
     backbone = model.backbone

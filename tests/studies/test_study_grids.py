@@ -122,6 +122,13 @@ def test_methods_has_the_modules_of_other_papers_beside_the_papers_own():
     assert {grid.reference(row).key for row in grid.rows} == {"gta"}
 
 
+def test_transformers_has_the_adapters_of_other_papers_beside_the_papers_own():
+    grid = create_grid("transformers")
+    suffixes = ("", "_ta", "_tape", "_st_adapter", "_aim", "_pixel_gta", "_gta")
+    assert [row.model for row in grid.rows] == [f"tiny_vit{suffix}" for suffix in suffixes]
+    assert {grid.reference(row).key for row in grid.rows} == {"gta"}
+
+
 def test_hard_videos_are_asked_for_on_the_command_line(monkeypatch, tmp_path):
     from gta.commands.study import StudyArguments, choose_grid
     from gta.studies import study

@@ -115,6 +115,29 @@ def tiny_network(in_channels: int = 3) -> nn.Module:
     )
 
 
+def tiny_transformer() -> nn.Module:
+    """A narrow ViT: four blocks of 64 channels over patches of 8x8 pixels; for CPUs and tests.
+
+    It starts as ViT's authors had it (timm's `jax`), whose scale goes by the width: timm's own start (0.02) is so
+    small here that the network is slow to leave chance.
+    """
+    from timm.models.vision_transformer import VisionTransformer
+
+    return VisionTransformer(
+        img_size=48,
+        patch_size=8,
+        embed_dim=64,
+        depth=4,
+        num_heads=2,
+        mlp_ratio=3,
+        num_classes=0,
+        class_token=False,
+        global_pool="avg",
+        weight_init="jax",
+        dynamic_img_size=True,
+    )
+
+
 def timm_network(
     name: str,
     *,

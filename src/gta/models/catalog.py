@@ -7,7 +7,7 @@ from torch import nn
 
 from gta.backbones.blvnet import BLVNetBackbone
 from gta.backbones.eco import ECOBackbone
-from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network
+from gta.backbones.framewise import FramewiseBackbone, timm_network, tiny_network, tiny_transformer
 from gta.backbones.resnet3d import I3D_KERNELS, SLOW_KERNELS, PathwayBackbone
 from gta.backbones.separable import R2Plus1DBackbone, S3DGBackbone
 from gta.backbones.slowfast import SlowFastBackbone
@@ -34,6 +34,7 @@ _S3D_PLACES: Mapping[str, int] = {"res3": 1, "res4": 3}
 _TINY_PLACES: Mapping[str, int] = {"res3": 1, "res4": 1}
 _DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 _TINY_DEPTHS = (1, 1, 1, 1)
+_TINY: Mapping[str, Callable[[], nn.Module]] = {"tiny": tiny_network, "tiny_vit": tiny_transformer}
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class BackboneSpec:
 def _framewise(name: str, *, shift: bool = False) -> Callable[[int, BackboneOptions, str | None], nn.Module]:
     def build(num_frames: int, options: BackboneOptions, weights: str | None) -> nn.Module:
         network = (
-            tiny_network()
-            if name == "tiny"
+            _TINY[name]()
+            if name in _TINY
             else timm_network(name, weights=weights, image_size=options.image_size, global_pool=options.global_pool)
         )
         if shift:
@@ -220,6 +221,7 @@ _SLOWFAST_101 = {**_SLOWFAST_50, "fusion_kernel": 5}
 
 BACKBONES: dict[str, BackboneSpec] = {
     "tiny": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES),
+    "tiny_vit": BackboneSpec(_framewise("tiny_vit")),
     "tiny_tsm": BackboneSpec(_framewise("tiny", shift=True), at=_TINY_PLACES, options=_SHIFT),
     "tiny_trn": BackboneSpec(_framewise("tiny"), at=_TINY_PLACES, head="relation"),
     "tiny_flow": BackboneSpec(_flow("tiny"), at=_TINY_PLACES, options=_FLOW),

@@ -148,6 +148,20 @@ def _mixing(size: Size) -> tuple[Row, ...]:
     return tuple(Row(key, label, model, mixing=mixing) for key, label, mixing in lines)
 
 
+def _transformers(size: Size) -> tuple[Row, ...]:
+    network = {"cpu": "tiny_vit", "gpu": "vit_small_patch16_224"}[size]
+    blocks = {
+        "ta": "+ TA",
+        "tape": "+ TAPE",
+        "st_adapter": "+ ST-Adapter (2022)",
+        "aim": "+ AIM's attention over time (2023)",
+        "pixel_gta": "+ pixel GTA",
+        "gta": "+ GTA",
+    }
+    lines = (Row(block.replace("_", "-"), label, f"{network}_{block}") for block, label in blocks.items())
+    return (Row("alone", "transformer alone", network), *lines)
+
+
 _TABLES = {
     "table1": (
         _table1,
@@ -177,6 +191,12 @@ _TABLES = {
         _methods,
         "Methods: temporal modules that the paper compares with",
         "Which temporal module, at the same places of the same network and under one budget, at which cost?",
+        ("gta",),
+    ),
+    "transformers": (
+        _transformers,
+        "Adapters: temporal modules in an image transformer",
+        "Which module gives a transformer that reads frames one by one an understanding of their order, at which cost?",
         ("gta",),
     ),
     "mixing": (
@@ -215,7 +235,7 @@ def create_grid(name: str, size: Size = "cpu") -> Grid:
 # Learning rate and epochs of the CPU size. Narrow 2D networks learn fastest at 1e-2; at that rate the narrow SlowFast
 # ones stay at chance for anything between two and six epochs, so the grid that has both is slower and longer. With
 # ten epochs it would rank them by when they happen to leave chance (docs/results/studies.md).
-_CPU_TRAINING = {"table1": (4e-3, 16)}
+_CPU_TRAINING = {"table1": (4e-3, 16), "transformers": (2e-3, 20)}
 _CPU_TRAINING_2D = (1e-2, 8)
 
 
