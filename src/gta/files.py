@@ -102,7 +102,7 @@ def clear_failures(path: Path) -> Iterator[None]:
             raise
         kept = "the previous file is intact" if path.is_file() else "nothing was written"
         raise RunFolderError(
-            f"{path}: {known[0]}: {kept}; free some space or write elsewhere, then use --resume"
+            f"{path}: {known[0]}: {kept}; free some space or write elsewhere, then use `resume`"
         ) from error
 
 

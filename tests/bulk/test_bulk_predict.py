@@ -163,6 +163,13 @@ def test_the_command_refuses_to_mix_two_predictions(model, videos, tmp_path, cap
     assert run(["predict", str(other), *words[2:], *small, "--overwrite"]) == 0
 
 
+def test_mistakes_in_python_name_arguments() -> None:
+    with pytest.raises(OptionError, match="`gpus_per_worker` requires `engine` ray"):
+        BulkOptions(gpus_per_worker=0.5)
+    with pytest.raises(OptionError, match="`time_limit_seconds` is 0: it must be above 0"):
+        BulkOptions(time_limit_seconds=0.0)
+
+
 def _small_plan(**other) -> Plan:
     return Plan(**{"videos": "v", "num_videos": 5, "checkpoint": "c", "topk": 1, "shard_size": 2, **other})
 

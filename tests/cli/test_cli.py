@@ -1,5 +1,6 @@
 """The command line's entrance: quick, without PyTorch, with one clear line and the right exit code."""
 
+import ast
 import errno
 import os
 import re
@@ -171,6 +172,20 @@ def _with_command(monkeypatch, action):
 def test_arguments_of_the_library_are_options_on_the_command_line(tmp_path, capsys):
     assert cli.run(["synthesize", str(tmp_path / "videos"), "--val-fraction", "1"]) == 2
     assert capsys.readouterr().err == "gta synthesize: --val-fraction is 1.0: it must lie in [0, 1)\n"
+
+
+def test_errors_of_the_library_name_arguments_and_no_options():
+    source = Path(cli.__file__).parent
+    found = [
+        f"{path.relative_to(source)}:{part.lineno}: {part.value}"
+        for path in source.rglob("*.py")
+        if path.parent.name != "commands"
+        for raised in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(raised, ast.Raise)
+        for part in ast.walk(raised)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and re.search(r"--([a-z]|$)", part.value)
+    ]
+    assert found == []
 
 
 def test_a_users_mistake_is_one_line_even_when_the_text_has_several(monkeypatch, capsys):

@@ -99,7 +99,7 @@ def test_a_fixed_number_of_clips_is_filled_up_and_torch_needs_trust(tmp_path):
     samples = synthetic_clips(CLIP, 2)
     target = Target("torch", batch_size=2)
     export_network(network, tmp_path / "out", target=target, classes=CLASSES, clip=CLIP, samples=samples)
-    with pytest.raises(CheckpointError, match="--trust"):
+    with pytest.raises(CheckpointError, match="give `trust`"):
         load_exported(tmp_path / "out")
     clips = clips_of(3)
     with torch.inference_mode():
@@ -125,7 +125,7 @@ def test_an_export_that_differs_is_not_kept_unless_forced(checkpoint, tmp_path, 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--to", "onnx", "--precision", "bf16"], "--to torch or openvino or aoti"),
+        (["--to", "onnx", "--precision", "bf16"], "export to torch or openvino or aoti"),
         (["--to", "onnx", "--calibration", "x"], "--calibration requires --precision int8"),
         (["--to", "onnx", "--calibration-clips", "64"], "--calibration-clips requires --precision int8"),
         (["--to", "onnx", "--batch-size", "0"], "--batch-size is 0"),

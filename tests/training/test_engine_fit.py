@@ -110,7 +110,7 @@ def test_averaged_weights_are_evaluated_and_the_training_ones_kept(tmp_path) -> 
 def test_an_existing_run_folder_is_refused_unless_resuming(tmp_path) -> None:
     folder = tmp_path / "run"
     train(folder, max_epochs=1)
-    with pytest.raises(RunFolderError, match="--resume"):
+    with pytest.raises(RunFolderError, match="continue it with `resume`"):
         train(folder, max_epochs=1)
     resumed = train(folder, max_epochs=3, resume=True)
     assert [row["epoch"] for row in resumed.rows] == [1, 2, 3]

@@ -64,8 +64,8 @@ def cluster_rows(
         OptionError: Ray is not installed, or the cluster lacks what a worker needs.
         WorkerError: the workers cannot load the model.
     """
-    ray = require("ray", "--engine ray", extra="bulk")
-    require("ray.data", "--engine ray", extra="bulk")
+    ray = require("ray", "`engine` ray", extra="bulk")
+    require("ray.data", "`engine` ray", extra="bulk")
     started = _connect(ray)
     handlers = _to_the_terminal()
     for handler in handlers:
@@ -115,7 +115,7 @@ def _connect(ray: Any) -> bool:
     except Exception as error:  # Ray has no class of its own for a cluster that does not answer or start
         ray.shutdown()
         where = os.environ.get("RAY_ADDRESS", "this machine")
-        raise OptionError(f"--engine ray: cannot reach or start a Ray cluster at {where} ({_short(error)})") from error
+        raise OptionError(f"`engine` ray: cannot reach or start a Ray cluster at {where} ({_short(error)})") from error
     return True
 
 
@@ -140,7 +140,7 @@ def _pool_size(resources: dict[str, float], options: ClusterOptions) -> int:
         room = min(room, int(gpus / options.gpus_per_worker + 1e-6))
     if room < 1:
         need = f" and {options.gpus_per_worker:g} GPU" if options.gpus_per_worker else ""
-        raise OptionError(f"--engine ray: a worker needs 1 CPU{need}, the cluster has {cpus:g} CPU and {gpus:g} GPU")
+        raise OptionError(f"`engine` ray: a worker needs 1 CPU{need}, the cluster has {cpus:g} CPU and {gpus:g} GPU")
     return min(options.num_workers or room, room)
 
 

@@ -43,7 +43,7 @@ class PredictRows:
 
     Args:
         checkpoint: file of the model, or a folder that `gta export` wrote.
-        device: as `--device`; of several GPUs, worker number k takes number k modulo their number.
+        device: as in `Predictor.from_checkpoint`; of several GPUs, worker number k takes number k modulo their number.
         topk: how many classes to name.
         trust: as in `Predictor.from_exported`.
     """

@@ -35,7 +35,7 @@ class BulkOptions:
 
     Args:
         topk: classes named for each video, 1 or more.
-        device: as `--device`.
+        device: as in `Predictor.from_checkpoint`.
         engine: `processes` of this machine, or the actors of a `ray` cluster.
         num_workers: worker processes, as many as this process may use cores if None; or actors, as many as the
             cluster has room for.
@@ -57,31 +57,31 @@ class BulkOptions:
     trust: bool = False
 
     def __post_init__(self) -> None:
-        numbers = (("top-k", self.topk), ("num-workers", self.num_workers), ("shard-size", self.shard_size))
+        numbers = (("topk", self.topk), ("num_workers", self.num_workers), ("shard_size", self.shard_size))
         for name, number in numbers:
             if number is not None and number < 1:
-                raise OptionError(f"--{name} is {number}: it must be 1 or more")
+                raise OptionError(f"`{name}` is {number}: it must be 1 or more")
         if not self.time_limit_seconds > 0:
-            raise OptionError(f"--time-limit is {self.time_limit_seconds:g}: it must be above 0 seconds")
+            raise OptionError(f"`time_limit_seconds` is {self.time_limit_seconds:g}: it must be above 0")
         self._check_gpus()
 
     def _check_gpus(self) -> None:
         share = self.gpus_per_worker
         if not 0 <= share < math.inf or (share > 1 and share != int(share)):
-            raise OptionError(f"--gpus-per-worker is {share:g}: it must be a share from 0 to 1, or a whole number")
+            raise OptionError(f"`gpus_per_worker` is {share:g}: it must be a share from 0 to 1, or a whole number")
         if self.engine != "ray":
             if share:
-                raise OptionError("--gpus-per-worker requires --engine ray; without it, use --device")
+                raise OptionError("`gpus_per_worker` requires `engine` ray; without it, use `device`")
         elif self.device not in ("auto", "cpu", "cuda"):
             raise OptionError(
-                f"--device is {self.device}: with --engine ray, Ray chooses the GPU; use auto, cpu or cuda"
+                f"`device` is {self.device}: with `engine` ray, Ray chooses the GPU; use auto, cpu or cuda"
             )
         elif self.device == "cuda" and not share:
             raise OptionError(
-                "--engine ray on GPUs needs each worker's share: give --gpus-per-worker, for example 0.25"
+                "`engine` ray on GPUs needs each worker's share: give `gpus_per_worker`, for example 0.25"
             )
         elif self.device == "cpu" and share:
-            raise OptionError("--device cpu and --gpus-per-worker cannot be used together")
+            raise OptionError("`device` cpu and `gpus_per_worker` cannot be used together")
 
 
 def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, options: BulkOptions | None = None) -> str:

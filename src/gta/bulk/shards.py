@@ -54,8 +54,8 @@ _MEANING = {
     "videos": "another list of videos",
     "num_videos": "another list of videos",
     "checkpoint": "another checkpoint",
-    "topk": "another --top-k",
-    "shard_size": "another --shard-size",
+    "topk": "another number of classes to name",
+    "shard_size": "another `shard_size`",
 }
 
 
@@ -190,7 +190,7 @@ class ShardedOutput:
         if self._lock is not None and not any(self.folder.iterdir()):
             self.folder.rmdir()
         self._release()
-        raise OptionError(f"{self.output}: {why}; choose another --output, or use --overwrite to start again")
+        raise OptionError(f"{self.output}: {why}; choose another `output`, or use `overwrite` to start again")
 
     def _release(self) -> None:
         if self._lock is not None:

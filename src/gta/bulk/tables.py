@@ -26,9 +26,9 @@ def check_output(output: Path) -> None:
         OptionError: it is an address, its suffix is none of the formats, or Parquet's library is not installed.
     """
     if (address := remote_address(output)) is not None:
-        raise OptionError(f"--output is {address}: tables are written to local disks only; name a local file")
+        raise OptionError(f"`output` is {address}: tables are written to local disks only; name a local file")
     if output.suffix.lower() not in SUFFIXES:
-        raise OptionError(f"--output is {output}: its name must end in {', '.join(SUFFIXES)}")
+        raise OptionError(f"`output` is {output}: its name must end in {', '.join(SUFFIXES)}")
     if output.suffix.lower() == ".parquet":
         require("pyarrow", "writing Parquet", extra="bulk")
 

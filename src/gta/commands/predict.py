@@ -94,6 +94,8 @@ class PredictArguments:
         if self.manifest is not None:
             if self.batch_size > 1:
                 raise OptionError("--manifest reads and classifies video by video: leave --batch-size out")
+            if not self.time_limit > 0:
+                raise OptionError(f"--time-limit is {self.time_limit:g}: it must be above 0 seconds")
             return
         for name in ("engine", "num_workers", "gpus_per_worker", "shard_size", "time_limit", "overwrite"):
             if getattr(self, name) != PredictArguments.__dataclass_fields__[name].default:

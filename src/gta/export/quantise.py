@@ -19,7 +19,7 @@ def quantise(model: Any, samples: Sequence[Any]) -> Any:
         samples: inputs of the model, all of which are used.
     """
     with quietly():
-        nncf = require("nncf", "--precision int8", extra="export")
+        nncf = require("nncf", "`precision` int8", extra="export")
         nncf.set_log_level(logging.ERROR)
         return nncf.quantize(
             model, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples)

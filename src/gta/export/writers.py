@@ -44,8 +44,8 @@ def check_precision(runtime: RuntimeName, precision: ExportPrecision) -> None:
     if precision not in PRECISIONS[runtime]:
         others = [name for name, known in PRECISIONS.items() if precision in known]
         raise OptionError(
-            f"--to {runtime} has {' and '.join(PRECISIONS[runtime])}, not {precision}: "
-            f"take --to {' or '.join(others)} for it"
+            f"the format {runtime} has {' and '.join(PRECISIONS[runtime])}, not {precision}: "
+            f"export to {' or '.join(others)} for it"
         )
 
 
@@ -60,7 +60,7 @@ def check_tools(runtime: RuntimeName, precision: ExportPrecision) -> None:
     modules = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(runtime, ())
     with quietly():
         for name in (*modules, *(("nncf",) if precision == "int8" else ())):
-            require(name, f"--to {runtime}" if name != "nncf" else "--precision int8", extra="export")
+            require(name, f"the format {runtime}" if name != "nncf" else "`precision` int8", extra="export")
 
 
 def _require_compiler() -> None:
@@ -68,7 +68,7 @@ def _require_compiler() -> None:
     command = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(shlex.split(command)[0]) is None:
         raise OptionError(
-            f"--to aoti compiles with {command}, which is not there: install a C++ compiler or name one in CXX"
+            f"the format aoti compiles with {command}, which is not there: install a C++ compiler or name one in CXX"
         )
 
 
@@ -114,7 +114,7 @@ def write_program(
 
 
 def _write_onnx(program: Any, folder: Path, output: Output, calibration: Clips | None) -> list[str]:
-    onnx = require("onnx", "--to onnx", extra="export")
+    onnx = require("onnx", "the format onnx", extra="export")
     written = torch.onnx.export(
         program,
         (),
@@ -136,7 +136,7 @@ def _write_onnx(program: Any, folder: Path, output: Output, calibration: Clips |
 def _write_openvino(
     program: Any, folder: Path, output: Output, shape: tuple[int, ...], calibration: Clips | None
 ) -> list[str]:
-    openvino = require("openvino", "--to openvino", extra="export")
+    openvino = require("openvino", "the format openvino", extra="export")
     model = openvino.convert_model(program)
     model.inputs[0].get_tensor().set_names({"clip"})
     model.outputs[0].get_tensor().set_names({output})

@@ -35,7 +35,7 @@ class Limits:
         for name in (field.name for field in fields(Limits)):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
-                raise OptionError(f"--{name.replace('_', '-')} is {value:g}: it must be above 0")
+                raise OptionError(f"`{name}` is {value:g}: it must be above 0")
 
     @property
     def max_bytes(self) -> int:

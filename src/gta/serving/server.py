@@ -150,7 +150,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=512)
     except (OSError, OverflowError) as error:
         raise OptionError(
-            f"--host {host} --port {port}: {getattr(error, 'strerror', None) or error}; choose another one"
+            f"`host` {host}, `port` {port}: {getattr(error, 'strerror', None) or error}; choose another one"
         ) from error
 
 

@@ -38,7 +38,7 @@ def claim_folder(folder: Path, grid: Grid, data: Path | None, *, command: str = 
     if path.exists():
         check_folder(folder, grid, data)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunFolderError(f"{folder}: exists and holds no study ({STUDY}): choose another --output")
+        raise RunFolderError(f"{folder}: exists and holds no study ({STUDY}): choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, {"format": _FORMAT, "data": _place(data), "command": command, "grid": grid_to_json(grid)})
 
@@ -53,7 +53,7 @@ def check_folder(folder: Path, grid: Grid, data: Path | None) -> None:
     """
     stored = read_study(folder)
     before = grid_from_json(stored["grid"], source=folder / STUDY)
-    advice = "repeat the command that made it, or choose another --output"
+    advice = "repeat the command that made it, or choose another folder"
     if before.budget != grid.budget:
         name = next(item.name for item in fields(Budget) if _differ(before.budget, grid.budget, item.name))
         raise RunFolderError(f"{folder}: holds a study with another budget ({name} differs): {advice}")
@@ -96,7 +96,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     except StoredError as error:
         raise RunFolderError(f"{path}: {error}") from error
     if not isinstance(stored, dict) or stored.get("format") != _FORMAT or not isinstance(stored.get("grid"), dict):
-        raise RunFolderError(f"{path}: written by another version of gta: choose another --output")
+        raise RunFolderError(f"{path}: written by another version of gta: choose another folder")
     if not isinstance(stored.get("data"), str | None):
         raise RunFolderError(f"{path}: data is {shown(stored['data'])}: it must be the path of a data set, or null")
     return stored

@@ -118,7 +118,7 @@ def check_grid(grid: Grid) -> None:
     """
     budget = grid.budget
     if budget.accelerator == "gpu" and not torch.cuda.is_available():
-        raise OptionError(f"the grid {grid.name} is meant for a GPU, and PyTorch finds none here: use --size cpu")
+        raise OptionError(f"the grid {grid.name} is meant for a GPU, and PyTorch finds none here: use `size` cpu")
     for row in grid.trained:
         try:
             with torch.device("meta"):  # shapes only: no memory, no time

@@ -227,7 +227,7 @@ def create_grid(name: str, size: Size = "cpu") -> Grid:
     if name not in _TABLES:
         raise OptionError(f"'{name}' is not a grid: choose from {', '.join(_TABLES)}, or give a grid file (.json)")
     if size not in SIZES:
-        raise OptionError(f"--size is '{size}': choose from {', '.join(SIZES)}")
+        raise OptionError(f"`size` is '{size}': choose from {', '.join(SIZES)}")
     rows, title, question, references = _TABLES[name]
     return Grid(name, title, question, rows(size), references, _budget(name, size))
 

@@ -288,7 +288,7 @@ def _announce_stretch(display: Display, plan: Plan, optim: OptimConfig, stored: 
     ]
     display.say(
         f"warning: the run was planned for {before:g} epochs and now has {plan.total_epochs:g}: its cosine is "
-        f"stretched, and the learning rate jumps from {rates[0]:.3g} to {rates[1]:.3g} (--change optim.lr lowers it)"
+        f"stretched, and the learning rate jumps from {rates[0]:.3g} to {rates[1]:.3g} (change optim.lr to lower it)"
     )
 
 

@@ -62,7 +62,7 @@ def check_run_folder(folder: Path, *, resume: bool) -> None:
         return  # nothing but what a process left that was killed while it wrote its first file
     if not resume:
         raise RunFolderError(
-            f"{folder}: the run folder already exists: continue it with --resume, or choose another run.folder"
+            f"{folder}: the run folder already exists: continue it with `resume`, or choose another run.folder"
         )
     if not (folder / CONFIG).exists():
         raise RunFolderError(f"{folder}: no {CONFIG} in it, so there is no run to resume: choose another run.folder")
@@ -105,14 +105,16 @@ def check_same_config(
     """
     for name in may_change:
         if not name.startswith("optim."):
-            raise OptionError(f"--change {name}: only fields of the optimiser (optim.lr, ...) can change in a run")
+            raise OptionError(
+                f"`change` names {name}: only fields of the optimiser (optim.lr, ...) can change in a run"
+            )
     before, now = (_flat(config_to_json(config_from_json(TrainConfig, values))) for values in (stored, present))
     changed: dict[str, tuple[Any, Any]] = {}
     for name in sorted(before.keys() | now.keys()):
         if name in may_change and before.get(name) != now.get(name):
             changed[name] = (before.get(name), now.get(name))
         elif name not in _FREE_FIELDS and before.get(name) != now.get(name):
-            hint = f"give the same, allow it with --change {name}" if name.startswith("optim.") else "give the same"
+            hint = "give the same, name it in `change`" if name.startswith("optim.") else "give the same"
             raise OptionError(
                 f"{name} is {now.get(name)}, but the run to resume was started with {before.get(name)}: "
                 f"{hint}, or start a new run folder"

@@ -338,7 +338,7 @@ class Loop:
         return TrainingInterrupted(
             number,
             f"checkpoint written after epoch {self.state.epochs_done}, step {self.step.num_steps} "
-            f"({self.options.folder / LAST}); continue with --resume",
+            f"({self.options.folder / LAST}); continue with `resume`",
         )
 
 

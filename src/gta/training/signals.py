@@ -55,4 +55,4 @@ class Stopper:
             self.number = number
             self._first = time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - self._first >= _SECONDS_FOR_REPEATS:
-            raise TrainingInterrupted(number, "at once, without a checkpoint of the last steps; --resume continues")
+            raise TrainingInterrupted(number, "at once, without a checkpoint of the last steps; `resume` continues")
