@@ -195,7 +195,7 @@ def main() -> None:
     if options.write:
         command = f"python benchmarks/adapters.py LITE0.safetensors --seeds {options.seeds} --write"
         title = "# Adapters on a frozen image network"
-        write_text(OUT, f"{title}\n\n```\n{command}\n```\n\n{table}\n\n{note}\n")
+        write_text(OUT, f"{title}\n\n```sh\n{command}\n```\n\n{table}\n\n{note}\n")
 
 
 if __name__ == "__main__":
