@@ -110,7 +110,7 @@ def checkpoint_from(path: Path, content: Mapping[str, Any]) -> Checkpoint:
             name.removeprefix(MODEL_PREFIX): value for name, value in stored.items() if name.startswith(MODEL_PREFIX)
         }
         if not weights:
-            raise StoredError("the checkpoint holds no weights of a model")
+            raise StoredError("the checkpoint contains no model weights")
         averaged = content.get("averaged")
         if averaged:
             weights.update(check_averaged(averaged, weights))
@@ -133,7 +133,7 @@ def checkpoint_from_safetensors(path: Path, tensors: Mapping[str, Tensor], metad
     Classes without stored names (other code bases' weights) are called "class 0", "class 1", ...
     """
     if METADATA_KEY not in metadata:
-        raise CheckpointError(f"{path}: a safetensors file of another program: convert it with gta convert")
+        raise CheckpointError(f"{path}: a safetensors file from another program: convert it with gta convert")
     try:
         card = ModelCard.from_plain(parse_json(metadata[METADATA_KEY]))
         if not card.classes and card.num_classes:
@@ -163,9 +163,7 @@ def load_file(path: str | Path) -> dict[str, Any]:
     except Exception as error:
         _refuse_foreign(path, error)
     if not isinstance(content, dict) or not isinstance(content.get(METADATA_KEY), dict):
-        raise CheckpointError(
-            f"{path}: a PyTorch file, but not a checkpoint of gta: give a .ckpt that `gta train` wrote"
-        )
+        raise CheckpointError(f"{path}: a PyTorch file, but not a gta checkpoint: give a .ckpt that `gta train` wrote")
     try:
         card = ModelCard.from_plain(content[METADATA_KEY])
         missing = [name for name, value in (("classes", card.classes), ("clip", card.clip)) if not value]
@@ -302,7 +300,7 @@ def check_averaged(values: object, weights: Mapping[str, Tensor]) -> dict[str, T
         raise StoredError(f"its averaged weights are not those of its model: {different[0]} is in only one of the two")
     for name, value in averaged.items():
         if value.shape != weights[name].shape or value.dtype != weights[name].dtype:
-            raise StoredError(f"the averaged {name} does not have the shape of the one that trains")
+            raise StoredError(f"the averaged {name} and the trained one have different shapes")
     return averaged
 
 

@@ -48,9 +48,9 @@ KnownLayout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101"
 Layout = Literal["auto", KnownLayout]
 WrittenLayout = Literal["folder", "ssv2", "ssv1", "kinetics"]
 """Those that synthetic videos can be written in."""
-"""Likewise; `auto` looks at the files."""
+"""Likewise; `auto` detects it."""
 Precision = Literal["32", "bf16", "fp16"]
-"""Arithmetic of a network: 32-bit floats, or mixed with bfloat16 or float16."""
+"""Precision of a network: 32-bit floats, or mixed with bfloat16 or float16."""
 
 Interpolation = Literal["bilinear", "bicubic"]
 """How frames are resized; with antialiasing either way."""
@@ -75,27 +75,27 @@ class ModelConfig:
     prefix: Literal["keep", "mix"] = "keep"
     """Class and register tokens of a transformer stay as they are, or are mixed over time like the patches."""
     image_size: Count | None = None
-    """Height and width, in pixels, that a timm transformer is built for; its own if not given."""
+    """Input height and width of a timm transformer, in pixels; its own if not given."""
     global_pool: str | None = None
-    """How a timm network makes one vector of its positions: `token`, `avg`, `map`, ...; its own if not given."""
+    """How a timm network pools its positions into one vector: `token`, `avg`, `map`, ...; its own if not given."""
     num_groups: Count = 8
     """Channel groups G of global temporal attention."""
     num_regions: Count = 8
     """Regions R of region-level global temporal attention."""
     share_mixing: bool = False
-    """Let pixel and region GTA share one M, as before there was a choice; by default each has its own (Fig. 2(c))."""
+    """Let pixel and region GTA share one M; by default, each has its own (Fig. 2(c))."""
     mixing_init: Literal["normal", "identity"] = "normal"
-    """Start of M: the paper's (Kaiming), or that plus the identity."""
+    """Initial M: the paper's (Kaiming), or that plus the identity."""
     toeplitz: bool = False
-    """M depends on the lag between frames alone: 2T - 1 numbers for each group and head."""
+    """Let M depend only on the lag between frames: 2T - 1 numbers per group and head."""
     causal: bool = False
-    """Frames hear themselves and earlier frames only."""
+    """Mix each frame only with itself and earlier frames."""
     dynamic_rank: Whole = 0
     """Rank of a residual on M that depends on the clip; 0: none."""
     gate: bool = False
-    """The mixed values, plus 1, multiply the values."""
+    """Multiply the values by the mixed values plus 1."""
     differences: bool = False
-    """Half of the groups mix the values' change since the frame before."""
+    """Let half of the groups mix the change of the values since the previous frame."""
     pretrained: str | None = None
     """Starting weights: a checkpoint file, or `imagenet` for the backbone's own weights."""
     head: Literal["average", "attentive", "step", "relation"] = "average"
@@ -113,10 +113,10 @@ class ModelConfig:
 
 @settings("data.clip")
 class ClipConfig:
-    """How a video becomes a clip tensor: sampling, resizing, cropping, flipping, normalising, views.
+    """Preprocessing of a video into a clip tensor: sampling, resizing, cropping, flipping, normalisation, views.
 
-    Resolved, so that it says everything: it is stored in checkpoints and result files. `gta.clips.presets` makes one
-    from the name of a protocol.
+    Complete, since it is stored in checkpoints and result files. `gta.clips.presets` makes one from the name of a
+    protocol.
     """
 
     preset: Literal["paper", "tsm", "pyslowfast"] = "paper"
@@ -124,8 +124,7 @@ class ClipConfig:
     num_frames: Count = 8
     """Frames per clip."""
     flow: Annotated[int, Field(ge=0, le=100)] = 0
-    """Read optical flow in the frames' place: so many flows in a row at each of them, from folders that hold them; 0:
-    frames."""
+    """Read optical flow from folders instead of frames: this many consecutive flow fields per frame; 0: frames."""
     sampling: Literal["tsn", "segments", "dense"] = "tsn"
     """`tsn`: one frame from each of num_frames equal segments; `segments`: likewise, with PySlowFast's borders, which
     reach the last frame; `dense`: a window of frames frame_stride apart."""
@@ -166,7 +165,7 @@ class ClipConfig:
     def __post_init__(self) -> None:
         low, high = self.train_short_side or (1, 1)
         if low > high:
-            raise ValueError(f"train_short_side is {self.train_short_side}: it must be a range, the smaller one first")
+            raise ValueError(f"train_short_side is {self.train_short_side}: it must be a range, smaller number first")
 
 
 @settings("data")
@@ -176,23 +175,23 @@ class DataConfig:
     root: Path | None = None
     """Folder of the data set."""
     layout: Layout = "auto"
-    """How the folder is organised; `auto` looks at the files."""
+    """Layout of the folder; `auto` detects it."""
     fold: Literal[1, 2, 3] = 1
-    """Which of the three splits of UCF-101, HMDB-51 or UTD-MHAD (there 1 is the protocol, 2 and 3 choose settings)."""
+    """Split of UCF-101, HMDB-51 or UTD-MHAD (for which 1 is the protocol, and 2 and 3 are for tuning)."""
     index: Path | None = None
-    """File that `gta data check --index` wrote; beside the data or in the user's cache if not given."""
+    """Index file that `gta data check --index` wrote; beside the data or in the user's cache if not given."""
     max_skipped: Share = 0.2
-    """Largest share of videos that may turn out to be unreadable, in [0, 1]; a run with more of them stops."""
+    """Largest share of unreadable videos, in [0, 1]; a run with more of them stops."""
     batch_size: Count = 32
     """Clips per step and device."""
     num_workers: Whole = 2
     """Processes that decode videos; 0 decodes in the main process."""
     val_views: Literal["one", "all"] = "one"
-    """Views of each video in the validations while training: one (the centre), or all that `clip` has for tests."""
+    """Views of each video when validating during training: one (the centre), or all test views of `clip`."""
     match_model: bool = False
-    """Let clips be as the pretrained network had its images: mean, std, interpolation, and its size instead of 224."""
+    """Preprocess clips like the pretrained network's images: mean, std, interpolation, and its size instead of 224."""
     clip: ClipConfig = field(default_factory=ClipConfig)
-    """How a video becomes a clip."""
+    """Preprocessing of videos into clips."""
 
 
 @settings("optim")
@@ -214,7 +213,7 @@ class OptimConfig:
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Averaging factors of AdamW."""
     weight_decay: NotNegative = 5e-4
-    """Weight decay of weights."""
+    """Weight decay."""
     decay_norms_and_biases: bool = False
     """Apply the weight decay to norms and biases too."""
     decay_mixing: bool = False
@@ -278,7 +277,7 @@ class RunConfig:
     seed: Whole = 0
     """Seed of initialisation, shuffling, sampling and augmentation."""
     precision: Precision = "32"
-    """Arithmetic: 32-bit, or mixed precision."""
+    """Precision: 32-bit, or mixed precision."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Kind of device."""
     devices: Count | Literal["auto"] = "auto"
@@ -288,7 +287,7 @@ class RunConfig:
     num_threads: Count | None = None
     """CPU threads of each training process; PyTorch's own choice if not given."""
     channels_last: bool = True
-    """Keep weights in channels-last memory, as clips are, which is faster; otherwise in PyTorch's plain order."""
+    """Keep weights in channels-last memory format, like clips, which is faster; otherwise in the default format."""
     compile: bool = False
     """Compile the model with torch.compile."""
     activation_checkpointing: bool = False
@@ -311,7 +310,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.compile and self.activation_checkpointing:
             raise ValueError(
-                "activation_checkpointing is True: it does not work together with run.compile, which decides itself "
+                "activation_checkpointing is True: it cannot be combined with run.compile, which decides itself "
                 "what to recompute"
             )
 

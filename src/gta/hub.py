@@ -47,7 +47,9 @@ def fetch_weights(path: str | Path) -> Path:
     named = hub_name(path)
     if named is None:
         if str(path).startswith("hf:/"):
-            raise CheckpointError(f"{path}: a model on the hub is written hf://owner/name or hf://owner/name@revision")
+            raise CheckpointError(
+                f"{path}: the address of a model on the hub has the form hf://owner/name or hf://owner/name@revision"
+            )
         return Path(path)
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -75,7 +77,7 @@ def check_name(repository: str) -> None:
         OptionError: it is not `owner/name`.
     """
     if not re.fullmatch(_NAME, repository):
-        raise OptionError(f"{repository}: a repository of the hub is named owner/name")
+        raise OptionError(f"{repository}: the name of a repository has the form owner/name")
 
 
 def push_folder(folder: Path, repository: str, *, private: bool = False, message: str = "Add the model") -> str:

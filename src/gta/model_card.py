@@ -156,7 +156,7 @@ def _check_model(model: object) -> dict[str, Any]:
     arguments = dict(mapping(model, "model"))
     text(entry(arguments, "name", "its model"), "the model's name", 200)
     if "pretrained" in arguments:
-        raise StoredError("its model names further files of weights (pretrained): such a description is not followed")
+        raise StoredError("its model refers to further weight files (pretrained), which are not followed")
     for name, low, high in (("num_classes", 1, _MOST_CLASSES), ("num_frames", 1, _MOST_FRAMES)):
         if arguments.get(name) is not None:
             whole(arguments[name], f"the model's {name}", low, high)
@@ -202,7 +202,7 @@ def _check_clip(clip: object) -> ClipConfig:
             real(value, f"{name} of its clips", -1000.0, 1000.0)
     side = found.test_crop_size or found.crop_size
     if found.test_clips * found.test_crops * found.num_frames * 3 * side**2 > _MOST_BYTES:
-        raise StoredError(f"its clips of all views of a video would take more than {_MOST_BYTES >> 30} GiB")
+        raise StoredError(f"the clips of all views of a video would take more than {_MOST_BYTES >> 30} GiB")
     return found
 
 

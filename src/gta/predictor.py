@@ -49,8 +49,8 @@ def clip_protocol(checkpoint: Checkpoint) -> ClipConfig:
     """
     if checkpoint.card.clip is None:
         raise CheckpointError(
-            f"{checkpoint.path}: it does not say how a video becomes a clip (sampling, sizes, normalisation): start a "
-            "training from it (model.pretrained)"
+            f"{checkpoint.path}: it does not store the preprocessing of videos (sampling, sizes, normalisation): use "
+            "it to start a training run (model.pretrained)"
         )
     return checkpoint.card.clip
 
@@ -97,13 +97,13 @@ class Predictor:
     Args:
         model: (B, 3, T, H, W) float32 -> logits (B, K).
         classes: K names in the order of the logits.
-        clip: how a video becomes clips; all its evaluation views are averaged.
-        device: where to compute.
+        clip: sampling and preprocessing of videos; the scores of all its evaluation views are averaged.
+        device: device to run on.
         reversals: class name -> name of the class that is its time reversal.
 
     Attributes:
         model: the network, on the device.
-        fused: the same as `gta.fuse` makes it at the beginning: what computes the predictions.
+        fused: the network as `gta.fuse` returned it on construction, which computes the predictions.
 
     >>> predictor = gta.Predictor.from_checkpoint("runs/mine/best.ckpt")
     >>> prediction = predictor.predict("clip.mp4", topk=3)
@@ -136,10 +136,10 @@ class Predictor:
 
         Args:
             path: a .ckpt file.
-            device: `auto` (a GPU if there is one), or PyTorch's name of a device.
+            device: `auto` (a GPU if there is one), or a PyTorch device name.
 
         Raises:
-            CheckpointError: the file is missing, damaged or of another kind.
+            CheckpointError: the file is missing, damaged or not a checkpoint of gta.
         """
         checkpoint = read_checkpoint(path)
         if untrained := checkpoint.card.untrained:
@@ -159,10 +159,10 @@ class Predictor:
         Args:
             folder: the folder with card.json.
             trust: also load the formats torch and aoti, whose files can run arbitrary code.
-            num_threads: CPU threads of ONNX Runtime and OpenVINO; as many as PyTorch uses if not given.
+            num_threads: CPU threads for ONNX Runtime and OpenVINO; by default, as many as PyTorch uses.
 
         Raises:
-            CheckpointError: the folder is missing, damaged or of another kind, or needs `trust`.
+            CheckpointError: the folder is missing, damaged, not an exported model, or needs `trust`.
             OptionError: the runtime is not installed.
         """
         from gta.export.runtimes import load_exported
@@ -193,17 +193,17 @@ class Predictor:
             source: one video: the path of a file that FFmpeg can read or of a folder of frames; a file's content as
                 bytes, or a file open in binary mode; frames, uint8 (T, H, W, 3) or (T, 3, H, W), red, green, blue, as
                 an array or a tensor. Several: a list or tuple of these, or the path of a folder with videos at any
-                depth, which are taken sorted by name.
+                depth, sorted by name.
             topk: how many classes to name, 1 or more (at most all of them).
-            batch_size: how many of several videos go through the model together.
+            batch_size: how many videos are classified together, if there are several.
 
         Returns:
-            The prediction of one video; of several videos a list in their order, in which a video that cannot be read
-            has an `error` instead of labels.
+            The prediction for one video; for several videos, a list in their order, in which a video that cannot be
+            read has an `error` instead of labels.
 
         Raises:
-            VideoError: the one video is missing or cannot be read.
-            DataError: the folder holds no videos.
+            VideoError: the video is missing or cannot be read (one video only).
+            DataError: the folder contains no videos.
             ValueError: a number is below 1, or frames have another dtype or shape.
 
         >>> import numpy as np
@@ -231,10 +231,10 @@ class Predictor:
         Args:
             sources: the videos, each as `predict` takes one.
             topk: how many classes to name, 1 or more (at most all of them).
-            batch_size: how many videos go through the model together, 1 or more.
+            batch_size: how many videos are classified together, 1 or more.
 
         Yields:
-            A prediction for each video, in their order; one that cannot be read has an `error` instead of labels.
+            A prediction for each video, in order; a video that cannot be read has an `error` instead of labels.
 
         Raises:
             ValueError: a number is below 1, or frames have another dtype or shape.
@@ -265,18 +265,18 @@ class Predictor:
     def predict_windows(
         self, path: str | Path, *, window_seconds: float, hop_seconds: float | None = None, topk: int = 5
     ) -> Iterator[WindowPrediction]:
-        """Classify a long video window by window, in the order of time; one window is in memory at a time.
+        """Classify a long video window by window, in order, with one window in memory at a time.
 
         Args:
-            path: what FFmpeg can read, or a folder of JPEG frames.
-            window_seconds: length of a window, above 0. Its frames are sampled as those of a whole video are.
-            hop_seconds: from the beginning of one window to that of the next, above 0; as long as a window if not
-                given.
+            path: a file that FFmpeg can read, or a folder of frames.
+            window_seconds: length of a window, above 0. Frames are sampled from it as from a whole video.
+            hop_seconds: from the start of one window to the start of the next, above 0; by default, the length of a
+                window.
             topk: how many classes to name, 1 or more (at most all of them).
 
         Yields:
-            A prediction for each window. What is left at the end is a window of its own if it is at least half as
-            long; a video that is shorter than a window is one window.
+            A prediction for each window. The rest at the end is a window of its own if it is at least half as long;
+            a video shorter than a window is one window.
 
         Raises:
             VideoError: the video is missing or cannot be read (to the end).

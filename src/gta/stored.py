@@ -66,7 +66,7 @@ def truth(value: object, name: str) -> bool:
 def text(value: object, name: str, longest: int = 1000) -> str:
     """`value` if it is a text of 1 to `longest` characters."""
     if not isinstance(value, str) or not 0 < len(value) <= longest:
-        raise StoredError(f"{name} is {shown(value)}: it must be a text of 1 to {longest} characters")
+        raise StoredError(f"{name} is {shown(value)}: it must be a string of 1 to {longest} characters")
     return value
 
 
@@ -128,7 +128,7 @@ def parse_json(source: str) -> Any:
     """
 
     def refuse(constant: str) -> None:
-        raise StoredError(f"not valid JSON ({constant} is no JSON value)")
+        raise StoredError(f"not valid JSON ({constant} is not a JSON value)")
 
     try:
         return json.loads(source, parse_constant=refuse)

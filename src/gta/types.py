@@ -14,18 +14,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video before any frame is decoded.
+    """What is known about a video without decoding it.
 
     Args:
         path: the file or the folder of frames.
-        num_frames: frames that reading it all would give.
+        num_frames: number of frames that decoding the whole video gives.
         fps: mean frames per second.
         duration_seconds: from the first frame to the end of the last.
-        width, height: of the frames that `read_video` returns, in pixels, that is, after the rotation.
-        codec: FFmpeg's name of it.
-        rotation_degrees: how far frames are turned counter-clockwise for display, a multiple of 90.
-        stream_index: the stream of the file that is read, the best one.
-        num_video_streams: streams that the file has; cover pictures are not counted.
+        width, height: size of the frames that `read_video` returns (after rotation), in pixels.
+        codec: FFmpeg's name of the codec.
+        rotation_degrees: counter-clockwise rotation of the frames for display, a multiple of 90.
+        stream_index: index of the video stream that is read, the best one in the file.
+        num_video_streams: number of video streams in the file, not counting cover art.
 
     >>> gta.probe_video("clip.mp4").num_video_streams
     1
@@ -58,13 +58,13 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The classes that a model gives a video, best first.
+    """The classes that a model predicts for a video, best first.
 
     Args:
-        path: the video; None for frames that come from no file.
-        labels: names of the classes; none if the video cannot be read, where several were asked about.
+        path: the video; None for frames in memory.
+        labels: names of the classes; empty if the video, one of several, cannot be read.
         scores: their softmax probabilities, in [0, 1].
-        error: why it cannot be read; None if it was.
+        error: why the video cannot be read; None if it was read.
 
     >>> prediction = gta.Predictor.from_checkpoint("runs/mine/best.ckpt").predict("clip.mp4", topk=2)
     >>> str(prediction.path), len(prediction.labels), prediction.error
@@ -79,11 +79,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class WindowPrediction:
-    """The classes that a model gives a part of a longer video, best first.
+    """The classes that a model predicts for a part of a longer video, best first.
 
     Args:
         path: the video.
-        start_seconds, end_seconds: the part, from the first frame on; the last window ends where the video does.
+        start_seconds, end_seconds: the part, relative to the first frame; the last window ends with the video.
         labels: names of the classes.
         scores: their softmax probabilities, in [0, 1].
 

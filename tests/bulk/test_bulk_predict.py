@@ -306,7 +306,7 @@ def test_two_commands_do_not_write_the_same_table(model, videos, tmp_path):
     [
         (["--manifest", "x"], "--manifest and --output go together"),
         (["--manifest", "nowhere.csv", "--output", "a.jsonl"], "nowhere.csv: no such list"),
-        (["--manifest", "*.none", "--output", "a.jsonl"], "no video fits"),
+        (["--manifest", "*.none", "--output", "a.jsonl"], "no video matches"),
         (["--manifest", "x", "--output", "a.txt"], "must end in .parquet"),
         (["--manifest", "x", "--output", "a.csv", "--num-workers", "0"], "--num-workers is 0"),
         (["--manifest", "x", "--output", "a.csv", "--time-limit", "nan"], "--time-limit is nan"),
@@ -316,7 +316,7 @@ def test_two_commands_do_not_write_the_same_table(model, videos, tmp_path):
         (["v.mp4", "--shard-size", "8"], "--shard-size requires --manifest"),
         (["v.mp4", "--time-limit", "8"], "--time-limit requires --manifest"),
         (["v.mp4", "--overwrite"], "--overwrite requires --manifest"),
-        (["--manifest", "x", "--output", "a.csv", "--batch-size", "2"], "leave --batch-size out"),
+        (["--manifest", "x", "--output", "a.csv", "--batch-size", "2"], "omit --batch-size"),
         (["v.mp4", "--manifest", "x", "--output", "a.csv"], "takes the place of videos"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import itertools
 import os
 import re
 import signal
@@ -83,6 +84,19 @@ def test_short_help_is_whole_in_a_wide_terminal(monkeypatch, capsys):
     assert "││" not in shown
     assert "--optim.momentum" not in shown
     assert os.environ["COLUMNS"] == "200"
+
+
+def test_the_texts_of_help_fill_their_lines(monkeypatch, capsys):
+    """Where a docstring breaks its lines, and how long they are, does not show."""
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        cli.run(["export", "--help-all"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    for line, following in itertools.pairwise(lines):
+        if re.match(r"│ {10,}\S", following) and re.match(r"│ {10,}\S", line):
+            next_word = following.strip("│ ").split()[0]
+            assert len(line.rstrip("│ ")) + 1 + len(next_word) > 97, line
 
 
 # What a command must be given before its options are looked at.

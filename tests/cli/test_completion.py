@@ -54,4 +54,4 @@ def test_options_are_those_of_the_command() -> None:
 
 def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", "tcsh"]) == 2
-    assert "name bash, zsh or fish" in capsys.readouterr().err
+    assert "choose bash, zsh or fish" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_what_is_no_flow_is_said(tmp_path):
         FlowFolder(tmp_path / "nothing", 5)
     folder = write(tmp_path / "uneven")
     (folder / "flow_y_00003.png").unlink()
-    with pytest.raises(VideoError, match="its 6 horizontal and 5 vertical flows have different numbers"):
+    with pytest.raises(VideoError, match="it has 6 horizontal but 5 vertical flow images"):
         FlowFolder(folder, 5)
 
 

@@ -92,7 +92,7 @@ def test_prepare_takes_the_videos_of_every_fold(tmp_path):
 def test_prepare_refuses_two_videos_whose_copies_would_be_one(tmp_path):
     for name in ("a.mkv", "a.mp4", "b.mp4"):
         encode(tmp_path / "in" / "wave" / name, num_frames=4)
-    with pytest.raises(DataError, match=r"a\.mp4: its copy would have the name of that of a\.mkv"):
+    with pytest.raises(DataError, match=r"a\.mp4: its copy and that of a\.mkv would have the same name"):
         prepare_videos(tmp_path / "in", tmp_path / "out", PrepareSettings(), num_workers=0)
     assert not (tmp_path / "out").exists()
 
@@ -109,7 +109,7 @@ def test_prepare_passes_over_what_the_encoder_refuses(data, tmp_path, monkeypatc
 
 def test_prepare_refuses_what_would_be_lost(data, tmp_path, capsys):
     assert run(["data", "prepare", str(data), str(data)]) == 2
-    assert "must go to another folder" in capsys.readouterr().err
+    assert "choose a folder other than" in capsys.readouterr().err
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("important")
     assert run(["data", "prepare", str(data), str(tmp_path / "full")]) == 2

@@ -118,7 +118,7 @@ def test_finding_videos_in_folders_patterns_and_lists(tmp_path: Path, monkeypatc
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no videos in this folder"):
         find_videos([tmp_path / "empty"])
-    with pytest.raises(DataError, match="no video fits this pattern"):
+    with pytest.raises(DataError, match="no video matches this pattern"):
         find_videos([f"{tmp_path}/*.avi"])
     (tmp_path / "list.txt").write_text("\ufeff# clips\na.mp4\n\n  b c.mp4 \n")
     assert read_path_list(tmp_path / "list.txt") == ["a.mp4", "b c.mp4"]

@@ -161,7 +161,7 @@ def test_windows_score_as_the_python_interface_does(checkpoint: Path, tmp_path: 
         (["--window", "2", "--hop", "-1"], "--hop is -1: it must be above 0 seconds"),
         (["--hop", "1"], "--hop requires --window"),
         (["--window", "inf"], "--window is inf"),
-        (["--window", "2", "--batch-size", "2"], "leave --batch-size out"),
+        (["--window", "2", "--batch-size", "2"], "omit --batch-size"),
     ],
 )
 def test_options_that_cannot_be(checkpoint: Path, words: list[str], said: str, capsys) -> None:

@@ -308,7 +308,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers():
         gta.explain(model, clip, classes=("a", "b"))
     with pytest.raises(ValueError, match="one clip is explained at a time"):
         gta.explain(model, torch.cat([clip, clip]))
-    with pytest.raises(ValueError, match="'head' has no features over space; these modules have: backbone"):
+    with pytest.raises(ValueError, match="'head' has no spatial features; these modules have: backbone"):
         gta.explain(model, clip, layer="head")
     with pytest.raises(ValueError, match="class scores"):
         gta.explain(model.backbone, clip)

@@ -90,7 +90,7 @@ def test_the_videos_of_data_that_are_compared_on_are_not_calibrated_with(
     assert (len(call["samples"]), len(call["calibration"])) == (3, 6)
     assert not contents(call["samples"]) & contents(call["calibration"])
     assert len(exported) == 1  # the second has nothing left to calibrate with
-    assert "videos that are not compared on" in capsys.readouterr().err
+    assert "used for comparison or timing" in capsys.readouterr().err
 
 
 def test_no_video_that_top1_is_measured_on_is_calibrated_with(checkpoint, labelled, tmp_path, exported, capsys):
@@ -101,7 +101,7 @@ def test_no_video_that_top1_is_measured_on_is_calibrated_with(checkpoint, labell
     data = ["--data", str(labelled), "--clips", "1"]  # two of the three that are measured are not compared on
     int8(checkpoint, tmp_path, *data, "--calibration", str(folder))
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"gta export: {folder}: it has no videos that are not compared on or measured")
+    assert line.startswith(f"gta export: {folder}: all its videos are used for comparison or timing")
     other = next(labelled.glob("train/*/*.mp4"))
     shutil.copy(other, folder / "other.mp4")
     int8(checkpoint, tmp_path, *data, "--calibration", str(folder))
@@ -135,4 +135,4 @@ def test_one_video_is_too_few(checkpoint, loose, tmp_path, capsys):
     shutil.copy(loose / "0.mp4", tmp_path / "one")
     int8(checkpoint, tmp_path, "--calibration", str(tmp_path / "one"))
     (line,) = capsys.readouterr().err.splitlines()
-    assert "another to compare on" in line
+    assert "another for comparison" in line

@@ -129,10 +129,10 @@ def test_an_export_that_differs_is_not_kept_unless_forced(checkpoint, tmp_path, 
         (["--to", "onnx", "--calibration", "x"], "--calibration requires --precision int8"),
         (["--to", "onnx", "--calibration-clips", "64"], "--calibration-clips requires --precision int8"),
         (["--to", "onnx", "--batch-size", "0"], "--batch-size is 0"),
-        (["--to", "onnx", "onnx"], "each is written once"),
+        (["--to", "onnx", "onnx"], "name each format once"),
         (["--to", "openvino", "--precision", "int8"], "give --calibration"),
         (["--to", "onnx", "--limit", "-1"], "--limit is -1"),
-        (["--to", "onnx", "--dynamic-batch", "--batch-size", "4"], "leave --batch-size out"),
+        (["--to", "onnx", "--dynamic-batch", "--batch-size", "4"], "omit --batch-size"),
         (["--to", "onnx", "--batch-size", "65537"], "must be 65536 or less"),
     ],
 )
@@ -232,7 +232,7 @@ def test_damaged_folders_are_refused_with_a_reason(onnx_folder, tmp_path):
         load_exported(tmp_path)
     for change, words in (
         ({"runtime": "other"}, "this gta knows"),
-        ({"files": {"../model.onnx": {"sha256": "0" * 64}}}, "no plain name"),
+        ({"files": {"../model.onnx": {"sha256": "0" * 64}}}, "not the plain name"),
         ({"input": {"shape": [1, 3, 8, 32, 32]}}, "its input has the shape"),
     ):
         (tmp_path / CARD).write_text(json.dumps({**content, "export": {**content["export"], **change}}))

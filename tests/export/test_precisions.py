@@ -172,7 +172,7 @@ def test_without_a_compiler_aoti_is_one_line(checkpoint, tmp_path, monkeypatch, 
     monkeypatch.setenv("CXX", "no-such-compiler -O2")
     assert run(["export", str(checkpoint), "--to", "aoti", "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "the format aoti compiles with no-such-compiler -O2, which is not there" in line
+    assert "the format aoti compiles with no-such-compiler -O2, which was not found" in line
     assert not (tmp_path / "out").exists()
 
 

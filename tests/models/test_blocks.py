@@ -281,7 +281,7 @@ def test_a_spec_is_the_same_as_its_keywords():
     }
     with pytest.raises(TypeError, match="'num_group' is not an option"):
         create_block("gta", channels=16, num_group=4)
-    with pytest.raises(TypeError, match="'norm' is given beside a spec"):
+    with pytest.raises(TypeError, match="'norm' cannot be combined with spec"):
         create_block("gta", channels=16, norm="layer", spec=spec)
     with pytest.raises(TypeError, match="'num_group' is not an option"):
         gta.create_model("tiny_gta", num_group=4)

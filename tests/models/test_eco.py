@@ -58,7 +58,7 @@ def test_they_can_be_exported(name):
 
 
 def test_other_numbers_of_frames():
-    """Attention after res4 has half the frames; full ECO joins four frames to one."""
+    """Attention after res4 has half the frames; full ECO merges four frames into one."""
     lite = gta.create_model("tiny_eco_lite_gta", num_classes=3, num_frames=6).eval()
     assert lite.backbone.attention_frames(6) == {"res3.0": 6, "res4.0": 3, "res4.1": 3, "res5.0": 2, "res5.1": 2}
     lite.set_num_frames(7)
@@ -68,7 +68,7 @@ def test_other_numbers_of_frames():
         assert torch.equal(again(clip_of(7, batch=2)), lite(clip_of(7, batch=2)))
     eco = gta.create_model("tiny_eco", num_classes=3, num_frames=8)
     eco.set_num_frames(16)
-    with pytest.raises(ValueError, match="num_frames is 6: ECO joins four frames to one and needs a multiple of 4"):
+    with pytest.raises(ValueError, match="num_frames is 6: ECO merges four frames into one and needs a multiple of 4"):
         eco.set_num_frames(6)
 
 

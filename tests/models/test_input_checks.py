@@ -24,11 +24,11 @@ def test_prepared_frames_are_what_the_model_reads():
 @pytest.mark.parametrize(
     ("clip", "words"),
     [
-        (torch.zeros(1, 3, 4, 32, 32, dtype=torch.uint8), r"this one is torch\.uint8: gta\.prepare\(clip\)"),
-        (torch.zeros(1, 3, 4, 32, 32, dtype=torch.int64), r"this one is torch\.int64: gta\.prepare"),
+        (torch.zeros(1, 3, 4, 32, 32, dtype=torch.uint8), r"not torch\.uint8: gta\.prepare\(clip\)"),
+        (torch.zeros(1, 3, 4, 32, 32, dtype=torch.int64), r"not torch\.int64: gta\.prepare"),
         (torch.zeros(1, 4, 3, 32, 32), r"frames before channels: clip\.transpose\(1, 2\)"),
-        (torch.zeros(3, 4, 32, 32), r"has shape \(B, 3, T, H, W\), this one has \(3, 4, 32, 32\)"),
-        (torch.zeros(1, 3, 5, 32, 32), "the clip has 5 frames, the model was built for 4"),
+        (torch.zeros(3, 4, 32, 32), r"must have the shape \(B, 3, T, H, W\), not \(3, 4, 32, 32\)"),
+        (torch.zeros(1, 3, 5, 32, 32), "the clip has 5 frames, but the model was built for 4"),
     ],
 )
 def test_wrong_clips_are_named(clip, words):

@@ -100,7 +100,7 @@ class Windows(nn.Module):
     [
         (lambda: Wrapped(Tokens(extra=17)), "block", r"block \(Tokens\) .*\(4, 273, 8\), tokens .*num_prefix_tokens"),
         (lambda: Wrapped(Tokens(joined=2)), "block", r"block \(Tokens\) .*\(2, 512, 8\), tokens whose first axis"),
-        (lambda: small_vit(patch_drop_rate=0.5), "blocks.0", r"VisionTransformer leaves out other patches"),
+        (lambda: small_vit(patch_drop_rate=0.5), "blocks.0", r"VisionTransformer drops different patches"),
         (lambda: Wrapped(Pair()), "block", r"block \(Pair\) returns a tuple, not one tensor"),
         (lambda: Wrapped(nn.Flatten()), "block", r"block \(Flatten\) returns .*\(4, 2048\), with 2 axes"),
         (lambda: Wrapped(Windows()), "block", r"block \(Windows\) .*\(256, 8, 2, 2\), whose first axis does not count"),

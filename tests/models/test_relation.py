@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_said() -> None:
         create_model("tiny_trn", num_frames=1)
     model = create_model("tiny_trn", num_classes=3).eval()
     model.set_num_frames(1)
-    with pytest.raises(ValueError, match="needs 2 frames or more where the network ends: it has 1"):
+    with pytest.raises(ValueError, match="needs 2 frames or more at the end of the network, which has 1"):
         model(CLIP[:, :, :1])
 
 

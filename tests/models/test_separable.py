@@ -99,5 +99,5 @@ def test_attention_follows_the_frames_of_its_stage(name, frames):
 
 
 def test_s3d_says_how_many_frames_it_needs():
-    with pytest.raises(ValueError, match="num_frames is 4: S3D makes one frame of eight and needs at least 5"):
+    with pytest.raises(ValueError, match="num_frames is 4: S3D reduces eight frames to one and needs at least 5"):
         gta.create_model("tiny_s3dg", num_frames=4)

@@ -143,7 +143,7 @@ def test_another_image_size_needs_nothing_new():
     with torch.no_grad():
         for side in (32, 64, 96):
             assert network(torch.randn(FRAMES, 3, side, side)).shape == (FRAMES, 5)
-        with pytest.raises(ValueError, match="8 patches do not form an image of the proportions 4x4"):
+        with pytest.raises(ValueError, match="8 patches do not form an image with the proportions 4x4"):
             network(torch.randn(FRAMES, 3, 32, 64))
     gta.remove_attention(network)
     wide = torch.randn(FRAMES, 3, 32, 64)

@@ -50,8 +50,8 @@ def test_five_flows_are_usual():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: make()(CLIP), r"shape \(B, 10, T, H, W\), this one has \(2, 6, 4, 32, 32\)"),
-        (lambda: make("tiny")(CLIP), r"shape \(B, 3, T, H, W\), this one has \(2, 6, 4, 32, 32\)"),
+        (lambda: make()(CLIP), r"shape \(B, 10, T, H, W\), not \(2, 6, 4, 32, 32\)"),
+        (lambda: make("tiny")(CLIP), r"shape \(B, 3, T, H, W\), not \(2, 6, 4, 32, 32\)"),
         (lambda: make(flow_length=-1), "flow_length is -1"),
         (lambda: make("tiny", flow_length=3), "flow_length does not apply"),
     ],

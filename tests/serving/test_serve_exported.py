@@ -78,7 +78,7 @@ def test_what_is_named_on_the_command_line_is_loaded_as_everywhere(tmp_path):
     with pytest.raises(CheckpointError, match="hf://owner/name"):
         load_models(("hf://nobody",), "cpu")
     (tmp_path / "card.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"card\.json: it describes no exported model"):
+    with pytest.raises(CheckpointError, match=r"card\.json: it does not describe an exported model"):
         load_models((str(tmp_path),), "cpu")
     assert not Path(tmp_path / "model.onnx").exists()
 

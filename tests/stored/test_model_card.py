@@ -47,7 +47,7 @@ def test_a_card_survives_being_plain() -> None:
         (changed("model", num_groups=10**9), "num_groups is 1000000000"),
         (changed("model", at={"res4": [0, 10**9]}), "at is 1000000000"),
         (changed("model", inner_channels=10**5000), "too large to print"),
-        (changed("model", pretrained="/etc/passwd"), "further files of weights"),
+        (changed("model", pretrained="/etc/passwd"), "further weight files"),
         (changed("model", dropout=float("nan")), "nan: it must be a finite number"),
         (changed(classes="left"), "classes must be a list"),
         (changed(classes=["left", 3, "still"]), "the name of a class is 3"),

@@ -183,7 +183,7 @@ def test_channels_last_clips_arrive_as_the_model_wants_them() -> None:
         ({"loader": [(torch.rand(2, 3, 4, 4), torch.zeros(2))]}, "five axes"),
         ({"classes": ("a", "b")}, "3 logits per clip, but there are 2 classes"),
         ({"loader": [(clips()[0].transpose(1, 2), torch.full((9,), 7))]}, "one is 7"),
-        ({"loader": [(torch.zeros(2, 6, 3, 4, 5, dtype=torch.uint8), torch.zeros(2))]}, "give prepare"),
+        ({"loader": [(torch.zeros(2, 6, 3, 4, 5, dtype=torch.uint8), torch.zeros(2))]}, "give `prepare`"),
     ],
 )
 def test_what_does_not_fit_is_a_value_error(change, words: str) -> None:

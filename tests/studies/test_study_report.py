@@ -57,11 +57,11 @@ def test_gaps_are_paired_by_seed(study):
 def test_findings_follow_from_the_numbers(study):
     text = "\n".join(findings(study))
     assert "Blind to the order of frames, as measured: 2D, backbone alone; 2D, + NL" in text
-    assert "44.0 %, at or under the computed ceiling of 56.25 %" in text
+    assert "44.0 %, at or below the computed ceiling of 56.25 %" in text
     assert "weakest run reaches 80.0 %" in text
     assert "2 of 3 pairs" in text
-    assert "backbone alone / + NL (not told apart by these seeds)" in text
-    assert "+ GTA has place 1 of 3" in text
+    assert "backbone alone / + NL (not significantly different)" in text
+    assert "+ GTA ranks 1st of 3" in text
 
 
 def test_rows_under_different_headings_are_compared_if_they_have_one_reference(result):
@@ -73,26 +73,26 @@ def test_rows_under_different_headings_are_compared_if_they_have_one_reference(r
     cells = [result("pixel", 0, top1=0.95), result("gta", 0, top1=0.94)]
     text = "\n".join(findings(Study(grid, collect(grid, cells), (0,), None, "", "")))
     assert "0 of 1 pairs" in text
-    assert "alone, pixel / after SA, GTA (not told apart by these seeds)" in text  # one seed tells nothing
-    assert "After SA, GTA has place 2 of 2" in text
+    assert "alone, pixel / after SA, GTA (not significantly different)" in text  # one seed gives no interval
+    assert "After SA, GTA ranks 2nd of 2" in text
 
 
 def test_agreement_within_the_noise_is_counted(result):
     tops = {"flat": (0.40, 0.50, 0.60), "nl": (0.46, 0.49, 0.61), "gta": (0.80, 0.81, 0.82)}
     cells = [result(row, seed, top1=top) for row, values in tops.items() for seed, top in enumerate(values)]
     text = "\n".join(findings(Study(GRID, collect(GRID, cells), (0, 1, 2), None, "", "")))
-    assert "3 of 3 pairs of rows stand in the paper's order (SSv1), 1 of them not told apart" in text
+    assert "3 of 3 pairs of rows are in the paper's order (SSv1), 1 of them not significantly different" in text
 
 
 def test_differences_within_the_noise_are_marked(result):
     tops = {"flat": (0.40, 0.50, 0.60), "nl": (0.45, 0.44, 0.45), "gta": (0.80, 0.81, 0.82)}
     cells = [result(row, seed, top1=top) for row, values in tops.items() for seed, top in enumerate(values)]
     text = "\n".join(findings(Study(GRID, collect(GRID, cells), (0, 1, 2), None, "", "")))
-    assert "backbone alone / + NL (not told apart by these seeds)" in text
+    assert "backbone alone / + NL (not significantly different)" in text
 
 
 def test_a_blind_model_above_the_ceiling_is_not_hidden(result):
-    for top1, words in ((0.56, "at or under"), (0.58, "above (within sampling error)"), (0.63, "ABOVE")):
+    for top1, words in ((0.56, "at or below"), (0.58, "above (within sampling error)"), (0.63, "ABOVE")):
         cells = [result("flat", 0, top1=top1), result("gta", 0, top1=0.5, order_effect=0.5)]
         text = "\n".join(findings(Study(GRID, collect(GRID, cells), (0,), 0.5625, "", "")))
         assert f"{words} the computed ceiling" in text

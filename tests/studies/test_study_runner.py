@@ -92,7 +92,7 @@ def test_folder_of_another_study_is_refused(tmp_path):
         claim_folder(tmp_path / "s", more, tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
-    with pytest.raises(RunFolderError, match="holds no study"):
+    with pytest.raises(RunFolderError, match="contains no study"):
         claim_folder(tmp_path / "full", GRID, None)
 
 

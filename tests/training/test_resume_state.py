@@ -71,8 +71,8 @@ def test_a_damaged_run_state_is_one_line(tmp_path) -> None:
         (lambda c: c["run"].update(epochs_done=-1), "epochs_done is -1"),
         (lambda c: c.update(batches_done=10**9), "batches_done is 1000000000"),
         (lambda c: c["training"].update(totals=[1.0]), "totals are not three numbers"),
-        (lambda c: c.update(optimizer_states=[]), "the state of the optimiser is missing"),
-        (lambda c: c["state_dict"].pop("model.head.bias"), "of another model: head.bias"),
+        (lambda c: c.update(optimizer_states=[]), "the optimiser's state is missing"),
+        (lambda c: c["state_dict"].pop("model.head.bias"), "belongs to another model: head.bias"),
         (lambda c: c["state_dict"].update({"model.head.bias": torch.zeros(9)}), "head.bias has shape (9,)"),
         (
             lambda c: c["optimizer_states"][0]["state"][0].update(momentum_buffer=torch.zeros(7)),

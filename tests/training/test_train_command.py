@@ -113,7 +113,7 @@ def test_resume_goes_on_and_refuses_another_configuration(trained: Path, videos:
         ("evaluate TRAINED/best.ckpt --output=TRAINED/best.ckpt/o.json", "best.ckpt: a file of this name"),
         ("evaluate TRAINED/best.ckpt --scores=/proc/free/s.npz", "/proc/free: there is no such"),
         ("probe TRAINED/best.ckpt --output=TRAINED/best.ckpt", "best.ckpt: a file of this name"),
-        ("predict TRAINED/best.ckpt ONE/*.avi", "*.avi: no video fits this pattern"),
+        ("predict TRAINED/best.ckpt ONE/*.avi", "*.avi: no video matches this pattern"),
         ("predict TRAINED/best.ckpt --list ONE/none.txt", "none.txt: no such file; name a text file"),
         ("predict TRAINED/best.ckpt", "no video given"),
         ("predict TRAINED/best.ckpt x.mp4 --top-k=0", "--top-k is 0"),

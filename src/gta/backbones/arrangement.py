@@ -108,6 +108,6 @@ class Arrangement:
             if height * width == positions and (height == width or height * columns == width * rows):
                 return height, width
         raise ValueError(
-            f"{positions} patches do not form an image of the proportions {rows}x{columns} for which attention was "
-            "inserted: insert it with an example of this size; patch dropout has to be off"
+            f"{positions} patches do not form an image with the proportions {rows}x{columns} for which attention was "
+            "inserted: insert it with an example of this size, and turn patch dropout off"
         )

@@ -87,9 +87,9 @@ def shapes_at(
                 failed = failed if of_kind else ((clip,), error)
     if failed is None:
         raise ValueError(
-            f"{type(network).__name__} has no convolution that tells what it reads: give its input as example="
+            f"{type(network).__name__} has no convolution from which to infer its input: pass an input as example="
         )
-    raise _does_not_run(network, *failed, "the default input (give one that suits it as example=)")
+    raise _does_not_run(network, *failed, "the default input (pass a suitable one as example=)")
 
 
 def _does_not_run(network: nn.Module, inputs: tuple[Any, ...], error: Exception, whose: str) -> ValueError:
@@ -163,13 +163,13 @@ def _run(
             probe = error.obj
             raise UnfitFeaturesError(
                 f"{probe.name} ({type(probe.host).__name__}): {type(network).__name__} reads its {error.name!r} "
-                "instead of just calling it, so that nothing can be put after it"
+                "instead of calling it, so nothing can be inserted after it"
             ) from error
     for name in names:
         if name not in found:
             raise UnfitFeaturesError(
                 f"{name} ({type(network.get_submodule(name)).__name__}) is not called when {type(network).__name__} "
-                "runs: a block after it would take no part"
+                "runs: a block after it would have no effect"
             )
     return found
 

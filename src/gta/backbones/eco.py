@@ -152,7 +152,8 @@ class ECOBackbone(nn.Module):
         """Change the number of frames; nothing that is learned depends on it."""
         if not self.lite and num_frames % _FRAMES_A_FEATURE:
             raise ValueError(
-                f"num_frames is {num_frames}: ECO joins four frames to one and needs a multiple of 4; ECO Lite does not"
+                f"num_frames is {num_frames}: ECO merges four frames into one and needs a multiple of 4; "
+                "ECO Lite does not"
             )
         self.num_frames = num_frames
         return []

@@ -180,7 +180,7 @@ def timm_network(
         raise cannot_download(weights, name, error) from error
     if not hasattr(network, "forward_head") or not find_stages(network):
         raise ValueError(
-            f"{name!r} has neither stages of strides 4, 8, 16 and 32 nor a row of blocks, so attention cannot be "
+            f"{name!r} has neither stages of strides 4, 8, 16 and 32 nor a sequence of blocks, so attention cannot be "
             "inserted into it by its name: gta.insert_attention takes the dotted names of its modules"
         )
     return network
@@ -221,4 +221,4 @@ def _check_weights(name: str, weights: str) -> None:
         known = ", ".join(["imagenet", *tags]) if tags else "none"
         raise ValueError(f"{name!r} has no {weights!r} weights: there are {known}")
     if not tags:
-        raise ValueError(f"timm has no weights for {name!r}: give a file as model.pretrained, or none")
+        raise ValueError(f"timm has no weights for {name!r}: pass a file as model.pretrained, or leave it out")

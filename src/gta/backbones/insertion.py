@@ -108,13 +108,13 @@ def insert_attention(
 ) -> nn.Module:
     """Insert attention blocks into `network`, in place.
 
-    The network runs once, without gradients and in evaluation mode, to find the channels and frames of the features at
-    each place. If it cannot take attention, nothing is changed.
+    The network runs once, without gradients and in evaluation mode, to find the number of channels and frames at each
+    place. If attention cannot be inserted, nothing is changed.
 
     Args:
         network: any backbone of this package, timm or torchvision CNN or transformer, or a module of your own. A
             frame-wise one is afterwards called with the frames of whole clips, `(B*T, 3, H, W)`.
-        block: name for `create_block`; or `aim`, in image transformers: the block's own attention once more over time.
+        block: name for `create_block`; or `aim`, for image transformers: the block's own attention, again over time.
         at: where. A mapping from a stage (res2..res5) or the dotted name of a container of blocks to a number of
             blocks ("every other block", from `first`; among the `blocks` of a ViT evenly spread), to explicit indices
             or to `all`; or a sequence of dotted names of modules.
@@ -127,18 +127,18 @@ def insert_attention(
             adds to the patches then reaches a class token everywhere), after all others.
         prefix: class and register tokens stay as they are (`keep`), or become further positions that are mixed over
             time (`mix`); NL and SA do not pool positions then.
-        spec: what the blocks are like, as one value. In a transformer `inner_channels` is C/2 for every block if not
+        spec: options of the blocks, as one value. In a transformer `inner_channels` is C/2 for every block if not
             given, the bottleneck of an adapter.
-        options: the same as keywords, as of `gta.blocks.create_block`.
+        options: the same as keywords, as in `gta.blocks.create_block`.
 
     Returns:
         `network`, for chaining.
 
     Raises:
-        ValueError: a place does not exist or is taken; its block is not called, or has features of other shapes than
+        ValueError: a place does not exist or is taken; its block is not called, or returns features with other shapes
             `(B*T, C, H, W)`, `(B, C, T, H, W)`, these with channels last, or tokens `(B*T, L, C)`; or the network does
             not run, or drops patches in training.
-        TypeError: a keyword is unknown, or comes beside a spec.
+        TypeError: a keyword is unknown, or is given together with spec.
 
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3))
     >>> network = gta.insert_attention(network, block="gta", at=["0", "2"], num_frames=4)
@@ -159,8 +159,8 @@ def insert_attention(
     shapes = shapes_at(network, names, num_frames=num_frames, example=example, before=before) if names else {}
     if any(shape.arrangement.layout == "tokens" for shape, _ in shapes.values()) and drops_patches(network):
         raise ValueError(
-            f"{type(network).__name__} leaves out other patches of every frame in training: attention over time needs "
-            "the same ones, build it without patch dropout"
+            f"{type(network).__name__} drops different patches of every frame in training, but attention over time "
+            "needs the same ones: build it without patch dropout"
         )
     attended: dict[str, AttendedBlock] = {}
     for name, host in hosts.items():
@@ -201,13 +201,13 @@ def _bottleneck(shape: PlaceShape, num_groups: int) -> int | None:
 
 
 def remove_attention(network: nn.Module) -> int:
-    """Take out every inserted attention block, in place; the network's own blocks stand where they stood before.
+    """Remove every inserted attention block, in place, and restore the network as it was before.
 
     Args:
         network: any network, with or without inserted blocks.
 
     Returns:
-        How many there were.
+        The number of removed blocks.
 
     >>> gta.remove_attention(gta.create_model("tiny_gta").backbone)
     2

@@ -120,7 +120,7 @@ class Pathway(nn.Module):
             turns = kernels[index]
             lengths = [turns] * depth if isinstance(turns, int) else [turns[n % len(turns)] for n in range(depth)]
             if not 0 <= temporal <= depth:
-                raise ValueError(f"{temporal} temporal blocks are asked for in {stage}, which has {depth} blocks")
+                raise ValueError(f"{temporal} temporal blocks are requested in {stage}, which has {depth} blocks")
             blocks = [
                 Bottleneck3d(
                     before + extra[index] if block == 0 else out,

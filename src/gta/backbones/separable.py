@@ -184,6 +184,6 @@ class S3DGBackbone(nn.Module):
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; nothing that is learned depends on it."""
         if num_frames < _LEAST:
-            raise ValueError(f"num_frames is {num_frames}: S3D makes one frame of eight and needs at least {_LEAST}")
+            raise ValueError(f"num_frames is {num_frames}: S3D reduces eight frames to one and needs at least {_LEAST}")
         self.num_frames = num_frames
         return []

@@ -116,7 +116,7 @@ def every_other(count: int, num_blocks: int, first: int = 0) -> list[int]:
     """
     room = num_blocks - 1 - 2 * (count - 1)
     if count < 0 or (count and room < 0):
-        raise ValueError(f"{count} attention blocks after every other of {num_blocks} blocks do not fit")
+        raise ValueError(f"{count} attention blocks do not fit after every other of {num_blocks} blocks")
     start = min(first, room)
     return [start + 2 * index for index in range(count)]
 

@@ -114,7 +114,9 @@ class TorchvisionBackbone(nn.Module):
             ValueError: MViT, whose positions in time are learned, is built for one number of frames.
         """
         if self.fixed_frames not in (None, num_frames):
-            raise ValueError(f"num_frames is {num_frames}: MViT has learned an encoding of {self.fixed_frames} frames")
+            raise ValueError(
+                f"num_frames is {num_frames}: MViT has a learned positional encoding for {self.fixed_frames} frames"
+            )
         self.num_frames = num_frames
         return []
 

@@ -13,7 +13,7 @@ class ShiftedConv(nn.Module):
     Args:
         conv: the convolution.
         num_frames: T, frames per clip.
-        fraction: one channel in so many is shifted each way.
+        fraction: 1 / fraction of the channels are shifted in each direction.
         causal: shift from the previous frame only.
     """
 
@@ -37,7 +37,7 @@ def insert_shift(network: nn.Module, num_frames: int, *, fraction: int = 8) -> n
     Args:
         network: a ResNet-like network whose blocks begin with `conv1`.
         num_frames: T, frames per clip.
-        fraction: one channel in so many is shifted each way.
+        fraction: 1 / fraction of the channels are shifted in each direction.
 
     Raises:
         ValueError: a block has no `conv1`.

@@ -41,7 +41,9 @@ class Composition(nn.Module):
         super().__init__()
         for name, part in parts.items():
             if not isinstance(part, AttentionBlock):
-                raise TypeError(f"{name} ({type(part).__name__}) has no resize(num_frames): it is no attention block")
+                raise TypeError(
+                    f"{name} ({type(part).__name__}) has no resize(num_frames): it is not an attention block"
+                )
             self.add_module(name, part)
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
@@ -66,7 +68,7 @@ def list_blocks() -> list[str]:
 
 
 def list_motion_blocks() -> list[str]:
-    """The temporal modules of other papers; they can be joined likewise.
+    """The temporal modules of other papers; they can be joined in the same way.
 
     TEA, STM, bLVNet's TAM, CorrNet's correlation, MotionSqueeze, graphs of regions, and ST-Adapter.
     """
@@ -87,15 +89,15 @@ def create_block(
         name: one of `list_blocks()` or `list_motion_blocks()`, or several joined with "+", applied in that order.
         channels: number of channels (C).
         num_frames: number of frames (T).
-        spec: what the block is like, as one value.
+        spec: options of the block, as one value.
         options: the same as keywords: the fields of `AttentionSpec` (`num_groups`, `num_heads`, `num_regions`,
             `inner_channels`, `pool`, `scaled`, `norm`, `zero_init`, `regions`, `region_size`, `instantiation`) and of
             `MixingOptions` (`share_mixing`, `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`,
             `differences`).
 
     Raises:
-        ValueError: the name is unknown, the channels do not divide into the groups, or an option is another block's.
-        TypeError: a keyword is unknown, or comes beside a spec.
+        ValueError: the name is unknown, the channels do not divide into the groups, or an option does not apply.
+        TypeError: a keyword is unknown, or is given together with spec.
 
     >>> block = gta.blocks.create_block("gta", channels=32, num_frames=4, num_regions=4)
     >>> block.gta.mixing.shape

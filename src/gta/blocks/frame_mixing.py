@@ -45,9 +45,9 @@ class FrameMixing(nn.Module):
     ) -> None:
         super().__init__()
         if options.gate and num_heads != num_groups:
-            raise ValueError(f"gate needs as many heads as groups, there are {num_heads} and {num_groups}")
+            raise ValueError(f"gate needs as many heads as groups, but there are {num_heads} and {num_groups}")
         if options.differences and num_groups % 2:
-            raise ValueError(f"differences need an even number of groups, there are {num_groups}")
+            raise ValueError(f"differences need an even number of groups, but there are {num_groups}")
         self.num_frames = num_frames
         self.num_groups = num_groups
         self.num_heads = num_heads

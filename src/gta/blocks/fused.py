@@ -29,11 +29,11 @@ _POSITIONS_AT_A_TIME = {"cpu": 2048, "cuda": 16384}
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """The network with its attention blocks rearranged for inference; the one that is given stays as it is.
+    """Return the network with its attention blocks rearranged for inference; `model` itself is not changed.
 
-    The result shares every other layer with the one given. Weights of blocks are copied as they are: what is loaded or
-    trained afterwards does not reach them, and hooks on the layers inside a block are not called. Blocks that cannot be
-    rearranged (layer norm, layers replaced by adapters) stay blocks, with the same numbers.
+    The result shares all other layers with `model`. The weights of the blocks are copied: weights that are loaded or
+    trained afterwards do not reach the copies, and hooks on layers inside a block are not called. Blocks that cannot be
+    rearranged (layer norm, layers replaced by adapters) are left as they are.
 
     Args:
         model: any network, or one block, in evaluation mode.
@@ -43,7 +43,7 @@ def fuse(model: nn.Module) -> nn.Module:
 
     Raises:
         ValueError: the network is in training mode.
-        RuntimeError: from the result, when it runs with gradients.
+        RuntimeError: raised by the result when it runs with gradients enabled.
 
     >>> import torch
     >>> model = gta.create_model("tiny_gta", num_classes=5, num_frames=4).eval()

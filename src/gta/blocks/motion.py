@@ -129,7 +129,7 @@ class Correlation(nn.Module):
     def __init__(self, channels: int, *, groups: int, size: int = _CORRELATION_SIZE) -> None:
         super().__init__()
         if channels % groups or size % 2 == 0:
-            raise ValueError(f"{channels} channels in {groups} groups and size {size}: multiples and odd sizes only")
+            raise ValueError(f"{channels} channels do not divide into {groups} groups, or size {size} is not odd")
         self.groups, self.size = groups, size
         self.out_channels = groups * size**2
         self.filter = nn.Parameter(torch.ones(channels, size**2))

@@ -90,5 +90,5 @@ def one_spec(spec: AttentionSpec | None, options: AttentionArguments) -> Attenti
     if spec is None:
         return AttentionSpec.of(**options)
     if options:
-        raise TypeError(f"{next(iter(options))!r} is given beside a spec, which has it already")
+        raise TypeError(f"{next(iter(options))!r} cannot be combined with spec, which already contains it")
     return spec

@@ -168,7 +168,7 @@ class SupervisedPool(Generic[Item, Result]):
         worker.process.join(timeout=_END_SECONDS)
         how = _cause(worker.process.exitcode)
         if not worker.ready:
-            raise WorkerError(f"a worker process ended while it loaded the model ({how}): use fewer workers")
+            raise WorkerError(f"a worker process ended while loading the model ({how}): use fewer workers")
         self._replace(place)
         if not worker.held:
             return
@@ -185,9 +185,7 @@ class SupervisedPool(Generic[Item, Result]):
         """End a process whose item takes too long."""
         worker = self._workers[place]
         if not worker.ready:
-            raise WorkerError(
-                f"a worker process has not loaded the model after {_START_SECONDS:g} s: use fewer workers"
-            )
+            raise WorkerError(f"a worker process did not load the model within {_START_SECONDS:g} s: use fewer workers")
         self._replace(place)
         item = worker.held.popleft()
         self._again.extendleft(reversed(worker.held))

@@ -84,7 +84,7 @@ class VideoDataset(Dataset[Sample]):
         self._opener = opener
         self._flip_targets = flip_targets(videos.classes, clip.flip)
         if any(record.label == UNKNOWN_LABEL for record in videos.records):
-            raise DataError(f"{videos.root}: the split '{videos.split}' comes without labels; use another one")
+            raise DataError(f"{videos.root}: the split '{videos.split}' has no labels; use another one")
 
     def __len__(self) -> int:
         return len(self.videos.records)

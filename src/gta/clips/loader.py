@@ -53,7 +53,7 @@ class ClipSampler(Sampler[tuple[int, int]]):
         drop_last: bool = False,
     ) -> None:
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank {rank} does not fit a world of {world_size} processes")
+            raise ValueError(f"rank is {rank}: with {world_size} process(es), it must be from 0 to {world_size - 1}")
         self.num_samples, self.batch_size, self.shuffle = num_samples, batch_size, shuffle
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.drop_last = drop_last
@@ -176,15 +176,15 @@ def build_loader(
     """Build the loader of a data set; its `sampler` is a `ClipSampler`.
 
     Args:
-        dataset: the clips.
+        dataset: the data set to read from, such as `gta.open_dataset(...).clips`.
         batch_size: clips per batch.
-        num_workers: processes that decode; 0 decodes in this process.
-        shuffle: training order; see `ClipSampler`.
-        seed: seed of the order.
+        num_workers: processes that decode videos; 0 decodes in this process.
+        shuffle: whether to shuffle, for training; see `ClipSampler`.
+        seed: seed for the order.
         drop_last: leave out an incomplete last batch.
         rank: number of this process.
         world_size: number of processes.
-        pin_memory: copy batches to page-locked memory, for GPUs.
+        pin_memory: whether to copy batches to page-locked memory, for GPUs.
 
     Returns:
         A loader of `Batch` dictionaries.

@@ -1,4 +1,4 @@
-"""A data set for PyTorch's own `DataLoader`: batches by itself, and augments anew every time without being told."""
+"""A data set for PyTorch's `DataLoader`: no collate function and no `set_epoch`, but new random clips every epoch."""
 
 import warnings
 from collections import Counter
@@ -15,13 +15,13 @@ class ClipDataset(Dataset[dict[str, Any]]):
     """The clips of a `VideoDataset` as dictionaries, for an ordinary `torch.utils.data.DataLoader`.
 
     An item is `{"clip": uint8 (3, T, H, W) in training and (V, 3, T, H, W) in evaluation, "label": int, "index":
-    int}`. In training each reading of a video draws another clip; what is drawn depends on the seed, the loader's own
-    seed (`torch.manual_seed` before the loop, or its `generator`) and on how often the video was read, so that a
-    script repeats exactly. A video that cannot be read is replaced by another one in training, and left out of the
-    batch in evaluation; both with a warning.
+    int}`. In training, every read of a video draws a new clip, which depends on the seed, the loader's seed
+    (`torch.manual_seed` before the loop, or its `generator`) and on how often the video was read before, so that a
+    script is reproducible. A video that cannot be read is replaced by another one in training and left out of the
+    batch in evaluation, with a warning in both cases.
 
     Args:
-        clips: the clips.
+        clips: the data set to read from.
     """
 
     def __init__(self, clips: VideoDataset) -> None:

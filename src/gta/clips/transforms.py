@@ -183,17 +183,17 @@ class Normalize(nn.Module):
 
 
 def prepare(frames: torch.Tensor, clip: ClipConfig | None = None) -> torch.Tensor:
-    """Turn uint8 frames into what a model reads: a batch of clips, scaled to [0, 1] and normalised.
+    """Turn uint8 frames into model input: a batch of clips, scaled to [0, 1] and normalised.
 
     Args:
-        frames: uint8 (T, 3, H, W), one clip as `gta.read_video` gives it, or (B, 3, T, H, W), on any device.
-        clip: whose `mean` and `std` to use, such as a checkpoint's (`Predictor.clip`); ImageNet's if not given.
+        frames: uint8 (T, 3, H, W), one clip as `gta.read_video` returns it, or (B, 3, T, H, W), on any device.
+        clip: configuration with `mean` and `std`, such as a checkpoint's (`Predictor.clip`); by default, ImageNet's.
 
     Returns:
         float32 (B, 3, T, H, W) on the same device; B is 1 for one clip.
 
     Raises:
-        ValueError: another dtype or shape.
+        ValueError: the frames have another dtype or shape.
 
     >>> import torch
     >>> prepare(torch.zeros(8, 3, 32, 32, dtype=torch.uint8)).shape

@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from gta.commands.help_text import reflow, shorten, without_empty_defaults
 from gta.errors import OptionError
 from gta.terminal import print_line
 
@@ -32,11 +33,7 @@ VideoPaths = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(met
 SourcePath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SOURCE")]
 DestinationPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DEST")]
 
-_OPTION = re.compile(r"^[│ ] (-\S+)")
 _BORDER = re.compile(r"^[│\s]+|[│\s]+$")
-# "(default: None)" and "(default: )", also where the frame breaks the line between the two words.
-_NO_DEFAULT = re.compile(r"\(default:(?: |\s*│\n│\s*|\s*\n\s*)(?:None)?\)")
-_EMPTY = re.compile(r"^│\s+│\n", re.M)
 _RULE = re.compile(r"^[─╭╰╮╯\s].*[─╭╰╮╯]")
 
 
@@ -79,25 +76,29 @@ def parse_arguments(
     except SystemExit as stop:
         if stop.code in (0, None):
             shown.seek(0)
-            text = _without_empty_defaults(shown.read())
+            text = reflow(without_empty_defaults(shown.read()), _columns())
             if command.startswith("gta train"):  # its data set is an option of the configuration, with a short form
                 text = text.replace("[-h] [OPTIONS]", "[-h] [DATA] [OPTIONS]", 1)
-            print(text if everything or common is None else _shorten(text, common, command), end="")
+            print(text if everything or common is None else shorten(text, common, command), end="")
             raise
     raise OptionError(_one_line(captured.getvalue(), command))
 
 
 @contextlib.contextmanager
 def _narrow_terminal() -> Iterator[None]:
-    """At most 120 columns: in wider ones tyro puts frames side by side, which `_shorten` reads as one."""
+    """At most 120 columns: in wider ones tyro puts frames side by side, which `shorten` reads as one."""
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(min(shutil.get_terminal_size().columns, 120))
+    os.environ["COLUMNS"] = str(_columns())
     try:
         yield
     finally:
         del os.environ["COLUMNS"]
         if before is not None:
             os.environ["COLUMNS"] = before
+
+
+def _columns() -> int:
+    return min(shutil.get_terminal_size().columns, 120)
 
 
 _OPTIONAL = ConstructorRegistry()
@@ -133,30 +134,6 @@ def _with_new_names(arguments: list[str], renamed: Mapping[str, str], command: s
             )
         words.append(word if now is None else f"{now}{equals}{value}")
     return words
-
-
-def _without_empty_defaults(text: str) -> str:
-    """Help without the defaults that say nothing: an option that may be left out says itself what happens then."""
-    return _EMPTY.sub("", _NO_DEFAULT.sub(lambda found: re.sub(r"[^\s│]", " ", found[0]), text))
-
-
-def _shorten(text: str, common: Collection[str], command: str) -> str:
-    """Help without the options that few need, and how to see them."""
-    kept: list[str] = []
-    number, show = 0, True
-    for line in text.splitlines():
-        option = _OPTION.match(line)
-        if option:
-            show = option[1].split(",")[0] in common or option[1].startswith("-h")
-            number += not show
-        elif not line.startswith(("│", "   ")):
-            show = True
-            if line.startswith("╰") and kept and kept[-1].startswith("╭"):  # nothing is left in this frame
-                kept.pop()
-                continue
-        if show:
-            kept.append(line)
-    return "\n".join([*kept, f"{number} more options: {command} --help-all" if number else ""]).rstrip() + "\n"
 
 
 def name_options(text: str) -> str:

@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
         print(_USAGE)
         return
     if arguments[0] not in SHELLS or len(arguments) > 1:
-        raise OptionError(f"'{' '.join(arguments)}' is not a shell that completion knows: name bash, zsh or fish")
+        raise OptionError(f"'{' '.join(arguments)}' is not a supported shell: choose bash, zsh or fish")
     print(script(arguments[0]))
 
 

@@ -11,7 +11,7 @@ from gta.terminal import print_line
 class ConvertArguments:
     """Convert weights of timm, torchvision, TSM, PySlowFast (.pyth, Caffe2 .pkl) or pytorchvideo to safetensors.
 
-    The architecture is read from the weights; what they cannot tell can be given as options.
+    The architecture is read from the weights; what they do not determine can be given as options.
     """
 
     source: SourcePath
@@ -31,13 +31,13 @@ class ConvertArguments:
     alpha: int | None = None
     """SlowFast: how many times as many frames the fast pathway reads."""
     shift_div: int | None = None
-    """TSM: one channel in so many is shifted each way."""
+    """TSM: 1 / SHIFT_DIV of the channels are shifted in each direction."""
     instantiation: Literal["softmax", "dot_product"] | None = None
     """Non-local blocks: softmax of the similarities, or division by their number."""
     pool: Literal["after", "before", "none"] | None = None
     """Non-local blocks: where the keys and values are pooled, if at all."""
     head_window: int | None = None
-    """3D: windows of so many positions are classified and averaged (training crop / 32); 0: all positions at once."""
+    """3D: side of the windows that are classified and averaged (training crop / 32); 0: all positions at once."""
     head_average: Literal["probabilities", "logits"] | None = None
     """3D: what is averaged over these windows."""
     overwrite: bool = False

@@ -24,7 +24,7 @@ _USAGE = """usage: gta data COMMAND [OPTIONS]
 Look at a data set before training.
 
 commands:
-  check    read every file; report what is missing, damaged, too short, wrongly labelled or there twice
+  check    read every file; report what is missing, damaged, too short, mislabelled or duplicated
   show     draw what a protocol does to a video, as a picture sheet
   prepare  convert a data set to what training reads fastest
 
@@ -41,7 +41,7 @@ class CheckArguments:
     root: DataPath
     """Folder of the data set, or a manifest file."""
     layout: Layout = "auto"
-    """How the folder is organised; `auto` looks at the files."""
+    """Layout of the folder; `auto` detects it."""
     fold: int = 1
     """Which of the three official splits of UCF-101 or HMDB-51."""
     min_frames: int = 8
@@ -103,7 +103,7 @@ class PrepareArguments:
     target: DestinationPath
     """Folder for the copy."""
     layout: Layout = "auto"
-    """How the folder is organised; `auto` looks at the files."""
+    """Layout of the folder; `auto` detects it."""
     format: Literal["h264", "mjpeg", "jpeg"] = "h264"
     """`h264`: small files; `mjpeg`: larger files, read fastest; `jpeg`: a folder of images per video."""
     short_side: int = 256

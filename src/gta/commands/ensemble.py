@@ -13,17 +13,17 @@ from gta.terminal import print_line
 
 @dataclass(frozen=True)
 class EnsembleArguments:
-    """Average the per-video scores of several evaluations and measure the result; needs no GPU and no videos.
+    """Average the per-video scores of several evaluations and measure the result; without GPU or videos.
 
-    The paper's 8+16-frame ensemble is this, over two evaluations with 2 clips x 3 crops.
+    The paper's 8+16-frame ensemble is this average over two evaluations with 2 clips x 3 crops.
     """
 
     results: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SCORES ...")]
     """Score files (.npz) that `gta evaluate --scores` wrote, two or more."""
     weights: tuple[float, ...] | None = None
-    """Weight of each result; equal ones if not given."""
+    """Weight of each result; equal if not given."""
     output: Path | None = None
-    """JSON file for the measures; printed only if not given."""
+    """JSON file for the metrics; if not given, they are only printed."""
     scores: Path | None = None
     """Also write the averaged scores to this .npz file."""
 

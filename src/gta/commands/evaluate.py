@@ -39,23 +39,23 @@ class EvaluateArguments:
     data: OptionalDataPath = None
     """Folder of the data set; the one of the training run if not given."""
     layout: Layout | None = None
-    """How the folder is organised, `auto` looks at the files; as in the training run if DATA is not given."""
+    """Layout of the folder, `auto` detects it; as in the training run if DATA is not given."""
     fold: Literal[1, 2, 3] | None = None
     """Which official split of UCF-101 or HMDB-51; the one of the training run if DATA is not given, else 1."""
     split: Literal["train", "val", "test"] = "val"
     """Which part of the data set."""
     test_clips: int | None = None
-    """Temporal clips per video; as the checkpoint says if not given."""
+    """Temporal clips per video; as stored in the checkpoint if not given."""
     test_crops: int | None = None
-    """Spatial crops per clip, 1 or 3; as the checkpoint says if not given."""
+    """Spatial crops per clip, 1 or 3; as stored in the checkpoint if not given."""
     averaging: Literal["softmax", "logits"] | None = None
-    """What is averaged over the views of a video; as the checkpoint says if not given."""
+    """What is averaged over the views of a video; as stored in the checkpoint if not given."""
     batch_size: int = 16
     """Videos per step."""
     num_workers: int = 2
     """Processes that decode videos; 0 decodes in the main process."""
     precision: Precision = "32"
-    """Arithmetic."""
+    """Precision of the computation."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None

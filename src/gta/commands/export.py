@@ -43,8 +43,8 @@ _COMMON = (
 class ExportArguments:
     """Write a checkpoint for another runtime, with a card that describes it, and compare both on clips.
 
-    The exported network reads uint8 clips, normalises them itself, and is what `gta predict` and `gta evaluate` take in
-    the checkpoint's place.
+    The exported network reads uint8 clips and normalises them itself; `gta predict` and `gta evaluate` take it instead
+    of the checkpoint.
     """
 
     checkpoint: CheckpointPath
@@ -53,10 +53,10 @@ class ExportArguments:
     """Formats to write: PyTorch's exported programs (torch), ONNX Runtime, OpenVINO, or compiled code for this
     machine (aoti); several one after the other."""
     precision: Literal["float32", "bf16", "int8"] = "float32"
-    """Arithmetic: int8 with onnx and openvino, bf16 with all but onnx."""
+    """Precision: int8 with onnx and openvino, bf16 with all but onnx."""
     calibration: Path | None = None
-    """Videos that int8 is calibrated with: a data set, whose training videos are taken, or a folder of videos; the data
-    of the training run if not given. Some are held out to compare on where no validation videos are known."""
+    """Videos to calibrate int8 with: a data set, whose training videos are used, or a folder of videos; the data of
+    the training run if not given. Without known validation videos, some are held out for the comparison."""
     data: Path | None = None
     """Labelled data set: measure the top-1 of its validation videos before and after, and compare on them."""
     dynamic_batch: bool = False
@@ -88,7 +88,7 @@ class ExportArguments:
         if not self.to:
             raise OptionError("--to is empty: name torch, onnx, openvino or aoti")
         if len(set(self.to)) < len(self.to):
-            raise OptionError(f"--to {' '.join(self.to)}: each is written once")
+            raise OptionError(f"--to {' '.join(self.to)}: name each format once")
         for option, number in (
             ("--batch-size", self.batch_size),
             ("--clips", self.clips),
@@ -99,7 +99,7 @@ class ExportArguments:
         if self.batch_size > LARGEST_BATCH:
             raise OptionError(f"--batch-size is {self.batch_size}: it must be {LARGEST_BATCH} or less")
         if self.dynamic_batch and self.batch_size > 1:
-            raise OptionError("--dynamic-batch takes any number of clips: leave --batch-size out")
+            raise OptionError("--dynamic-batch takes any number of clips: omit --batch-size")
         if self.limit is not None and not self.limit >= 0:
             raise OptionError(f"--limit is {self.limit}: it must be 0 or more")
         if self.calibration is not None and self.precision != "int8":
@@ -198,7 +198,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_exported(folder):
-        raise OptionError(f"{folder}: it exists and is no exported model: name another folder with --output")
+        raise OptionError(f"{folder}: it exists and is not an exported model: choose another folder with --output")
     if not overwrite:
         raise OptionError(f"{folder}: it exists already; give --overwrite to replace it")
 
@@ -223,7 +223,7 @@ def _clips(options: ExportArguments, checkpoint: "Checkpoint") -> "_Clips":
     own = _own_data(options.checkpoint)
     source = (options.calibration or own) if options.precision == "int8" else None
     if options.precision == "int8" and source is None:
-        raise OptionError("--precision int8 is calibrated with videos like those to predict: give --calibration FOLDER")
+        raise OptionError("--precision int8 needs calibration videos like those to predict: give --calibration FOLDER")
     labelled = options.data or own
     found = _compared(labelled, clip, options.clips, required=options.data is not None)
     if labelled is not None and found is not None:

@@ -82,7 +82,7 @@ class PredictArguments:
         if self.hop is not None and self.window is None:
             raise OptionError("--hop requires --window: give the length of the windows")
         if self.window is not None and self.batch_size > 1:
-            raise OptionError("--window classifies window by window: leave --batch-size out")
+            raise OptionError("--window classifies window by window: omit --batch-size")
         if (self.manifest is None) != (self.output is None):
             raise OptionError("--manifest and --output go together: the videos, and the table to write")
         self._check_bulk()
@@ -93,7 +93,7 @@ class PredictArguments:
         """Refuse options that would be ignored."""
         if self.manifest is not None:
             if self.batch_size > 1:
-                raise OptionError("--manifest reads and classifies video by video: leave --batch-size out")
+                raise OptionError("--manifest reads and classifies video by video: omit --batch-size")
             if not self.time_limit > 0:
                 raise OptionError(f"--time-limit is {self.time_limit:g}: it must be above 0 seconds")
             return

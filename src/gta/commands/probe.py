@@ -37,7 +37,7 @@ class ProbeArguments:
     data: OptionalDataPath = None
     """Folder of the data set; the one of the training run if not given."""
     layout: Layout | None = None
-    """How the folder is organised, `auto` looks at the files; as in the training run if DATA is not given."""
+    """Layout of the folder, `auto` detects it; as in the training run if DATA is not given."""
     fold: Literal[1, 2, 3] | None = None
     """Which official split of UCF-101 or HMDB-51; the one of the training run if DATA is not given, else 1."""
     split: Literal["train", "val", "test"] = "val"
@@ -53,7 +53,7 @@ class ProbeArguments:
     num_workers: int = 2
     """Processes that decode videos; 0 decodes in the main process."""
     precision: Precision = "32"
-    """Arithmetic."""
+    """Precision of the computation."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None

@@ -49,7 +49,7 @@ class ServeArguments(Limits):
     examples: Path | None = None
     """Folder of videos to offer as examples; a few synthetic ones are rendered if not given."""
     video_folder: Path | None = None
-    """Folder whose videos /v1/predict may be asked for by path; none if not given."""
+    """Folder whose videos /v1/predict accepts by path; none if not given."""
     auth: str | None = None
     """USER:FILE: nothing is answered without this user's password, the first line of FILE."""
     allow_host: tuple[str, ...] = ()

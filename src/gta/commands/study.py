@@ -59,7 +59,7 @@ class StudyArguments:
     difficulty: Literal["normal", "hard"] | None = None
     """Of the synthetic videos (see `gta synthesize`); the grid's own if not given."""
     rows: tuple[str, ...] | None = None
-    """Only these rows (their keys, as `--print` shows them) and those that they are compared with."""
+    """Only these rows (by their keys, which `--print` shows) and those that they are compared with."""
     list: bool = False
     """List the built-in grids and exit."""
     print: bool = False

@@ -38,8 +38,8 @@ class SynthesizeArguments:
     """Frames from one key frame of a video to the next; above 1 the files are smaller but the encoding may hint at
     the direction of time."""
     difficulty: Literal["normal", "hard"] = "normal"
-    """`hard`: ten classes more, whose halves and not whose steps tell them apart; several moving things, a moving
-    camera, and things in front."""
+    """`hard`: ten more classes, which differ in the order of their halves and not in single steps; several moving
+    objects, a moving camera and occlusions."""
     classes: tuple[str, ...] | None = None
     """Names of the classes to render; all of the difficulty (16 or 26) if not given."""
     masks: bool = False

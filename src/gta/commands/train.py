@@ -29,11 +29,10 @@ _USAGE = """usage: gta train RECIPE [DATA] [OPTIONS]
        gta train RUN_FOLDER --resume [OPTIONS]
        gta train --list
 
-Train a model from a recipe on the data set in the folder DATA; options override the recipe's fields. gta train RECIPE
---help shows the usual ones with their values, --help-all every one. gta train --list shows the recipes,
-gta train RECIPE --print the resolved configuration (--print --yaml as a file to
-edit and train from; gta train --schema prints the schema of such files). A run folder in the place of the recipe
-continues with that run's own configuration."""
+Train a model from a recipe on the data set in the folder DATA. Options override the fields of the recipe: gta train
+RECIPE --help shows the usual ones with their values, and --help-all all of them. gta train --list shows the recipes,
+and gta train RECIPE --print the resolved configuration (with --yaml, as a file to edit and train from; gta train
+--schema prints the schema of such files). A run folder instead of a recipe resumes the run with its configuration."""
 
 
 # The names that the other commands have for what configurations call by field.

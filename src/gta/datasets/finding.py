@@ -55,7 +55,7 @@ def find_videos(sources: Iterable[str | Path]) -> FoundVideos:
             found = [match for match in matches if is_frame_folder(match) or is_video_name(match.name)]
             others = [match for match in matches if match not in set(found) and match.is_file()]
             if not found:
-                raise DataError(f"{source}: no video fits this pattern")
+                raise DataError(f"{source}: no video matches this pattern")
         videos |= dict.fromkeys(found)
         ignored |= dict.fromkeys(others)
     return FoundVideos(tuple(videos), tuple(ignored))

@@ -105,7 +105,7 @@ def open_videos(
     Args:
         root: folder of the data set, or a manifest file.
         split: `train`, `val` or `test`.
-        layout: how the data set is organised; `auto` looks at the files.
+        layout: layout of the data set; `auto` detects it.
         classes: class names in the order of a model's outputs; the data set's own order if None.
         fold: which of the splits of UCF-101, HMDB-51 or UTD-MHAD, 1 to 3.
         index: file of the index; if not given, beside the data or in the user's cache.

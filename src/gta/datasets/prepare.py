@@ -113,7 +113,7 @@ def prepare_videos(
     if source.is_file():
         raise DataError(f"{source}: give the folder of the manifest; it must hold manifest.csv or <split>.csv")
     if target.resolve() == source.resolve():
-        raise DataError(f"{target}: the copy must go to another folder than the data set's own")
+        raise DataError(f"{target}: choose a folder other than the data set's own for the copy")
     chosen: KnownLayout = detect_layout(source) if layout == "auto" else layout
     tasks = [_task(path, source, target, settings) for path in _paths(source, chosen)]
     _check_names(tasks)
@@ -183,11 +183,9 @@ def _task(path: Path, source: Path, target: Path, settings: PrepareSettings) -> 
     try:
         name = path.relative_to(source)
     except ValueError:
-        raise DataError(
-            f"{path}: the video lies outside {source}; move it inside, so that the copy can hold it"
-        ) from None
+        raise DataError(f"{path}: the video lies outside {source}; move it inside to include it in the copy") from None
     if ".." in name.parts:
-        raise DataError(f"{path}: the video lies outside {source}; move it inside, so that the copy can hold it")
+        raise DataError(f"{path}: the video lies outside {source}; move it inside to include it in the copy")
     stem = name if path.is_dir() else name.with_suffix("")
     suffix = "" if settings.format == "jpeg" else ".mp4"
     return _Task(path, target / stem.parent / (stem.name + suffix), settings)
@@ -199,7 +197,9 @@ def _check_names(tasks: list[_Task]) -> None:
     for task in tasks:
         other = sources.setdefault(task.target, task.source)
         if other != task.source:
-            raise DataError(f"{task.source}: its copy would have the name of that of {other.name}; rename one of them")
+            raise DataError(
+                f"{task.source}: its copy and that of {other.name} would have the same name; rename one of them"
+            )
 
 
 def _claim(target: Path, settings: PrepareSettings) -> None:

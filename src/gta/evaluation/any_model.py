@@ -47,7 +47,7 @@ class _Floats(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         if not clip.is_floating_point():
-            raise ValueError(f"the clips are {clip.dtype}: give prepare, which makes the model's input of them")
+            raise ValueError(f"the clips are {clip.dtype}: give `prepare`, which turns them into the model's input")
         return clip
 
 

@@ -16,22 +16,22 @@ from gta.evaluation.scores import EvaluationResult, Scores, measure
 def ensemble(
     results: Sequence[str | Path], weights: Sequence[float] | None = None, *, reversals: dict[str, str] | None = None
 ) -> EvaluationResult:
-    """Average the per-video scores of several evaluations and measure the result; needs no GPU and no videos.
+    """Average the per-video scores of several evaluations and measure the result, without GPU or videos.
 
-    The paper's 8+16-frame ensemble is this, over two evaluations with 2 clips x 3 crops. Videos are matched by path;
-    where the results were made from different folders, by the path's end from the first part on in which these differ.
+    The paper's 8+16-frame ensemble is this average over two evaluations with 2 clips x 3 crops. Videos are matched by
+    their paths below the folder that all videos of a result share, so the data sets may lie in different places.
 
     Args:
         results: score files (.npz) that `gta evaluate --scores` or `EvaluationResult.write_scores` wrote.
-        weights: weight of each, 0 or more; equal ones if not given.
+        weights: weight of each result, 0 or more; equal by default.
         reversals: class name -> name of its time reversal, for the direction accuracy.
 
     Returns:
-        Measures and averaged scores, in the order of the first file.
+        Metrics and averaged scores, in the order of the first file.
 
     Raises:
-        DataError: a file is missing, no score file, or does not fit the others (classes, videos, labels).
-        ValueError: there is no result, or the weights do not fit them.
+        DataError: a file is missing, not a score file, or does not match the others (classes, videos, labels).
+        ValueError: there are no results, or the weights do not match them.
 
     >>> paths = [str(record.path) for record in gta.open_dataset("videos", "val").clips.videos.records]
     >>> for name in ("mine", "nl"):

@@ -132,7 +132,7 @@ def _read(path: Path) -> Opposites:
     content = mapping(read_json(path), "the file")
     strange = sorted(set(content) - {"rules", "never", "pairs"})
     if strange:
-        raise StoredError(f"there is no entry {strange[0]!r}: it may have rules, never and pairs")
+        raise StoredError(f"there is no entry {strange[0]!r}; only rules, never and pairs are allowed")
     rules = [
         (text(entry(rule, "name", "a rule"), "the name of a rule"), _pairs(entry(rule, "swap", "a rule"), "swap"))
         for rule in (mapping(value, "a rule") for value in sequence(content.get("rules", []), "rules"))
@@ -148,7 +148,7 @@ def _pairs(value: Any, name: str) -> tuple[tuple[str, str], ...]:
     for pair in sequence(value, name):
         both = [text(word, f"a word of {name}") for word in sequence(pair, f"a pair of {name}")]
         if len(both) != 2 or not all(map(_words, both)) or _words(both[0]) == _words(both[1]):
-            raise StoredError(f"{name} holds {both}, which is not two different names")
+            raise StoredError(f"{name} holds {both}, not two different names")
         found.append((both[0], both[1]))
     if not found:
         raise StoredError(f"{name} is empty")

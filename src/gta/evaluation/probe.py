@@ -41,7 +41,7 @@ class ProbeResult:
     foreign: tuple[str, ...] | None = None
     """Names of the labels, where they are not the model's classes: then there are movements but no accuracies."""
     precision: Precision = "32"
-    """Arithmetic of the scores."""
+    """Precision of the computation."""
     pairs: tuple[ChiralPair, ...] = ()
     """Which of `reversals` were found from the names of the classes, and by which rule."""
 

@@ -58,7 +58,7 @@ def given_clip(clip: Tensor, config: ClipConfig | None) -> Clip:
     if normalised.ndim != 5 or normalised.shape[:2] != (1, 3) or not normalised.is_floating_point():
         raise ValueError(
             "one clip is explained at a time: uint8 (T, 3, H, W) or (1, 3, T, H, W), or normalised floating-point "
-            f"numbers (1, 3, T, H, W); this one is {clip.dtype} {tuple(clip.shape)}"
+            f"numbers (1, 3, T, H, W), not {clip.dtype} {tuple(clip.shape)}"
         )
     if clip.dtype != torch.uint8:
         known = config or ClipConfig()

@@ -38,8 +38,8 @@ class Network(NamedTuple):
         if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(clips):
             found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ValueError(
-                f"the model returns {found} for {len(clips)} clip(s), class scores (B, K) are needed: give a "
-                "classifier, and layout='frames' if it reads single frames"
+                f"the model returns {found} for {len(clips)} clip(s), but class scores (B, K) are needed: give "
+                "a classifier, and layout='frames' if it reads single frames"
             )
         return out
 

@@ -38,30 +38,31 @@ def explain(
     table_side: int | None = None,
     layout: InputKind | None = None,
 ) -> Explanation:
-    """Show what a model makes of one clip: attention, class maps, importance of frames (no pictures).
+    """Explain the prediction for one clip: attention, class maps and importance of frames, as arrays.
 
-    The model is as before afterwards: its parameters, modes and outputs are not touched. Attention is computed for the
-    asked query alone, from the inputs of the blocks, while the model runs.
+    The model is unchanged afterwards: its parameters, modes and outputs stay the same. Attention is computed for the
+    given query only, from the inputs of the blocks, while the model runs.
 
     Args:
-        model: a `Predictor`, or a classifier of clips: (1, 3, T, H, W) -> (1, K); timm and torchvision networks with
-            inserted attention, which read frames (T, 3, H, W), likewise.
+        model: a `Predictor`, or a classifier of clips: (1, 3, T, H, W) -> (1, K); or a timm or
+            torchvision network with inserted attention, which reads frames (T, 3, H, W).
         clip: path of a video (with a `Predictor`; its middle clip is read), uint8 frames (T, 3, H, W) or
             (1, 3, T, H, W), or a normalised clip (1, 3, T, H, W).
-        query: frame of the clip, row and column in pixels, from 0; if not given, the point with most evidence for the
-            class.
-        target: index or name of the class to explain; the most probable one if not given.
-        classes: K names, for a model that is no `Predictor`.
-        num_class_maps: how many classes get class maps: the explained one, then the most probable others.
-        layer: dotted name of the module for the class maps; the last one with at least 4 x 4 positions if not given.
-        method: how class maps are made, `grad_cam` or `layer_cam`; the one that suits the layer if not given.
+        query: frame of the clip, row and column in pixels, from 0; by default, the point with the most evidence for
+            the class.
+        target: index or name of the class to explain; by default, the most probable one.
+        classes: K names, for a model that is not a `Predictor`.
+        num_class_maps: number of class maps: for the explained class, then for the most probable others.
+        layer: dotted name of the module for the class maps; by default, the last one with at least 4 x 4 positions.
+        method: how class maps are made, `grad_cam` or `layer_cam`; by default, the one that suits the layer.
         swap: also explain the model with the projections of its spatial and temporal attention exchanged (Fig. 5).
-        importance: measure the importance of frames, for which the model runs twice for each frame.
-        table_side: also answer every query of a grid of so many rows and columns (see `gta.explain.records`).
-        layout: whether the model reads `clips` or `frames`; found out if not given.
+        importance: measure the importance of frames, which runs the model twice per frame.
+        table_side: also compute the maps for every query of a grid with this many rows and columns (see
+            `gta.explain.records`).
+        layout: whether the model reads `clips` or `frames`; detected by default.
 
     Returns:
-        The record; `Explanation.notes` says what the model does not have.
+        The explanation; `Explanation.notes` says what does not apply to the model.
 
     Raises:
         ValueError: an argument does not fit the model or the clip.
@@ -101,7 +102,7 @@ def _open(
 ) -> tuple[nn.Module, tuple[str, ...] | None, Clip]:
     if isinstance(model, nn.Module):
         if not isinstance(clip, Tensor):
-            raise ValueError(f"{clip}: how the model reads videos is not known: give a Predictor, or the clip's frames")
+            raise ValueError(f"{clip}: the model's preprocessing is not known: give a Predictor, or the clip's frames")
         module, given = model, given_clip(clip, None)
     else:
         module = model.model
@@ -181,7 +182,7 @@ def _maps(
     """Class maps of the explained class and of the most probable others; none if no layer has features over space."""
     known = {candidate.name for candidate in layers}
     if wishes.layer is not None and wishes.layer not in known:
-        raise ValueError(f"{wishes.layer!r} has no features over space; these modules have: {', '.join(sorted(known))}")
+        raise ValueError(f"{wishes.layer!r} has no spatial features; these modules have: {', '.join(sorted(known))}")
     name, method = wishes.layer, wishes.method
     if name is None:
         chosen = choose_layer(network, clip, layers)
@@ -201,7 +202,7 @@ def _query(query: Grid | None, given: Clip, maps: list[ClassMaps]) -> Grid:
             if not 0 <= number < limit:
                 raise ValueError(
                     f"the query's {name} is {number}: the clip has {frames} frames of {height} x {width} pixels, "
-                    f"numbers from 0 to {limit - 1}"
+                    f"so it must be from 0 to {limit - 1}"
                 )
         return query
     if not maps or not maps[0].maps.any():

@@ -127,7 +127,7 @@ def read_card(folder: str | Path) -> ExportCard:
     try:
         values = mapping(read_json(path), "the card")
         if EXPORT_KEY not in values:
-            raise StoredError("it describes no exported model")
+            raise StoredError("it does not describe an exported model")
         export = mapping(values[EXPORT_KEY], EXPORT_KEY)
         model = ModelCard.from_plain({name: value for name, value in values.items() if name != EXPORT_KEY})
         for name, value in (("classes", model.classes), ("clip", model.clip)):
@@ -180,13 +180,13 @@ def _files(values: object) -> dict[str, dict[str, Any]]:
     """The files and their digests; names that lead out of the folder are refused."""
     found = mapping(values, "files")
     if not found:
-        raise StoredError("files names none")
+        raise StoredError("files is empty")
     for name, facts in found.items():
         if text(name, "the name of a file", 255) != Path(name).name or name in (".", ".."):
-            raise StoredError(f"files names {name!r}, which is no plain name of a file in the folder")
+            raise StoredError(f"files names {name!r}, which is not the plain name of a file in the folder")
         digest = text(entry(mapping(facts, name), "sha256", name), f"sha256 of {name}", 64)
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            raise StoredError(f"sha256 of {name} is no SHA-256")
+            raise StoredError(f"sha256 of {name} is not a SHA-256")
     return {name: dict(facts) for name, facts in found.items()}
 
 

@@ -59,9 +59,9 @@ def real_clips(
         if views is not None:
             clips[part] = np.ascontiguousarray(views[:1].numpy())
     if without and not order:
-        raise DataError(f"{root}: it has no videos that are not compared on or measured: calibrate with others")
+        raise DataError(f"{root}: all its videos are used for comparison or timing: calibrate with others")
     if not clips:
-        left = " that are not compared on" if without else ""
+        left = " left for calibration" if without else ""
         raise DataError(f"{root}: none of its {len(order)} videos{left} can be read")
     return clips
 
@@ -104,7 +104,9 @@ def held_out_clips(root: Path, clip: ClipConfig, compared: int, calibrated: int)
     clips = list(real_clips(root, clip, compared + calibrated, split="train").values())
     held = min(compared, len(clips) // 2)
     if not held:
-        raise DataError(f"{root}: one video can be read; int8 needs one to calibrate with and another to compare on")
+        raise DataError(
+            f"{root}: only one video can be read; int8 needs one for calibration and another for comparison"
+        )
     return clips[:held], clips[held : held + calibrated]
 
 

@@ -65,5 +65,7 @@ def trace(graph: ClipGraph, batch_size: int | None) -> "torch.export.ExportedPro
     with torch.no_grad():
         found = graph(example)
         if found.ndim != 2 or len(found) != len(example):
-            raise ValueError(f"the network returns {tuple(found.shape)} for {len(example)} clips, (B, K) is needed")
+            raise ValueError(
+                f"the network returns {tuple(found.shape)} for {len(example)} clips, but (B, K) is expected"
+            )
         return torch.export.export(graph, (example,), dynamic_shapes=shapes)

@@ -73,7 +73,7 @@ class Parity:
             raise ExportError(
                 f"the exported model differs from the original: {self.measure.replace('_', ' ')} "
                 f"{getattr(self, self.measure):.3g}, the limit is {self.limit:g} ({self.summary()}); "
-                "`limit` sets another one, `force` keeps it in spite of that"
+                "`limit` sets another one, `force` keeps the model anyway"
             )
 
 

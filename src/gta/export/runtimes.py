@@ -91,8 +91,8 @@ def check_exported(folder: str | Path, *, trust: bool = False) -> ExportCard:
     check_files(folder, card)
     if card.runtime in CODE_CARRIERS and not trust:
         raise CheckpointError(
-            f"{folder}: the files of the {card.runtime} format can run code of whoever wrote them: give `trust` "
-            "if you know where they come from, or export to onnx or openvino"
+            f"{folder}: the files of the {card.runtime} format can run code of their author: give `trust` "
+            "if you trust their source, or export to onnx or openvino"
         )
     return card
 

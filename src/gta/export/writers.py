@@ -45,7 +45,7 @@ def check_precision(runtime: RuntimeName, precision: ExportPrecision) -> None:
         others = [name for name, known in PRECISIONS.items() if precision in known]
         raise OptionError(
             f"the format {runtime} has {' and '.join(PRECISIONS[runtime])}, not {precision}: "
-            f"export to {' or '.join(others)} for it"
+            f"export to {' or '.join(others)} instead"
         )
 
 
@@ -68,7 +68,7 @@ def _require_compiler() -> None:
     command = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(shlex.split(command)[0]) is None:
         raise OptionError(
-            f"the format aoti compiles with {command}, which is not there: install a C++ compiler or name one in CXX"
+            f"the format aoti compiles with {command}, which was not found: install a C++ compiler or name one in CXX"
         )
 
 

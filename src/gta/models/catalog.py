@@ -54,7 +54,7 @@ class BackboneOptions:
     stride_1x1: bool | None = None
     """C2D, I3D, Slow: residual blocks have their spatial stride in the first convolution."""
     shift_div: int | None = None
-    """TSM: one channel in so many is shifted each way."""
+    """TSM: 1 / shift_div of the channels are shifted in each direction."""
     flow_length: int | None = None
     """Networks of optical flow: L, flows in a row at each frame."""
     head_window: int | None = None

@@ -77,7 +77,7 @@ class VideoClassifier(nn.Module):
         self.head_average: HeadAverage = head_average
         if not isinstance(backbone, VideoBackbone):
             raise TypeError(
-                f"{type(backbone).__name__} lacks something that gta.backbones.contract.VideoBackbone names"
+                f"{type(backbone).__name__} lacks something that gta.backbones.contract.VideoBackbone requires"
             )
         self.backbone = backbone
         self.in_channels = int(getattr(backbone, "in_channels", 3))
@@ -255,20 +255,20 @@ class VideoClassifier(nn.Module):
     def _check(self, clip: Tensor) -> None:
         if not clip.is_floating_point():
             raise ValueError(
-                f"a clip batch holds normalised floating-point numbers, this one is {clip.dtype}: "
-                "gta.prepare(clip) makes it from uint8 frames"
+                f"a batch of clips must hold normalised floating-point numbers, not {clip.dtype}: "
+                "gta.prepare(clip) converts uint8 frames"
             )
         channels = self.in_channels
         if clip.ndim == 5 and clip.shape[1] != channels and clip.shape[2] == channels:
             raise ValueError(
-                f"a clip batch has shape (B, {channels}, T, H, W), this one has {tuple(clip.shape)}, "
+                f"a batch of clips must have the shape (B, {channels}, T, H, W), not {tuple(clip.shape)}, "
                 "frames before channels: clip.transpose(1, 2) exchanges them"
             )
         if clip.ndim != 5 or clip.shape[1] != channels:
-            raise ValueError(f"a clip batch has shape (B, {channels}, T, H, W), this one has {tuple(clip.shape)}")
+            raise ValueError(f"a batch of clips must have the shape (B, {channels}, T, H, W), not {tuple(clip.shape)}")
         frames, height, width = clip.shape[2:]
         if frames != self.num_frames:
-            raise ValueError(f"the clip has {frames} frames, the model was built for {self.num_frames}")
+            raise ValueError(f"the clip has {frames} frames, but the model was built for {self.num_frames}")
         minimum = self.backbone.minimum_size
         if height < minimum or width < minimum:
-            raise ValueError(f"the clip is {height}x{width} pixels, the model needs at least {minimum}x{minimum}")
+            raise ValueError(f"the clip is {height}x{width} pixels, but the model needs at least {minimum}x{minimum}")

@@ -33,9 +33,9 @@ class Converted:
 
     Args:
         path: the file.
-        model: name of the model that it is for.
-        num_classes: its classes.
-        summary: which weights were used, resized, left out or assumed, a line each.
+        model: name of the model.
+        num_classes: number of classes of the model.
+        summary: what was used, resized, left out or assumed, one line each.
     """
 
     path: Path
@@ -49,17 +49,17 @@ def convert(
 ) -> Converted:
     """Convert weights of timm, torchvision, TSM, PySlowFast (.pyth, Caffe2 .pkl) or pytorchvideo to safetensors.
 
-    The architecture is read from the weights; what they cannot tell can be given. Nothing in the source is run.
+    The architecture is inferred from the weights; what they do not determine can be given. No code in the file is run.
 
     Args:
         source: file of weights to read.
         dest: file to write, .safetensors; it can then be given as `pretrained`.
-        model: model to convert to, e.g. `r2d50`; recognised from the weights if not given.
+        model: model to convert to, e.g. `r2d50`; by default, recognised from the weights.
         overwrite: replace `dest` if it exists.
-        stated: arguments of `gta.create_model` that the weights do not tell, e.g. `num_frames`, `shift_div`.
+        stated: arguments of `gta.create_model` that the weights do not determine, e.g. `num_frames`, `shift_div`.
 
     Raises:
-        CheckpointError: the source is missing, damaged or of no known layout.
+        CheckpointError: the source is missing, damaged or has an unknown layout.
         OptionError: `dest` exists or has another suffix, or the arguments do not fit the model.
 
     >>> import timm

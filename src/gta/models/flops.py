@@ -10,14 +10,14 @@ from gta.modes import evaluating
 
 
 def count_flops(model: nn.Module, clip_shape: Sequence[int]) -> int:
-    """Multiply-adds of one forward pass (a multiply-add counts once, as in the paper's GFLOPs).
+    """Count the multiply-adds of one forward pass (a multiply-add counts once, as in the paper's GFLOPs).
 
     Convolutions and matrix products are counted; norms, activations and pooling are not. Nothing is computed: the
     pass runs on shapes only, so a large model costs no memory.
 
     Args:
         model: any network; it is left unchanged.
-        clip_shape: shape of its input, e.g. `(1, 3, 8, 224, 224)`; without the batch a batch of one is meant.
+        clip_shape: shape of its input, e.g. `(1, 3, 8, 224, 224)`; the batch dimension may be left out.
 
     >>> round(gta.count_flops(gta.create_model("r2d50"), (3, 8, 224, 224)) / 1e9, 1)  # the paper's 32.7 GFLOPs
     32.7

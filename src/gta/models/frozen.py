@@ -150,7 +150,7 @@ def complete_weights(
     digest = weights_digest(whole, names)
     if digest != frozen.digest:
         raise CheckpointError(
-            f"{path}: it was trained on other weights of its backbone than {source} holds "
+            f"{path}: it was trained with other backbone weights than those in {source} "
             f"(digest {frozen.digest[:12]}, here {digest[:12]}): give it the same weights, or train again with "
             "run.full_checkpoints"
         )

@@ -262,16 +262,17 @@ def nonlocal_arguments(config: PySlowFastConfig, places: Mapping[str, list[int]]
         return {}
     groups = {(nonlocal_.group[index] or [0])[0] for index in stages}
     if groups != {1}:
-        raise CheckpointError(f"{path}: NONLOCAL.GROUP is {nonlocal_.group}, gta has only 1: all frames together")
+        raise CheckpointError(f"{path}: NONLOCAL.GROUP is {nonlocal_.group}, gta supports only 1, all frames together")
     pools = {tuple((nonlocal_.pool[index] or [[]])[0]) for index in stages}
     pool = {((1, 2, 2),): "before", ((1, 1, 1),): "none", ((),): "none"}.get(tuple(pools))
     if pool is None:
         raise CheckpointError(
-            f"{path}: NONLOCAL.POOL is {nonlocal_.pool}, gta has [1, 2, 2] or none ([1, 1, 1]), the same in all blocks"
+            f"{path}: NONLOCAL.POOL is {nonlocal_.pool}, gta supports [1, 2, 2] or none ([1, 1, 1]), the same "
+            "in all blocks"
         )
     if nonlocal_.instantiation not in ("softmax", "dot_product"):
         raise CheckpointError(
-            f"{path}: NONLOCAL.INSTANTIATION is {shown(nonlocal_.instantiation)}, gta has softmax and dot_product"
+            f"{path}: NONLOCAL.INSTANTIATION is {shown(nonlocal_.instantiation)}, gta supports softmax and dot_product"
         )
     return {"pool": pool, "instantiation": nonlocal_.instantiation}
 

@@ -35,8 +35,8 @@ from gta.models.weight_files import read_weights
 def list_models(pattern: str = "*") -> list[str]:
     """Names of the models, sorted; `pattern` may contain `*` and `?`.
 
-    Besides these, any timm CNN with stages of strides 4 to 32 and any timm transformer works by its name, alone or
-    with a block as suffix; so do torchvision's networks, which are listed without suffixes.
+    Besides these, any timm CNN with stages of strides 4 to 32 and any timm transformer can be used by its name, with or
+    without a block as suffix; so can torchvision's networks, which are listed without suffixes.
 
     >>> gta.list_models("tiny_tsm_*nl")
     ['tiny_tsm_dnl', 'tiny_tsm_nl']
@@ -87,43 +87,45 @@ def create_model(
 
     Args:
         name: `<backbone>` or `<backbone>_<block>`; see `list_models()`. The backbone may be any timm CNN, or any timm
-            transformer whose features are tokens or images. If not given, the network is the one that the file
-            `pretrained` describes, with the arguments that are given changed.
+            transformer whose features are tokens or images. By default, the network that the file `pretrained`
+            describes, changed by the other arguments.
         num_classes: number of classes (K).
-        num_frames: T; the backbone's own if not given (8; SlowFast: 64 or 32).
-        pretrained: starting weights: the path of a checkpoint of this package (with another number of frames or
-            classes, if need be), `hf://owner/name` on a hub, or a file that `gta convert` reads; `imagenet` or a timm
-            tag for a frame-wise backbone. What was loaded, resized and left out is in the model's `loaded` attribute.
+        num_frames: T; by default, the backbone's own (8; SlowFast: 64 or 32).
+        pretrained: starting weights: the path of a checkpoint of this package (the number of frames and
+            classes may differ), `hf://owner/name` on a hub, or a file that `gta convert` reads; `imagenet` or a timm
+            tag for a frame-wise backbone. The model's `loaded` attribute says what was loaded, resized and left out.
         dropout: probability of dropping a feature before the head, in [0, 1).
-        at: attention blocks per stage, their indices in it, or `all`; the paper's places if not given, and in a
+        at: attention blocks per stage, their indices in it, or `all`; by default, the paper's places, and in a
             transformer without stages three of its `blocks`, evenly spread.
         temporal_pool: C2D, I3D and Slow only: halve the number of frames after res2, as public C2D and I3D weights were
             trained (I3D's own choice).
         fusion_kernel: SlowFast only: temporal kernel of the lateral connections.
         temporal_blocks: SlowFast only: how many first blocks of res4 have a temporal kernel (R101: 6; public
             pytorchvideo weights: 23).
-        alpha, beta_inverse: SlowFast only: frame-rate and channel ratio of the pathways (4 and 8; 4x16: alpha 8).
+        alpha, beta_inverse: SlowFast only: frame-rate and channel ratio of the pathways (4 and 8; 4x16: 8 and 8).
         stride_1x1: C2D, I3D and Slow only: the spatial stride is in the first convolution of the residual blocks.
-        shift_div: TSM only: one channel in so many is shifted each way (8).
-        flow_length: networks of optical flow only: L, flows in a row at each frame; clips have 2L channels (5).
-        head_window, head_average: 3D models only: in evaluation, classify every window of so many positions (height and
-            width; 7 for networks trained on 224 pixels) and average the `probabilities` (PySlowFast) or the `logits`
-            (pytorchvideo); all positions at once if not given.
+        shift_div: TSM only: 1 / shift_div of the channels are shifted in each direction (default 8).
+        flow_length: optical-flow networks only: L, consecutive flow fields per frame (default 5); clips have 2L
+            channels.
+        head_window, head_average: 3D models only: in evaluation, classify every window of head_window x head_window
+            positions (7 for networks trained on 224 pixels) and average the `probabilities` (PySlowFast) or `logits`
+            (pytorchvideo); by default, all positions at once.
         head: `average` over frames and positions; `attentive`: an attentive probe, a learned query over all of them;
-            `step`: likewise, with a static encoding of time; `relation`: ordered tuples of frames (TRN), which
-            `trn50` and `tiny_trn` have in the place of `average`.
-        relation_frames: head `relation` only: frames of the largest relation; the network's, 8 at most, if not given.
-        side, prefix: in transformers, as of `gta.insert_attention`.
-        image_size: timm's transformers only: height and width, in pixels, that the network is built for.
+            `step`: the same with a fixed encoding of time; `relation`: ordered tuples of frames (TRN), which
+            `trn50` and `tiny_trn` use instead of `average`.
+        relation_frames: head `relation` only: frames of the largest relation; by default, all frames, but
+            at most 8.
+        side, prefix: transformers only: as in `gta.insert_attention`.
+        image_size: timm's transformers only: input height and width in pixels.
         global_pool: timm's networks only: how positions become one vector: `token`, `avg`, `map`, ...
-        attention: what the attention blocks are like, the keywords of `gta.blocks.create_block`: `num_groups`,
+        attention: options of the attention blocks, as in `gta.blocks.create_block`: `num_groups`,
             `num_heads`, `num_regions`, `inner_channels`, `scaled`, `norm`, `zero_init`, `regions`, `region_size`,
-            `instantiation`, `pool` (the backbone's own if not given: `after` in 2D, `before` in 3D models), and how
+            `instantiation`, `pool` (by default, `after` in 2D and `before` in 3D models), and how
             frames are mixed: `share_mixing`, `mixing_init`, `toeplitz`, `causal`, `dynamic_rank`, `gate`,
             `differences`. `causal` also makes temporal shifts uni-directional.
 
     Returns:
-        The classifier in training mode; `.arguments` holds plain values that build the same architecture again.
+        The classifier in training mode; `.arguments` contains plain values that build the same architecture again.
 
     Raises:
         ValueError: the name is unknown or the arguments do not fit it.
@@ -242,7 +244,7 @@ def _described(pretrained: str | None, given: Mapping[str, Any]) -> dict[str, An
         raise ValueError("create_model needs the name of a model, or a checkpoint of this package as pretrained")
     card = read_weights(pretrained).card
     if card is None:
-        raise ValueError(f"{pretrained} does not say what network it holds: give the name of the model, too")
+        raise ValueError(f"{pretrained} does not say which network it contains: give the model's name as well")
     defaults = {name: parameter.default for name, parameter in signature(create_model).parameters.items()}
     plain = {name: value for name, value in given.items() if name != "attention"}
     changed = {name: value for name, value in plain.items() if name in defaults and value != defaults[name]}

@@ -59,7 +59,7 @@ class RelationHead(nn.Module):
         frames = self.reduce(self.dropout(features.mean(dim=(3, 4)).transpose(1, 2)))  # (B, T, 256)
         num_frames = frames.shape[1]
         if num_frames < 2:
-            raise ValueError("the head 'relation' needs 2 frames or more where the network ends: it has 1")
+            raise ValueError("the head 'relation' needs 2 frames or more at the end of the network, which has 1")
         logits: list[Tensor] = []
         for name, relation in self.relations.items():
             if int(name) <= num_frames:

@@ -19,7 +19,7 @@ def temporal_shift(
     Args:
         frames: frames of all clips, `N = B * T`.
         num_frames: T, frames per clip.
-        fraction: one channel in so many is shifted each way.
+        fraction: 1 / fraction of the channels are shifted in each direction.
         causal: shift from earlier frames only.
 
     Raises:

@@ -51,13 +51,13 @@ __all__ = ["GROUPS", "RECIPES", "SHORT_NAMES", "SUMMARIES", "recipe"]
 
 
 def recipe(name: str) -> TrainConfig:
-    """The configuration of a recipe, to be trained as it is or with other values.
+    """Return the configuration of a recipe, to train with as it is or after `override`.
 
     Args:
-        name: its name; `gta train --list` and `gta.recipes.RECIPES` have them all.
+        name: name of the recipe; `gta train --list` and `gta.recipes.RECIPES` list them.
 
     Raises:
-        OptionError: there is no recipe of this name.
+        OptionError: there is no recipe with this name.
 
     >>> config = recipe("finetune").override("optim.lr", 0.01, "data.root", "videos")
     >>> config.optim.lr, recipe("finetune").optim.lr

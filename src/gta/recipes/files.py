@@ -77,7 +77,7 @@ def file_schema() -> dict[str, Any]:
 
 def _read(path: Path, before: tuple[Path, ...]) -> TrainConfig:
     if path.resolve() in before:
-        raise OptionError(f"{path}: it extends itself, by way of {before[-1].name}")
+        raise OptionError(f"{path}: it extends itself, via {before[-1].name}")
     values, lines = _parse(path)
     base = config_to_json(_base(path, values, lines, (*before, path.resolve())))
     _check_names(path, values, lines)
@@ -154,7 +154,7 @@ def _key_lines(node: yaml.Node | None, place: tuple[str, ...], path: Path) -> It
     seen: set[str] = set()
     for key, value in node.value:
         if key.tag != "tag:yaml.org,2002:str":
-            raise OptionError(f"{path}:{key.start_mark.line + 1}: a field's name must be a text")
+            raise OptionError(f"{path}:{key.start_mark.line + 1}: a field's name must be a string")
         if key.value in seen:
             raise OptionError(f"{path}:{key.start_mark.line + 1}: {'.'.join((*place, key.value))} is set twice")
         seen.add(key.value)

@@ -21,20 +21,20 @@ def train(
     """Train a model, as `gta train` does.
 
     Args:
-        config: a configuration (`gta.recipe("finetune").override(...)`), the name of a recipe, or a configuration
-            file.
-        resume: continue from the run folder's last checkpoint, if it has one.
-        live: draw a progress bar; whether somebody sees it (a terminal, a notebook) if not given.
-        overrides: other values of its fields, by the names of the command line with "_" for "-": `data`, `epochs`,
-            `seed`, `output`, `num_workers`, `batch_size`, `lr`, ...; any field by its dotted name in a dictionary,
-            `**{"optim.weight_decay": 0.01}`.
+        config: a configuration (`gta.recipe("finetune").override(...)`), the name of a recipe, or the path of a
+            configuration file.
+        resume: continue from the last checkpoint in the run folder, if there is one.
+        live: whether to draw a progress bar; by default, only in a terminal or a notebook.
+        overrides: values for fields of the configuration, by their names on the command line with "_" for "-":
+            `data`, `epochs`, `seed`, `output`, `num_workers`, `batch_size`, `lr`, ...; any other field by its dotted
+            name, `**{"optim.weight_decay": 0.01}`.
 
     Returns:
-        What the run left: its folder, best checkpoint, measures of every epoch; None in all processes but the first.
+        The run folder, the best checkpoint and the metrics of every epoch; None in all processes but the first.
 
     Raises:
-        OptionError: there is no such recipe or field, a value does not fit, or no data is named.
-        GtaError: as `gta.runs.train.train` says.
+        OptionError: the recipe or field does not exist, a value is invalid, or no data set is given.
+        GtaError: see `gta.runs.train.train`.
 
     >>> gta.train("finetune", data="videos", epoch=3)
     Traceback (most recent call last):
@@ -47,7 +47,7 @@ def train(
 
 
 def _full_names(overrides: dict[str, Any]) -> dict[str, Any]:
-    """The values by the names of the fields."""
+    """The same values under the full names of the fields."""
     full: dict[str, Any] = {}
     for name, value in overrides.items():
         if "." in name:
@@ -72,26 +72,26 @@ def open_dataset(
     classes: tuple[str, ...] | None = None,
     seed: int = 0,
 ) -> "ClipDataset":
-    """Open a data set for PyTorch's own `DataLoader`.
+    """Open a data set for PyTorch's `DataLoader`.
 
     Args:
         root: folder of the data set.
-        split: which part of it.
-        clip: how a video becomes a clip: `predictor.clip`, `gta.recipe("finetune").data.clip`, or your own
-            `gta.config.ClipConfig`; the paper's protocol with 8 frames of 224 pixels if not given.
-        training: draw one random clip of each video, anew every time; otherwise the views of the evaluation. Whether
-            `split` is `train` if not given.
-        layout: how the folder is organised; `auto` looks at the files.
-        fold: which official split of UCF-101 or HMDB-51, 1 to 3.
-        classes: class names in the order of a model's outputs; the data set's own if not given.
-        seed: seed of sampling and augmentation.
+        split: the split to open.
+        clip: sampling and preprocessing of clips: `predictor.clip`, `gta.recipe("finetune").data.clip`, or your own
+            `gta.config.ClipConfig`; by default, the paper's protocol with 8 frames of 224 pixels.
+        training: True: one random clip of each video, a new one each time it is read; False: the views for
+            evaluation. By default, True for the split `train` only.
+        layout: layout of the folder; `auto` detects it.
+        fold: official split of UCF-101 or HMDB-51, 1 to 3.
+        classes: class names in the order of a model's outputs; by default, the data set's own order.
+        seed: seed for sampling and augmentation.
 
     Returns:
         A data set whose items are `{"clip": uint8 (3, T, H, W) or (V, 3, T, H, W), "label": int, "index": int}`, with
-        `classes`; `gta.prepare(batch["clip"], clip)` makes the model's input of a batch of training clips.
+        the attribute `classes`; `gta.prepare(batch["clip"], clip)` turns a batch of training clips into model input.
 
     Raises:
-        DataError: the folder is missing, empty or of no known layout.
+        DataError: the folder is missing, empty or has an unknown layout.
 
     >>> data = gta.open_dataset("videos", "train", clip=gta.recipe("synthetic").data.clip)
     >>> batch = next(iter(torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)))

@@ -1,4 +1,4 @@
-"""`evaluate` and `probe`: a checkpoint measured on a data set, for the command line and for Python alike."""
+"""`evaluate` and `probe`: measure a checkpoint on a data set, for the command line and Python."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -79,27 +79,27 @@ def evaluate(
 
     Args:
         checkpoint: a .ckpt file of a training run, or a folder that `gta export` wrote.
-        data: folder of the data set; the one of the training run if not given.
-        layout: how the folder is organised; `auto` looks at the files.
-        fold: which official split of UCF-101 or HMDB-51, 1 to 3.
-        split: which part of the data set.
-        test_clips: temporal clips per video; as the checkpoint says if not given.
-        test_crops: spatial crops per clip, 1 or 3; as the checkpoint says if not given.
-        averaging: what is averaged over the views of a video; as the checkpoint says if not given.
+        data: folder of the data set; by default, the one of the training run.
+        layout: layout of the folder; `auto` detects it.
+        fold: official split of UCF-101 or HMDB-51, 1 to 3.
+        split: the split to evaluate.
+        test_clips: temporal clips per video; by default, as stored in the checkpoint.
+        test_crops: spatial crops per clip, 1 or 3; by default, as stored in the checkpoint.
+        averaging: what is averaged over the views of a video; by default, as stored in the checkpoint.
         batch_size: videos per step.
         num_workers: processes that decode videos; 0 decodes in this process.
-        precision: arithmetic.
-        device: `auto` (a GPU if there is one), or PyTorch's name of a device.
-        trust: also load exported folders whose files can run code of whoever wrote them (torch and aoti).
-        live: draw a progress bar; whether somebody sees it (a terminal, a notebook) if not given.
+        precision: precision of the computation.
+        device: `auto` (a GPU if there is one), or a PyTorch device name.
+        trust: also load exported folders in the formats torch and aoti, whose files can run arbitrary code.
+        live: whether to draw a progress bar; by default, only in a terminal or a notebook.
 
     Returns:
-        Accuracies as shares in [0, 1], per class, the confusion matrix and the scores of every video.
+        Accuracies in [0, 1], overall and per class, the confusion matrix, and the scores of every video.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
         DataError: the data set is missing, or none of its videos can be read.
-        OptionError: no data is named, neither here nor beside the checkpoint.
+        OptionError: no data set is given, and none is stored with the checkpoint.
 
     >>> result = gta.evaluate("runs/mine/best.ckpt", "videos", test_clips=2, num_workers=0)
     >>> result.num_videos, result.scores.shape, 0 <= result.top1 <= 1
@@ -143,7 +143,9 @@ def measure_checkpoint(
         views: fields of the clip configuration to be replaced; those that are None stay.
     """
     if precision != "32" and is_exported(path):
-        raise OptionError(f"`precision` is {precision}: an exported model computes as it was exported")
+        raise OptionError(
+            f"`precision` is {precision}: the precision of an exported model was chosen when it was exported"
+        )
     predictor = load_predictor(path, device=device, trust=trust)
     clip = replace(predictor.clip, **{name: value for name, value in views.items() if value is not None})
     source = find_source(path, root, layout, fold)
@@ -180,28 +182,31 @@ def probe(
     live: bool | None = None,
     **of_any_model: Any,
 ) -> ProbeResult:
-    """Measure what a model makes of the order of frames: in order, reversed, shuffled, one frame only.
+    """Measure whether a model uses the order of frames: in order, reversed, shuffled, one frame repeated.
 
     Args:
-        model: a checkpoint of a training run; or any `nn.Module` that maps clips to logits, such as a video model of
+        model: a checkpoint of a training run, or any `nn.Module` that maps clips to logits, such as a video model from
             Hugging Face or torchvision.
-        data: with a checkpoint the folder of the data set (the one of the training run if not given); with a module a
+        data: for a checkpoint, the folder of the data set (by default, the one of the training run); for a module, a
             loader of (clips, labels).
-        layout: with a checkpoint how the folder is organised, `auto` looks at the files; with a module the order of
-            the axes of its clips, `BCTHW`, `BTCHW` or `BTHWC`.
-        fold, split, batch_size, num_workers: with a checkpoint, as of `gta.evaluate`.
-        opposites: what turns a class into its time reversal, by name.
-        num_permutations: shuffles of each video, 1 or more.
-        seed: seed of the shuffles.
-        precision: arithmetic.
-        device: PyTorch's name of a device; with a checkpoint `auto`, with a module its own if not given.
-        live: with a checkpoint, draw a progress bar; whether somebody sees it (a terminal, a notebook) if not given.
-        of_any_model: with a module, further arguments of `gta.evaluation.any_model.probe_model`: `classes`,
+        layout: for a checkpoint, the layout of the folder (`auto` detects it); for a module, the order of the axes of
+            its clips, `BCTHW`, `BTCHW` or `BTHWC`.
+        fold, split, batch_size, num_workers: for a checkpoint, as in `gta.evaluate`.
+        opposites: rules that find the time reversal of a class by its name.
+        num_permutations: shuffles per video, 1 or more.
+        seed: seed for the shuffles.
+        precision: precision of the computation.
+        device: a PyTorch device name; by default, `auto` for a checkpoint and the module's own device for a module.
+        live: for a checkpoint, whether to draw a progress bar; by default, only in a terminal or a notebook.
+        of_any_model: for a module, further arguments of `gta.evaluation.any_model.probe_model`: `classes`,
             `prepare`, `reversals`, `averaging`.
 
+    Returns:
+        Accuracies in [0, 1] and the movement of the class probabilities, in [0, 1], under each treatment.
+
     Raises:
-        TypeError: a module without a loader.
-        GtaError: as `gta.evaluate` and `probe_model` say.
+        TypeError: a module without a loader, or arguments that do not belong to the kind of model.
+        GtaError: see `gta.evaluate` and `probe_model`.
 
     >>> result = gta.probe("runs/mine/best.ckpt", "videos", num_permutations=2, num_workers=0)
     >>> result.treatments
@@ -222,7 +227,7 @@ def probe(
             **of_any_model,
         )
     if of_any_model:
-        raise TypeError(f"{', '.join(of_any_model)}: only for a module, a checkpoint says it itself")
+        raise TypeError(f"{', '.join(of_any_model)}: only for a module; a checkpoint contains it")
     if not (data is None or isinstance(data, str | Path)):
         raise TypeError("a checkpoint is probed on the folder of a data set: gta.probe(checkpoint, folder)")
     result, _ = probe_checkpoint(

@@ -32,6 +32,6 @@ def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold
     if data.root is None:
         named = hub_name(checkpoint)
         if named is not None:
-            raise OptionError(f"hf://{named[0]}: a model on a hub does not say where its data are: give their folder")
+            raise OptionError(f"hf://{named[0]}: a model on a hub does not say where its data is: give the folder")
         raise OptionError(f"{checkpoint}: no {CONFIG} next to it that names the data set: give the data set's folder")
     return Source(data.root, layout or data.layout, fold or data.fold)

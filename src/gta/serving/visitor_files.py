@@ -106,7 +106,7 @@ def check_call(body: bytes, functions: Functions, *, streaming: bool = False) ->
         raise RefusedError(400, "bad_request", f"The function takes {len(inputs)} values.")
     for place, (takes, value) in enumerate(zip(inputs, data, strict=True)):
         if not takes(value):
-            raise RefusedError(400, "bad_request", f"The function does not take this as value {place}.")
+            raise RefusedError(400, "bad_request", f"Value {place} is not valid for this function.")
 
 
 def _check(value: Any, depth: int) -> None:

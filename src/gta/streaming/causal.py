@@ -1,7 +1,7 @@
 """Exact streaming: one frame at a time through a causal network, with a state instead of the frames before.
 
-In a causal network no frame hears later ones: temporal shifts bring channels from the previous frame only, and global
-temporal attention mixes with a causal Toeplitz M. Each such place needs the last frames' values, and nothing else.
+In a causal network no frame depends on later ones: temporal shifts bring channels from the previous frame only, and
+global temporal attention mixes with a causal Toeplitz M. Each such place needs only the values of the last frames.
 """
 
 import copy
@@ -103,7 +103,7 @@ class CausalStep(nn.Module):
         model: a frame-wise classifier, alone, with uni-directional shifts, or with causal Toeplitz GTA.
 
     Raises:
-        ValueError: something in it hears later frames, or depends on a frame's place in the clip.
+        ValueError: something in it depends on later frames, or on a frame's position in the clip.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -179,7 +179,7 @@ class CausalStep(nn.Module):
 
 def _written(slot: _Slot) -> Tensor:
     if slot.after is None:
-        raise ValueError("a temporal module of the network takes no part when it runs")
+        raise ValueError("a temporal module of the network is not called when it runs")
     return slot.after.contiguous()
 
 
@@ -201,6 +201,6 @@ def _check_mixing(name: str, block: nn.Module) -> None:
     if not options.causal:
         raise ValueError(f"{name} depends on later frames: build the model with causal=True, toeplitz=True")
     if not options.toeplitz or block.assignment is not None:
-        raise ValueError(f"{name} depends on a frame's place in the clip: build it with toeplitz=True")
+        raise ValueError(f"{name} depends on a frame's position in the clip: build it with toeplitz=True")
     if not options.linear:
         raise ValueError(f"{name} has dynamic_rank, gate or differences, which do not stream")

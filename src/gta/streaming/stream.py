@@ -47,34 +47,34 @@ class _Frame:
 
 
 class Stream:
-    """Classifies a video while it comes in, frame by frame, window by window.
+    """Classifies a video while its frames arrive, window by window.
 
-    Windows lie as those of `Predictor.predict_windows`: number k begins k hops after the first frame and is
-    `window` seconds long, and the frames in it are sampled as those of a whole video are. So the answers are those that
-    the same file gets offline. A window is classified when the first frame behind it comes.
+    Windows are those of `Predictor.predict_windows`: window k starts k hops after the first frame and is `window`
+    seconds long, and frames are sampled from it as from a whole video. The predictions therefore equal those for the
+    same file offline. A window is classified when the first frame after it arrives.
 
     Layers before the first one that joins frames are computed once for each sampled frame, not once for each window,
-    where the network can be split there (see `shared`). Windows share frames if the hop is a multiple of the distance
-    of the sampled frames; the default is that distance, `window / num_frames`.
+    where the network can be split there (see `shared`). Windows share frames if the hop is a multiple of the interval
+    between sampled frames; the default is that interval, `window / num_frames`.
 
-    Memory is bounded by the frames of one window. A stream is not to be used by several threads at a time; several
+    Memory is bounded by the frames of one window. A stream must not be used by several threads at once; several
     streams may share a predictor.
 
     Args:
-        predictor: the model and how it reads videos.
-        hop: seconds from the beginning of one window to that of the next, above 0; `window / num_frames` if not given.
+        predictor: the model and its preprocessing.
+        hop: seconds from the start of one window to the start of the next, above 0; by default, `window / num_frames`.
         window: length of a window in seconds, above 0.
         topk: how many classes to name, 1 or more (at most all of them).
-        fps: frames per second, for frames that are pushed without their time; the clock tells it if not given.
-        time_unit: seconds of which times are multiples, such as a video stream's time base: limits of windows are
-            rounded to it as they are offline.
-        name: what the predictions name as their path.
-        share: share work between windows where that is possible.
+        fps: frames per second, for frames that are pushed without a time; by default, the clock gives their times.
+        time_unit: unit of the times in seconds, such as the time base of a video stream: limits of windows are rounded
+            to it, as offline.
+        name: path given in the predictions.
+        share: whether to share work between windows where possible.
 
     Attributes:
         time_unit: as given; may be changed at any time.
-        counts: what was done so far, a `StreamCounts`.
-        shared: the name of the module before which work is shared ("head" if all layers see single frames), or None.
+        counts: number of frames, windows and predictions so far, a `StreamCounts`.
+        shared: name of the module up to which work is shared ("head" if all layers see single frames), or None.
         not_shared: why nothing is shared, or None.
 
     Raises:
@@ -118,15 +118,15 @@ class Stream:
         self._layers, self.shared, self.not_shared = self._share() if share else (None, None, "it was not asked for")
 
     def push(self, frame: Any, time: float | int | Fraction | None = None) -> WindowPrediction | None:
-        """Take the next frame; classify the window that it completes, if it does.
+        """Take the next frame, and classify the window that it completes, if any.
 
         Args:
             frame: uint8, a tensor (3, H, W) or an array (H, W, 3), in red, green, blue.
             time: when the frame is shown, in seconds, later than the frame before.
 
         Returns:
-            The prediction of the window that ended before this frame; of several the last one, while the others count
-            as `counts.skipped_windows`. None if no window ended.
+            The prediction for the window that ended before this frame; if several ended, for the last one, and the
+            others are counted in `counts.skipped_windows`. None if no window ended.
 
         Raises:
             ValueError: the frame has another shape or dtype, or its time is not after the last one's.
@@ -156,10 +156,11 @@ class Stream:
         return found
 
     def finish(self) -> list[WindowPrediction]:
-        """Classify the windows that the end of the stream cuts short, as offline; then begin anew.
+        """Classify the windows that the end of the stream cuts short, as offline, then reset.
 
         Returns:
-            Windows that end with the stream, each at least half as long as others; the only one if it is the first.
+            Predictions for windows that end with the stream and are at least half as long as usual; if there was no
+            window before, of any length.
         """
         found: list[WindowPrediction] = []
         if self._frames:
@@ -174,7 +175,7 @@ class Stream:
         return found
 
     def reset(self) -> None:
-        """Forget all frames, as after an interruption: the next frame begins a window. Times go on."""
+        """Discard all frames, as after an interruption: the next frame starts a window. Times continue."""
         self._frames.clear()
         self._next = 0
 
@@ -282,5 +283,5 @@ def _picture(frame: Any) -> Tensor:
     if not isinstance(given, Tensor) or given.ndim != 3 or given.shape[0] != 3 or given.dtype != torch.uint8:
         shape = getattr(frame, "shape", None)
         what = type(frame).__name__ if shape is None else f"{frame.dtype} {tuple(shape)}"
-        raise ValueError(f"a frame is uint8, a tensor (3, H, W) or an array (H, W, 3), this one is {what}")
+        raise ValueError(f"a frame is uint8, a tensor (3, H, W) or an array (H, W, 3), not {what}")
     return given

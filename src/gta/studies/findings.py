@@ -76,7 +76,7 @@ def _ceiling_findings(finished: Sequence[RowResult], ceiling: float) -> list[str
     if blind:
         worst, count = max((cell.top1, cell.num_videos) for result in blind for cell in result.cells)
         margin = _ERRORS_ALLOWED * proportion_error(ceiling, count)
-        verdict = "at or under" if worst <= ceiling else "above (within sampling error)"
+        verdict = "at or below" if worst <= ceiling else "above (within sampling error)"
         verdict = verdict if worst <= ceiling + margin else "ABOVE"
         names = "; ".join(_name(result) for result in blind)
         lines.append(
@@ -87,7 +87,7 @@ def _ceiling_findings(finished: Sequence[RowResult], ceiling: float) -> list[str
         least = min((cell.top1, _name(result)) for result in seeing for cell in result.cells)
         lines.append(
             f"Of the models that see the order, the weakest run reaches {100 * least[0]:.1f} % ({least[1]}), "
-            f"{100 * (least[0] - ceiling):+.1f} points from the ceiling."
+            f"{100 * (least[0] - ceiling):+.1f} points relative to the ceiling."
         )
     return lines
 
@@ -103,37 +103,43 @@ def _order_findings(results: Sequence[RowResult], where: str) -> list[str]:
     lines = [f"{where}order by mean top-1: {'; '.join(f'{names[key]} ({100 * means[key]:.1f})' for key in order)}."]
     reference = next((result.row.key for result in results if result.is_reference), None)
     if reference is not None:
-        lines.append(f"{where}{names[reference]} has place {place[reference]} of {len(place)}.")
+        lines.append(f"{where}{names[reference]} ranks {_ordinal(place[reference])} of {len(place)}.")
     return lines + _paper_findings(results, names, means, where)
 
 
 def _paper_findings(
     results: Sequence[RowResult], names: Mapping[str, str], means: Mapping[str, float], where: str
 ) -> list[str]:
-    """Which pairs of rows stand in the paper's order, and which of these comparisons the seeds can tell."""
+    """Which pairs of rows are in the paper's order, and which of the differences are significant."""
     paper = {result.row.key: value for result in results if (value := result.row.paper_ssv1) is not None}
     shared = [key for key in means if key in paper]
     runs = {result.row.key: {cell.seed: cell.top1 for cell in result.cells} for result in results}
     pairs = [(one, other) for i, one in enumerate(shared) for other in shared[i + 1 :] if paper[one] != paper[other]]
     differing, doubtful = [], 0
     for one, other in pairs:
-        told_apart = _told_apart(paired_gap(runs[one], runs[other]))
+        significant = _significant(paired_gap(runs[one], runs[other]))
         if (means[one] - means[other]) * (paper[one] - paper[other]) > 0:
-            doubtful += not told_apart
+            doubtful += not significant
         else:
-            remark = "" if told_apart else " (not told apart by these seeds)"
+            remark = "" if significant else " (not significantly different)"
             differing.append(f"{names[one]} / {names[other]}{remark}")
     if not pairs:
         return []
-    text = f"{where}{len(pairs) - len(differing)} of {len(pairs)} pairs of rows stand in the paper's order (SSv1)"
-    text += f", {doubtful} of them not told apart by these seeds" if doubtful else ""
+    text = f"{where}{len(pairs) - len(differing)} of {len(pairs)} pairs of rows are in the paper's order (SSv1)"
+    text += f", {doubtful} of them not significantly different" if doubtful else ""
     return [text + (f"; the others: {'; '.join(differing)}." if differing else ".")]
 
 
-def _told_apart(gap: Summary | None) -> bool:
-    """Whether the 95 % interval of a gap excludes 0; a single seed tells nothing apart."""
+def _significant(gap: Summary | None) -> bool:
+    """Whether the 95 % interval of a gap excludes 0; with a single seed there is none."""
     half = None if gap is None else gap.half_width
     return gap is not None and half is not None and abs(gap.mean) > half
+
+
+def _ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, ..."""
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
 def _name(result: RowResult) -> str:

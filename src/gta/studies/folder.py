@@ -38,7 +38,7 @@ def claim_folder(folder: Path, grid: Grid, data: Path | None, *, command: str = 
     if path.exists():
         check_folder(folder, grid, data)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunFolderError(f"{folder}: exists and holds no study ({STUDY}): choose another folder")
+        raise RunFolderError(f"{folder}: exists and contains no study ({STUDY}): choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, {"format": _FORMAT, "data": _place(data), "command": command, "grid": grid_to_json(grid)})
 

@@ -79,7 +79,7 @@ class Budget:
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Loss, optimiser and schedule."""
     precision: Precision = "32"
-    """Arithmetic."""
+    """Precision of the computation."""
     accelerator: Literal["cpu", "gpu"] = "cpu"
     """Kind of device."""
     compile: bool = False
@@ -123,7 +123,7 @@ class Grid:
             raise OptionError(f"grid {self.name!r} has no rows")
         for key in (self.name, *keys):
             if not key or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in key):
-                raise OptionError(f"grid {self.name!r}: the name {key!r} must be of letters, digits, - and _ only")
+                raise OptionError(f"grid {self.name!r}: the name {key!r} must consist of letters, digits, - and _ only")
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
             raise OptionError(f"grid {self.name!r} has more than one row {doubled[0]!r}")

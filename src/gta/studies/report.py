@@ -167,8 +167,9 @@ def _notes(study: Study) -> list[str]:
         "the runs, one for each seed. Direction: how often the true class scores above its own time reversal; guessing "
         "gives 50 %.",
         "Gap: difference of top-1 in percentage points, seed by seed, with the 95 % confidence interval of its mean "
-        "(Student's t). Sees order: whether any class probability of any held-out video changes when its frames are "
-        "reversed or shuffled, as measured on the trained models.",
+        "(Student's t). Two rows differ significantly if the interval of their difference excludes 0. Sees order: "
+        "whether any class probability of any held-out video changes when its frames are reversed or shuffled, as "
+        "measured on the trained models.",
         f"Every cell: {budget.epochs} epochs, batches of {budget.batch_size}, {budget.optim.optimizer} with learning "
         f"rate {budget.optim.lr:g}, {budget.clip.crop_size}-pixel clips, {budget.accelerator} in {budget.precision} "
         "arithmetic. GFLOPs count a multiply-add once, for one clip. Memory: "

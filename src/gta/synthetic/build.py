@@ -74,7 +74,7 @@ def synthesize(
         progress: show a bar if somebody sees it (a terminal, a notebook).
         classes: names from `CLASSES`, or of the hard size `HARD_CLASSES`; all if not given.
         masks: also write where the object is in each frame (`write_mask`), into the folder `masks`.
-        difficulty: `hard` has ten classes more, several moving things, a moving camera, and things in front.
+        difficulty: `hard` has ten more classes, several moving objects, a moving camera and occlusions.
 
     Raises:
         OptionError: a setting does not fit.

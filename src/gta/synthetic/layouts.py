@@ -89,7 +89,7 @@ class SynthesisConfig:
             hint = " (it needs `difficulty` hard)" if unknown[0] in HARD_CLASSES else ""
             raise OptionError(f"`classes`: '{unknown[0]}' is not one of the {len(known)} synthetic classes{hint}")
         if not self.classes or len(set(self.classes)) < len(self.classes):
-            raise OptionError("`classes` must name at least one class, and none twice")
+            raise OptionError("`classes` must name at least one class, and each only once")
         splits = 1 + (self.val_fraction > 0) + (self.test_fraction > 0)
         if self.num_videos < splits * len(self.classes):
             raise OptionError(

@@ -20,7 +20,7 @@ Texture = Literal["plain", "striped", "checked"]
 SHAPES: tuple[Shape, ...] = ("disc", "square", "triangle", "hexagon", "cross", "dome")
 TEXTURES: tuple[Texture, ...] = ("plain", "striped", "checked")
 Difficulty = Literal["normal", "hard"]
-"""`hard`: more classes, several moving things, a moving camera, and things in front."""
+"""`hard`: more classes, several moving objects, a moving camera and occlusions."""
 DIFFICULTIES: tuple[Difficulty, ...] = ("normal", "hard")
 FRAME_RATES = (12, 15, 20, 24, 25, 30)
 MIN_FRAMES, MAX_FRAMES = 16, 40

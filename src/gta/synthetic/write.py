@@ -124,7 +124,7 @@ def _encoder(suffix: str, keyframe_interval: int) -> tuple[str, dict[str, str]]:
     if suffix == ".webm":
         fast = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
         return "libvpx-vp9", {**common, **fast, "b": "0", "crf": "24", "qmin": "24", "qmax": "24"}
-    raise ValueError(f"'{suffix}' files are not written: use .mp4, .webm or, for a folder of JPEGs, no suffix")
+    raise ValueError(f"'{suffix}' files cannot be written: use .mp4, .webm or, for a folder of JPEGs, no suffix")
 
 
 def write_jpegs(folder: str | Path, frames: NDArray[np.uint8]) -> None:

@@ -48,8 +48,8 @@ def _find_network(model: nn.Module) -> tuple[str, Any]:
         if callable(getattr(module, "group_matcher", None)):
             return (f"{name}." if name else ""), module
     raise ValueError(
-        "layer_decay needs a backbone that knows its layers (timm's networks do, C2D and SlowFast do not): "
-        "set optim.layer_decay to 1"
+        "layer_decay needs a backbone that groups its parameters by layer (timm's networks do, C2D and SlowFast do "
+        "not): set optim.layer_decay to 1"
     )
 
 

@@ -47,7 +47,7 @@ def check_run_state(content: Mapping[str, Any], *, batches_per_epoch: int) -> No
         real(number, "a number of totals", 0.0, float(2**53))
     states = entry(content, "optimizer_states", "the checkpoint")
     if not isinstance(states, list) or len(states) != 1:
-        raise StoredError("the state of the optimiser is missing")
+        raise StoredError("the optimiser's state is missing")
     mapping(states[0], "the state of the optimiser")
 
 
@@ -71,7 +71,7 @@ def _check_evaluation(result: Mapping[str, Any]) -> None:
     confusion = mapping(entry(result, "confusion", "best_result"), "confusion")
     matrix = sequence(entry(confusion, "rows_true_columns_predicted", "confusion"), "the confusion matrix")
     if sequence(entry(confusion, "classes", "confusion"), "classes") != list(classes) or len(matrix) != len(classes):
-        raise StoredError("the confusion matrix is not that of the classes")
+        raise StoredError("the confusion matrix does not match the classes")
     for row in matrix:
         if len(sequence(row, "a row of the confusion matrix")) != len(classes):
             raise StoredError("the confusion matrix is not square")
@@ -84,7 +84,7 @@ def _check_evaluation(result: Mapping[str, Any]) -> None:
 def _check_confusion(pair: Mapping[str, Any], classes: Mapping[str, Any]) -> None:
     for name in ("true", "predicted"):
         if not isinstance(entry(pair, name, "a confusion"), str) or pair[name] not in classes:
-            raise StoredError("a confusion is of other classes")
+            raise StoredError("a confusion matrix belongs to other classes")
     whole(entry(pair, "count", "a confusion"), "count", 1)
     for number in sequence(entry(pair, "index", "a confusion"), "index"):
         whole(number, "a video's position")
@@ -103,10 +103,11 @@ def check_weights(state_dict: Mapping[str, Any], model: nn.Module, *, left_out: 
     for name in (*expected, *weights):
         found, like = weights.get(name), expected.get(name)
         if like is None or not isinstance(found, torch.Tensor):
-            raise StoredError(f"it is of another model: {name} is in only one of the two")
+            raise StoredError(f"it belongs to another model: {name} is in only one of the two")
         if found.shape != like.shape:
             raise StoredError(
-                f"it is of another model: {name} has shape {tuple(found.shape)}, the model's has {tuple(like.shape)}"
+                f"it belongs to another model: {name} has shape {tuple(found.shape)}, "
+                f"the model's has {tuple(like.shape)}"
             )
 
 

@@ -272,7 +272,7 @@ class VideoFile:
         frames = decode_in_order(self.path, len(index.timestamps), self._limit)
         times = [frame.pts for frame in frames]
         if not times:
-            raise VideoError(self.path, "no frame of it can be decoded")
+            raise VideoError(self.path, "none of its frames can be decoded")
         if may_match and times == index.frame_timestamps.tolist():
             return index
         return PacketIndex(index.timestamps, index.keyframes, index.discarded, counted_frames=len(times))

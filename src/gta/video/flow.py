@@ -42,7 +42,9 @@ class FlowFolder:
         numbers = [[frame_number(name) for name in part.names] for part in self._parts]
         if numbers[0] != numbers[1]:
             first, second = len(numbers[0]), len(numbers[1])
-            raise VideoError(self.path, f"its {first} horizontal and {second} vertical flows have different numbers")
+            raise VideoError(
+                self.path, f"it has {first} horizontal but {second} vertical flow images; the numbers must match"
+            )
 
     def __enter__(self) -> "FlowFolder":
         return self

@@ -150,7 +150,9 @@ class LiveVideo:
         else:
             scheme = source.split("://")[0].lower()
             if scheme not in _PROTOCOLS:
-                raise VideoError(self.name, f"addresses begin with {', '.join(_PROTOCOLS)}; {scheme} is none of them")
+                raise VideoError(
+                    self.name, f"addresses begin with {', '.join(_PROTOCOLS)}; {scheme} is not one of them"
+                )
             options["protocol_whitelist"] = _PROTOCOLS[scheme]
             options["format_whitelist"] += "," + ",".join(_NETWORK_FORMATS)
             options["rtsp_transport"] = "tcp"
@@ -185,7 +187,7 @@ class LiveVideo:
             if packet is None:
                 break
         if not started:
-            raise VideoError(self.name, "no frame of it can be decoded")
+            raise VideoError(self.name, "none of its frames can be decoded")
 
     def _packets(self) -> Iterator[av.Packet]:
         return self._opened.packets()

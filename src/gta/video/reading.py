@@ -61,7 +61,7 @@ def open_video(
 
 
 def probe_video(path: str | Path) -> VideoInfo:
-    """Describe a video: exact number of frames, rate, size and codec. Decodes its first frame only.
+    """Describe a video: exact number of frames, rate, size and codec. Only its first frame is decoded.
 
     Args:
         path: a video file, or a folder of numbered images.
@@ -78,17 +78,17 @@ def probe_video(path: str | Path) -> VideoInfo:
 
 
 def read_video(path: str | Path, indices: Iterable[SupportsIndex] | None = None) -> torch.Tensor:
-    """Decode frames of a video, exactly those asked for.
+    """Decode exactly the requested frames of a video.
 
-    Frame i is the i-th that decoding the file from the beginning gives; only what the wanted frames need is decoded.
+    Frame i is the i-th frame when the file is decoded from the beginning; only what these frames need is decoded.
 
     Args:
         path: a video file, or a folder of numbered images.
-        indices: frame numbers in any order, repetitions allowed, each in [0, number of frames); integers of any kind, a
-            NumPy array or a tensor too; all frames if None.
+        indices: frame numbers in any order, repetitions allowed, each in [0, number of frames); integers of any kind,
+            also as a NumPy array or a tensor; all frames if None.
 
     Returns:
-        uint8 (T, C, H, W): red, green, blue, turned upright where the file says so.
+        uint8 (T, C, H, W): red, green, blue, rotated as the file says.
 
     Raises:
         IndexError: a number lies outside the video.

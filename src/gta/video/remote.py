@@ -150,7 +150,7 @@ class RemoteFile(io.RawIOBase):
             found = self._system.cat_file(self._path, start=start, end=min(start + BLOCK_BYTES, self.size))
         TRAFFIC.add(len(found))
         if len(found) != min(BLOCK_BYTES, self.size - start):
-            raise VideoError(self._address, "it has changed while it was read")
+            raise VideoError(self._address, "it changed while it was being read")
         self._blocks[place] = found
         if len(self._blocks) > _KEPT_BLOCKS:
             self._blocks.popitem(last=False)

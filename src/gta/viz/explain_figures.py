@@ -187,7 +187,7 @@ def mixing_figure(blocks: Sequence[BlockExplanation], title: str) -> Figure:
         _draw_matrices(right, block, limit or 1.0)
     figure.suptitle(plain_text(title), fontsize=11, fontweight="bold")
     figure.supxlabel(
-        "What to look for: on the left, brightness below the diagonal means that frames hear the past, above it the "
+        "What to look for: on the left, brightness below the diagonal means that frames use the past, above it the "
         "future;\non the right, red beside blue in a row is a difference between frames, which sees change and is "
         "blind to what stays the same.",
         fontsize=8,

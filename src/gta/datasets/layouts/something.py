@@ -75,7 +75,7 @@ def list_v2(root: Path, split: str, classes: Sequence[str] | None) -> Listed:
         identity = str(entry["id"])
         template = entry.get("template", answers.get(identity))
         if not isinstance(entry["id"], str | int) or not isinstance(template, str | None):
-            raise DataError(f"{source}: entry {number}: 'id' and 'template' must be texts")
+            raise DataError(f"{source}: entry {number}: 'id' and 'template' must be strings")
         if template is None and split != "test":
             raise DataError(f"{source}: the video {identity} has no 'template'")
         name = None if template is None else without_brackets(template)
