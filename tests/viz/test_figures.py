@@ -8,7 +8,7 @@ from PIL import Image
 
 from gta.viz.figures import png_bytes
 from gta.viz.frames import frame_strip, image_png
-from gta.viz.study import sensitivity_figure
+from gta.viz.study import CostPoint, cost_figure, sensitivity_figure
 
 
 def _decode(png: bytes) -> np.ndarray:
@@ -51,3 +51,19 @@ def test_a_weak_model_s_sensitivities_are_told_apart():
     axis = sensitivity_figure("ab", ("x", "y"), values).axes[0]
     assert axis.images[0].get_clim() == (0.0, pytest.approx(4.0))
     assert [text.get_text() for text in axis.texts] == ["1.0", "4.0", "2.0", "0.0"]
+
+
+def test_cost_over_accuracy_has_every_row_in_its_legend_and_plain_numbers_on_its_axes():
+    points = [CostPoint(f"row {n}", (0.5, 0.6), 0.03 + n * 1e-5, 100.0 * (1 + n), sees_order=n > 0) for n in range(10)]
+    figure = cost_figure(points, ceiling=0.5625, title="Costs $1")
+    assert figure.get_suptitle().splitlines()[0] == r"Costs \$1"
+    assert len(figure.get_suptitle().splitlines()) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [point.label for point in points]
+    flops, speed = figure.axes
+    assert (flops.get_xscale(), speed.get_xscale()) == ("linear", "log")  # the costs differ little, the speeds tenfold
+    figure.canvas.draw()
+    shown = [text.get_text() for axis in (flops, speed) for text in axis.get_xticklabels()]
+    assert shown
+    assert not any("times" in text for text in shown)
+    styles = {(line.get_color(), line.get_marker()) for line in flops.get_lines()[:10]}
+    assert len(styles) == 10

@@ -158,7 +158,7 @@ def timm_network(
 
     Raises:
         ValueError: timm does not know the name or the tag, the weights cannot be downloaded, an option does not fit, or
-            the network has neither stages of strides 4 to 32 nor a row of blocks.
+            the network has neither stages of strides 4 to 32 nor a sequence of blocks.
     """
     import timm
 

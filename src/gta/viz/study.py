@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from gta.viz.figures import COLOURS, new_figure, plain_text
@@ -114,31 +114,34 @@ def cost_figure(points: Sequence[CostPoint], *, ceiling: float | None, title: st
         title: heading.
     """
     timed = all(point.rate for point in points)
-    figure = new_figure(11.5 if timed else 6.8, 5.2)
+    figure = new_figure(12.5 if timed else 8.4, 4.6)
     panels = figure.subplots(1, 2 if timed else 1, squeeze=False, sharey=True)[0]
     costs = [[point.gflops for point in points], [point.rate or 0.0 for point in points]]
     names = ("GFLOPs of a clip (less is cheaper)", "training clips per second, measured (more is cheaper)")
     for axis, values, name in zip(panels, costs, names, strict=False):
         for number, (point, cost) in enumerate(zip(points, values, strict=True)):
             runs = 100 * np.asarray(point.top1, dtype=np.float64)
-            colour = COLOURS[0] if point.sees_order else COLOURS[1]
+            colour, marker = COLOURS[number % len(COLOURS)], "o^Dv"[number // len(COLOURS) % 4]
+            face = colour if point.sees_order else "white"
             axis.vlines(cost, runs.min(), runs.max(), color=colour, alpha=0.4, linewidth=1.5)
-            axis.plot(cost, runs.mean(), "o" if point.sees_order else "s", color=colour, ms=5)
-            place = (4, 4) if number % 2 else (4, -9)  # neighbours' names one above, one below
-            axis.annotate(
-                plain_text(point.label), (cost, runs.mean()), xytext=place, textcoords="offset points", fontsize=7
+            axis.plot(
+                cost, runs.mean(), marker, color=colour, markerfacecolor=face, ms=6, label=plain_text(point.label)
             )
-        axis.set_xscale("log")
+        if max(values) > 2 * min(values) > 0:
+            axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.margins(x=0.12)
         axis.set_xlabel(name, fontsize=9)
         if ceiling is not None:
             axis.axhline(100 * ceiling, color="#b00020", linewidth=1.0, linestyle="--")
         axis.grid(alpha=0.25, which="both")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
+        axis.tick_params(labelsize=8, which="both")
     panels[0].set_ylabel("top-1 on held-out videos, %", fontsize=9)
-    words = "circles see the order of frames, squares do not" + ("; dashed: most without it" if ceiling else "")
-    figure.suptitle(plain_text(f"{title}\n{words}"), fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7.5, frameon=False)
+    words = "hollow: ignores the order of frames" + ("; dashed: best possible without it" if ceiling else "")
+    figure.suptitle(f"{plain_text(title)}\n{words}", fontsize=9)
     return figure
 
 
