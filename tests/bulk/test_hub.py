@@ -164,7 +164,7 @@ def test_results_about_a_hubs_model_go_into_a_folder_of_its_name(hub, model, tmp
     capsys.readouterr()
     assert run(["evaluate", "hf://me/m"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "hf://me/m: a model on a hub does not say where its data are" in line
+    assert "hf://me/m: a model on a hub does not say where its data is" in line
     assert results_place("hf://me/m@a/b") == Path("me/m@a_b/model.safetensors")
 
 
@@ -246,7 +246,7 @@ def test_addresses():
     assert hub_name("hf://a/b") == hub_name(Path("hf://a/b")) == ("a/b", None)
     assert hub_name("hf://a/b@v1.0") == ("a/b", "v1.0")
     assert hub_name("a/b") is hub_name("hf://a") is hub_name("s3://a/b") is None
-    with pytest.raises(CheckpointError, match="written hf://owner/name"):
+    with pytest.raises(CheckpointError, match="has the form hf://owner/name"):
         read_checkpoint("hf://a/b/c/d")
     with pytest.raises(ValueError, match="name"):
         gta.create_model()

@@ -1,5 +1,6 @@
 """The data set and its loader: determinism, resuming, ranks, labels, parts of videos, the index."""
 
+import multiprocessing
 import os
 import time
 from dataclasses import replace
@@ -219,9 +220,11 @@ def test_the_global_random_state_is_left_alone(training):
 
 def test_workers_are_single_threaded_and_end(training):
     loader = build_loader(training, batch_size=5, num_workers=2, shuffle=True)
+    others = set(multiprocessing.active_children())
     iterator = iter(loader)
     next(iterator)
-    pids = [worker.pid for worker in iterator._workers]
+    pids = [worker.pid for worker in set(multiprocessing.active_children()) - others]
+    assert len(pids) == 2
     del iterator, loader
     deadline = time.monotonic() + 20
     while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < deadline:

@@ -207,7 +207,7 @@ def test_the_benchmark_times_calls_of_batch_size_clips(checkpoint, tmp_path):
 def test_a_folder_of_something_else_is_never_replaced(checkpoint, tmp_path, capsys, more):
     (tmp_path / "note.txt").write_text("mine")
     assert run(["export", str(checkpoint), "--to", "torch", "--output", str(tmp_path), *more]) == 2
-    assert "no exported model" in capsys.readouterr().err
+    assert "not an exported model" in capsys.readouterr().err
     assert (tmp_path / "note.txt").read_text() == "mine"
 
 

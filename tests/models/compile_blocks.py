@@ -17,7 +17,7 @@ def close(got, want):
 def main(names):
     x = torch.randn(2, 16, 4, 4, 4)
     for name in names:
-        torch._dynamo.reset()
+        torch.compiler.reset()
         block = randomise(create_block(name, channels=16, num_frames=4)).eval()
         compiled = torch.compile(block, fullgraph=True, backend="eager")
         given, same = x.clone().requires_grad_(), x.clone().requires_grad_()
@@ -29,7 +29,7 @@ def main(names):
             assert close(given.grad, same.grad), name
             assert close(torch.compile(fuse(block), backend="aot_eager")(x), want), f"fused {name}"
         print(name)
-    torch._dynamo.reset()
+    torch.compiler.reset()
     block = randomise(create_block("gta", channels=16, num_frames=4)).eval()
     with torch.no_grad():
         assert close(torch.compile(block, fullgraph=True, backend="aot_eager")(x), block(x)), "without gradients"

@@ -11,7 +11,7 @@ from gta.backbones.insertion import AttendedBlock, insert_attention
 
 def main(names):
     for name in names:
-        torch._dynamo.reset()
+        torch.compiler.reset()
         family = FAMILIES[name]
         network = insert_attention(family.build(), block="gta", at=family.at, num_frames=FRAMES).eval()
         for module in network.modules():

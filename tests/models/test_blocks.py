@@ -60,7 +60,7 @@ class CopyCounter(torch.utils._python_dispatch.TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
-        copying = function._overloadpacket in (torch.ops.aten.clone, torch.ops.aten.copy_, torch.ops.aten._to_copy)
+        copying = function.overloadpacket in (torch.ops.aten.clone, torch.ops.aten.copy_, torch.ops.aten._to_copy)
         if copying and isinstance(out, torch.Tensor) and out.numel() >= self.numel:
             self.copies.append(str(function))
         return out
@@ -252,9 +252,9 @@ def test_projections_that_read_the_same_input_are_one_product():
             self.mixed = []
 
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            if function._overloadpacket in (torch.ops.aten.addmm, torch.ops.aten.mm):
+            if function.overloadpacket in (torch.ops.aten.addmm, torch.ops.aten.mm):
                 self.widths.append(args[-1].shape[-1])
-            if function._overloadpacket is torch.ops.aten.bmm and args[0].shape == (1, 4 * 8, 4 * 8):
+            if function.overloadpacket is torch.ops.aten.bmm and args[0].shape == (1, 4 * 8, 4 * 8):
                 self.mixed.append(args[1].shape[-1])
             return function(*args, **(kwargs or {}))
 

@@ -77,7 +77,7 @@ def test_another_number_of_frames_reaches_each_block_with_its_own(name):
 
 def test_mvit_reads_the_frames_and_pixels_that_it_was_built_for():
     model = create("mvit_v2_s")
-    with pytest.raises(ValueError, match="encoding of 16 frames"):
+    with pytest.raises(ValueError, match="encoding for 16 frames"):
         model.set_num_frames(8)
     with pytest.raises(ValueError, match="224x224 only"):
         model.backbone(torch.randn(1, 3, 16, 256, 256))

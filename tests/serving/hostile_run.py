@@ -13,7 +13,6 @@ import contextlib
 import os
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,12 +24,13 @@ from pathlib import Path
 
 from file_watch import FileWatch, can_watch, family, foreign
 from hostile import Attacker, Report
+from served_models import serving
 
 _KEEP_SECONDS = 20
 _PARTS = 5
 _OPTIONS = (
-    *("--port", "0", "--device", "cpu", "--num-workers", "1", "--max-seconds", "10"),
-    *("--request-seconds", "20", "--body-seconds", "2", "--keep-seconds", str(_KEEP_SECONDS)),
+    *("--port", "0", "--max-seconds", "10", "--request-seconds", "20"),
+    *("--body-seconds", "2", "--keep-seconds", str(_KEEP_SECONDS)),
 )
 
 
@@ -109,25 +109,18 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--count", type=int, default=1000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="hostile-") as temporary, tempfile.TemporaryFile("w+") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "gta", "serve", str(options.checkpoint.resolve()), *_OPTIONS],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**os.environ, "TMPDIR": temporary, "PYTHONUNBUFFERED": "1"},
-        )
-        try:
-            assert server.stdout is not None
-            address = server.stdout.readline().split()[0].removeprefix("http://").rstrip("/")
+    with tempfile.TemporaryDirectory(prefix="hostile-") as temporary:
+        log = Path(temporary) / "log"
+        with serving([str(options.checkpoint.resolve()), *_OPTIONS], log, TMPDIR=temporary) as (url, pid):
+            address = url.removeprefix("http://").rstrip("/")
             host, _, port = address.partition(":")
             forbidden = [temporary, str(Path.cwd()), sys.prefix, "/root/", "/home/", "/usr/"]
             attacker = Attacker((host, int(port)), options.clip.read_bytes(), forbidden)
             attacker.run(80, seed=99)  # so that what is loaded on first use is there
             attacker.report = Report()
             if can_watch():
-                with FileWatch(server.pid) as watch, waits(address) as asked:
-                    attack(server.pid, attacker, options.count)
+                with FileWatch(pid) as watch, waits(address) as asked:
+                    attack(pid, attacker, options.count)
                     with socket.create_connection((host, int(port)), 5):
                         pass
                 touched = foreign(watch.accesses, Path(temporary), code_folders())
@@ -135,7 +128,7 @@ def main() -> None:
             else:
                 touched = []
                 with waits(address) as asked:
-                    attack(server.pid, attacker, options.count)
+                    attack(pid, attacker, options.count)
                 print("strace may not look: which files were touched is not known")
             show(attacker.report)
             print(
@@ -145,14 +138,10 @@ def main() -> None:
             time.sleep(1.5 * _KEEP_SECONDS)
             remains = left(Path(temporary))
             print("files left after their time:", remains or "none")
-        finally:
-            server.terminate()
-            server.wait(120)
-        log.seek(0)
-        defects = log.read().count("because of a defect")
+        defects = log.read_text().count("because of a defect")
         emptied = not list(Path(temporary).glob("gta-serve*"))
-        print(f"exit code {server.returncode}, defects in the log: {defects}, folder removed: {emptied}")
-    amiss = attacker.report.leaks or touched or remains or defects or server.returncode or not emptied
+        print(f"defects in the log: {defects}, folder removed: {emptied}")
+    amiss = attacker.report.leaks or touched or remains or defects or not emptied
     sys.exit(bool(amiss))
 
 

@@ -41,7 +41,7 @@ def test_only_videos_may_be_large(client):
     answer = client.post("/v1/predict", content=b"[" + b"[]," * 40_000 + b"[]]", headers=headers)
     assert (answer.status_code, _code(answer)) == (413, "too_large")
     assert "video" not in answer.json()["error"]["message"]
-    with pytest.raises(RefusedError, match="more values"):
+    with pytest.raises(RefusedError, match="too many values"):
         check_call(b"[" + b"[]," * 1000 + b"[]]", Functions([]))
     # The picture of a camera:
     check_call(b'{"fn_index": 0, "data": ["' + b"x" * 3_000_000 + b'"]}', Functions([[lambda _: True]]))

@@ -181,12 +181,12 @@ def test_every_reader_compares_the_check_sums(tmp_path, capsys, suffix) -> None:
     else:
         files.write_tiny(path)
     zero_block(path)
-    with pytest.raises(CheckpointError, match="check sum"):
+    with pytest.raises(CheckpointError, match="checksum"):
         gta.create_model("tiny_gta", num_classes=3, num_frames=4, pretrained=str(path))
     assert run(["convert", str(path), str(tmp_path / "out.safetensors")]) == 2
-    assert "check sum" in capsys.readouterr().err
+    assert "checksum" in capsys.readouterr().err
     if suffix != ".pth":
-        with pytest.raises(CheckpointError, match="check sum"):
+        with pytest.raises(CheckpointError, match="checksum"):
             read_checkpoint(path)
 
 

@@ -124,7 +124,7 @@ def test_onnx_runtime_runs_the_step_with_its_state(tmp_path, name: str) -> None:
     [
         ("tiny_tsm", {}, "shifts channels from the next frame: build the model with causal=True"),
         ("tiny_gta", {}, "depends on later frames"),
-        ("tiny_gta", {"causal": True}, "place in the clip: build it with toeplitz=True"),
+        ("tiny_gta", {"causal": True}, "position in the clip: build it with toeplitz=True"),
         ("tiny_nl", {}, "depends on all frames"),
         ("tiny_gta", {"causal": True, "toeplitz": True, "gate": True}, "do not stream"),
         ("tiny_c2d", {}, "needs a 2D backbone"),

@@ -76,7 +76,7 @@ def test_keyframe_interval(tmp_path, suffix):
 
 
 def test_what_cannot_be_written(tmp_path):
-    with pytest.raises(ValueError, match=r"'\.avi' files are not written"):
+    with pytest.raises(ValueError, match=r"'\.avi' files cannot be written"):
         write_clip(tmp_path / "clip.avi", FEW[0], seed=0, index=0)
     with pytest.raises(ValueError, match="every 0 frames"):
         write_clip(tmp_path / "clip.mp4", FEW[0], seed=0, index=0, keyframe_interval=0)
@@ -212,7 +212,7 @@ def test_folders_that_hold_something_else(tmp_path):
         ({"num_workers": -1}, "`num_workers` is -1"),
         ({"classes": ("Juggling",)}, "'Juggling' is not one of"),
         ({"classes": ()}, "at least one class"),
-        ({"classes": (FEW[0], FEW[0])}, "none twice"),
+        ({"classes": (FEW[0], FEW[0])}, "each only once"),
     ],
 )
 def test_settings_that_do_not_fit(tmp_path, settings_, message):

@@ -132,7 +132,7 @@ def test_only_named_fields_of_the_optimiser_may_change(tmp_path) -> None:
 
     config = gta.recipe("synthetic")
     before, now = config_to_json(config), config_to_json(config.override("optim.lr", 0.5, "optim.momentum", 0.8))
-    with pytest.raises(OptionError, match=r"optim\.lr is 0\.5, .* allow it with --change optim\.lr"):
+    with pytest.raises(OptionError, match=r"optim\.lr is 0\.5, .* name it in `change`"):
         check_same_config(before, now)
     with pytest.raises(OptionError, match=r"optim\.momentum is 0\.8"):
         check_same_config(before, now, may_change=["optim.lr"])
