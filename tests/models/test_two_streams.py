@@ -62,8 +62,8 @@ def test_what_does_not_fit_is_said(call, message):
 
 
 @pytest.mark.parametrize(("name", "flow", "message"), [
-    ("tiny_flow", 0, "tiny_flow reads optical flow: --data.clip.flow 5; --data.clip.flow is 0"),
-    ("tiny", 2, "tiny reads frames: leave --data.clip.flow out; --data.clip.flow is 2"),
+    ("tiny_flow", 0, r"tiny_flow reads optical flow: set data.clip.flow to 5 \(it is 0\)"),
+    ("tiny", 2, r"tiny reads frames: leave data.clip.flow out \(it is 2\)"),
 ])  # fmt: skip
 def test_training_says_which_clips_a_network_reads(name, flow, message):
     from gta.runs.composition import _check_channels

@@ -55,7 +55,7 @@ def test_saved_scores_of_two_evaluations_make_an_ensemble(trained: Path, videos:
 
 def test_the_data_of_the_run_are_found_with_layout_and_fold_unless_others_are_named(tmp_path: Path) -> None:
     checkpoint, root = tmp_path / "best.ckpt", tmp_path / "set"
-    with pytest.raises(OptionError, match=r"no config\.json beside it"):
+    with pytest.raises(OptionError, match=r"no config\.json next to it"):
         find_source(checkpoint, None, None, None)
     config = TrainConfig(data=DataConfig(root=root, layout="ucf101", fold=2))
     write_json(tmp_path / "config.json", config_to_json(config))

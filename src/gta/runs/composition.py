@@ -133,9 +133,11 @@ def _check_channels(clip: ClipConfig, name: str, channels: int) -> None:
     """Raise OptionError where a network of frames would be given flow, or one of flow something else."""
     if clip.channels != channels:
         wanted = (
-            "frames: leave data.clip.flow out" if channels == 3 else f"optical flow: data.clip.flow {channels // 2}"
+            "frames: leave data.clip.flow out"
+            if channels == 3
+            else f"optical flow: set data.clip.flow to {channels // 2}"
         )
-        raise OptionError(f"model.name {name} reads {wanted}; data.clip.flow is {clip.flow}")
+        raise OptionError(f"model.name {name} reads {wanted} (it is {clip.flow})")
 
 
 def _say_frozen(model: VideoClassifier, *, whole: bool) -> str:
