@@ -39,9 +39,9 @@ class NotebookProgress(Progress):
             self._output.update(self)
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        """Count what is done, and redraw the bar if it has stood for a while: nothing else does."""
+        """Count what is done, and redraw the bar if it is full or has stood for a while: nothing else does."""
         super().advance(task_id, advance)
-        if time.monotonic() - self._drawn >= _SECONDS_BETWEEN_UPDATES:
+        if self.finished or time.monotonic() - self._drawn >= _SECONDS_BETWEEN_UPDATES:
             self.refresh()
 
     def stop(self) -> None:
