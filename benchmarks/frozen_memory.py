@@ -33,8 +33,21 @@ def kept_activations(model: nn.Module, clip: Tensor) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
-def step_memory(model: nn.Module, clip: Tensor) -> dict[str, int]:
-    """Bytes by what they are for."""
+def step_memory(name: str, *, frozen: bool, clips: int, size: int, **options: object) -> dict[str, int]:
+    """Bytes of a training step by what they are for.
+
+    Args:
+        name: model for `create_model`, which takes the options.
+        frozen: freeze the backbone.
+        clips: clips per step.
+        size: height and width of a clip, in pixels.
+        options: further arguments of the model.
+    """
+    with torch.device("meta"):
+        model = create_model(name, num_classes=174, **options).train()  # pyright: ignore[reportArgumentType]
+        clip = torch.empty(clips, 3, model.num_frames, size, size)
+    if frozen:
+        model.freeze_backbone()
     weights = sum(value.numel() * value.element_size() for value in (*model.parameters(), *model.buffers()))
     trained = sum(value.numel() * value.element_size() for value in model.parameters() if value.requires_grad)
     return {
@@ -58,12 +71,7 @@ def main() -> None:
     for name in options.models:
         whole = 0
         for frozen in (False, True):
-            with torch.device("meta"):
-                model = create_model(name, num_classes=174).train()
-                clip = torch.empty(options.clips, 3, model.num_frames, options.size, options.size)
-            if frozen:
-                model.freeze_backbone()
-            memory = step_memory(model, clip)
+            memory = step_memory(name, frozen=frozen, clips=options.clips, size=options.size)
             total = sum(memory.values())
             whole = whole or total
             cells = " | ".join(f"{memory[key] / MIB:.0f}" for key in heads)

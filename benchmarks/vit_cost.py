@@ -39,15 +39,11 @@ def build(suffix: str, options: dict[str, object]) -> nn.Module:
 
 def frozen_share(suffix: str, options: dict[str, object]) -> float:
     """Memory of a training step with the backbone frozen over that of full fine-tuning."""
-    totals: list[int] = []
-    for frozen in (True, False):
-        with torch.device("meta"):
-            model = create_model(NETWORK + suffix, num_classes=174, num_frames=FRAMES, **options).train()  # pyright: ignore[reportArgumentType]
-            clip = torch.empty(CLIPS, 3, FRAMES, SIZE, SIZE)
-        if frozen:
-            model.freeze_backbone()
-        totals.append(sum(step_memory(model, clip).values()))
-    return totals[0] / totals[1]
+    frozen, whole = (
+        sum(step_memory(NETWORK + suffix, frozen=frozen, clips=CLIPS, size=SIZE, num_frames=FRAMES, **options).values())
+        for frozen in (True, False)
+    )
+    return frozen / whole
 
 
 def main() -> None:

@@ -118,8 +118,7 @@ def tiny_network(in_channels: int = 3) -> nn.Module:
 def tiny_transformer() -> nn.Module:
     """A narrow ViT: four blocks of 64 channels over patches of 8x8 pixels; for CPUs and tests.
 
-    It starts as ViT's authors had it (timm's `jax`), whose scale goes by the width: timm's own start (0.02) is so
-    small here that the network is slow to leave chance.
+    It is initialised as ViT's authors had it (timm's `jax`), with a scale that goes by the width.
     """
     from timm.models.vision_transformer import VisionTransformer
 
