@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -142,7 +143,12 @@ os._exit(0)
         ["predict", "a.ckpt", "a.mp4"],
         ["train", "synthetic", "videos"],
         ["evaluate", "a.ckpt", "videos"],
-        ["serve", "a.ckpt"],
+        pytest.param(
+            ["serve", "a.ckpt"],
+            marks=pytest.mark.skipif(
+                not all(map(find_spec, ("gradio", "fastapi", "uvicorn"))), reason="the extra web is not installed"
+            ),
+        ),
     ],
     ids=lambda words: words[0],
 )
