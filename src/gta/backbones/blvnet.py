@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.base import BackboneBase
 from gta.backbones.inception import conv_norm
 from gta.blocks.initialise import initialise_weights
 from gta.blocks.motion import TemporalAggregation
@@ -98,7 +99,7 @@ class BigLittle(nn.Module):
         return self.fuse(F.relu(big + little)).repeat_interleave(2, dim=0)
 
 
-class BLVNetBackbone(nn.Module):
+class BLVNetBackbone(BackboneBase):
     """bLVNet-TAM with ResNet's stages: alpha 2, beta 4, TAM before every stage and in every block of the last one.
 
     Args:
@@ -109,8 +110,6 @@ class BLVNetBackbone(nn.Module):
     Raises:
         ValueError: T is odd.
     """
-
-    minimum_size = 32  # pixels
 
     def __init__(self, num_frames: int, *, depths: Sequence[int] = (3, 4, 6, 3), width: int = 64) -> None:
         super().__init__()
@@ -160,13 +159,8 @@ class BLVNetBackbone(nn.Module):
         """Dotted names of the modules of res2..res4; what a pair gives is there twice."""
         return {stage: [stage] for stage in ("res2", "res3", "res4")}
 
-    def attention_frames(self, num_frames: int) -> int:
-        """T at the places where attention goes, for clips of `num_frames`."""
-        return num_frames
-
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; nothing that is learned depends on it."""
         if num_frames % 2:
             raise ValueError(f"num_frames is {num_frames}: bLVNet reads pairs of frames and needs an even number")
-        self.num_frames = num_frames
-        return []
+        return super().resize(num_frames)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.base import BackboneBase
 from gta.backbones.inception import InceptionBlock, conv_norm
 from gta.blocks.initialise import initialise_weights
 from gta.ops.layout import fold_frames, unfold_frames
@@ -51,7 +52,7 @@ class PreActivation3d(nn.Module):
         return residual + (features if self.shortcut is None else self.shortcut(normed))
 
 
-class ECOBackbone(nn.Module):
+class ECOBackbone(BackboneBase):
     """BN-Inception's first blocks on each frame, then a 3D ResNet-18 on 96 of their channels; full ECO goes on in 2D.
 
     The features of both networks, where both are there, are joined as channels; those of the 2D network are averaged
@@ -65,8 +66,6 @@ class ECOBackbone(nn.Module):
     Raises:
         ValueError: full ECO cannot read so many frames.
     """
-
-    minimum_size = 32  # pixels
 
     def __init__(self, num_frames: int, *, lite: bool = False, width: int = 64) -> None:
         super().__init__()
@@ -131,10 +130,6 @@ class ECOBackbone(nn.Module):
         single = unfold_frames(images, frames).unflatten(2, (-1, _FRAMES_A_FEATURE)).mean(dim=3)
         return torch.cat([volume, single], dim=1)
 
-    def pool(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C"]:
-        """Average over frames and positions."""
-        return features.mean(dim=(2, 3, 4))
-
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the 3D network's residual blocks; res2 has none."""
         return {
@@ -155,5 +150,4 @@ class ECOBackbone(nn.Module):
                 f"num_frames is {num_frames}: ECO merges four frames into one and needs a multiple of 4; "
                 "ECO Lite does not"
             )
-        self.num_frames = num_frames
-        return []
+        return super().resize(num_frames)

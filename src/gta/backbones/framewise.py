@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.base import BackboneBase
 from gta.backbones.contract import ImageNetwork
 from gta.backbones.hub import cache_only_without_network, cannot_download
 from gta.backbones.image_network import features_are_tokens, fixed_size, patch_size
@@ -23,7 +24,7 @@ from gta.ops.layout import (
 )
 
 
-class FramewiseBackbone(nn.Module):
+class FramewiseBackbone(BackboneBase):
     """A 2D network applied to each frame on its own; only blocks inserted into it join frames.
 
     Args:
@@ -89,15 +90,10 @@ class FramewiseBackbone(nn.Module):
             for stage, names in find_stages(self.get_submodule("network")).items()
         }
 
-    def attention_frames(self, num_frames: int) -> int:
-        """T at the places where attention goes, for clips of `num_frames`."""
-        return num_frames
-
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; nothing that is learned depends on it."""
-        self.num_frames = num_frames
         resize_shift(self.get_submodule("network"), num_frames)
-        return []
+        return super().resize(num_frames)
 
 
 def tiny_network(in_channels: int = 3) -> nn.Module:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.base import BackboneBase
 from gta.backbones.stages import STAGES
 from gta.blocks.initialise import initialise_weights
 
@@ -150,7 +151,7 @@ SLOW_KERNELS = (1, 1, 3, 3)
 """Those of SlowFast's slow pathway alone, whose stem has none."""
 
 
-class PathwayBackbone(nn.Module):
+class PathwayBackbone(BackboneBase):
     """One pathway of a 3D network: C2D, I3D or Slow.
 
     Without temporal kernels (C2D) it works on each frame on its own, as `FramewiseBackbone`, in the layout of 3D ones.
@@ -164,8 +165,6 @@ class PathwayBackbone(nn.Module):
         temporal_pool: halve the number of frames after res2 by max-pooling, as public C2D and I3D weights were trained.
         stride_1x1: as of `Bottleneck3d`.
     """
-
-    minimum_size = 32  # pixels
 
     def __init__(
         self,
@@ -194,10 +193,6 @@ class PathwayBackbone(nn.Module):
                 features = F.max_pool3d(features, (2, 1, 1))
         return features
 
-    def pool(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C"]:
-        """Average over frames and positions."""
-        return features.mean(dim=(2, 3, 4))
-
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the residual blocks of res2..res5."""
         return self.pathway.stage_names("pathway")
@@ -210,5 +205,4 @@ class PathwayBackbone(nn.Module):
         """Change the number of frames; nothing that is learned depends on it."""
         if self.temporal_pool and num_frames < 2:
             raise ValueError(f"num_frames is {num_frames}: a temporal pool after res2 needs at least 2")
-        self.num_frames = num_frames
-        return []
+        return super().resize(num_frames)

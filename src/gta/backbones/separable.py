@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.base import BackboneBase
 from gta.backbones.stages import STAGES, child_names
 from gta.blocks.initialise import initialise_weights
 
@@ -29,7 +30,7 @@ S3D_STAGES: dict[str, tuple[int, ...]] = {"res2": (3,), "res3": (5, 6), "res4": 
 _LEAST = 5
 
 
-class R2Plus1DBackbone(nn.Module):
+class R2Plus1DBackbone(BackboneBase):
     """R(2+1)D (Tran et al. 2018) of basic blocks: each 3x3x3 convolution is a 1x3x3, then a 3x1x1.
 
     The width between the two makes as many parameters as the 3x3x3 convolution has. The last three stages halve the
@@ -40,8 +41,6 @@ class R2Plus1DBackbone(nn.Module):
         depths: residual blocks of each stage: (2, 2, 2, 2) is torchvision's 18-layer network, (3, 4, 6, 3) R(2+1)D-34.
         width: channels of the stem and the first stage; each further one has twice as many.
     """
-
-    minimum_size = 32  # pixels
 
     def __init__(self, num_frames: int, *, depths: Sequence[int] = (3, 4, 6, 3), width: int = 64) -> None:
         from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D  # here: importing torchvision takes seconds
@@ -77,10 +76,6 @@ class R2Plus1DBackbone(nn.Module):
             features = self.get_submodule(f"layer{index}")(features)
         return features
 
-    def pool(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C"]:
-        """Average over frames and positions."""
-        return features.mean(dim=(2, 3, 4))
-
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the residual blocks of res2..res5."""
         return {stage: child_names(self, f"layer{index}") for index, stage in enumerate(STAGES, start=1)}
@@ -89,11 +84,6 @@ class R2Plus1DBackbone(nn.Module):
         """T after each residual block, by its dotted name, for clips of `num_frames`."""
         frames = {stage: -(-num_frames // 2**index) for index, stage in enumerate(STAGES)}
         return {name: frames[stage] for stage, names in self.stages().items() for name in names}
-
-    def resize(self, num_frames: int) -> list[str]:
-        """Change the number of frames; nothing that is learned depends on it."""
-        self.num_frames = num_frames
-        return []
 
 
 class SelfGate(nn.Module):
@@ -112,7 +102,7 @@ class SelfGate(nn.Module):
         return features * torch.sigmoid(self.linear(features.mean(dim=(2, 3, 4))))[:, :, None, None, None]
 
 
-class S3DGBackbone(nn.Module):
+class S3DGBackbone(BackboneBase):
     """S3D-G (Xie et al. 2018): torchvision's S3D with gates.
 
     Gates stand after the stem's two temporal convolutions and after each Inception block but the last. The paper says
@@ -126,8 +116,6 @@ class S3DGBackbone(nn.Module):
     Raises:
         ValueError: there are too few frames.
     """
-
-    minimum_size = 32  # pixels
 
     def __init__(self, num_frames: int, *, width: int = 64, gates: bool = True) -> None:
         from torchvision.models.video.s3d import SepInceptionBlock3D, TemporalSeparableConv
@@ -166,10 +154,6 @@ class S3DGBackbone(nn.Module):
         """Features of the last block, a thirty-second of the clip's height and width, an eighth of its frames."""
         return self.features(clip.contiguous(memory_format=torch.channels_last_3d))
 
-    def pool(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C"]:
-        """Average over frames and positions."""
-        return features.mean(dim=(2, 3, 4))
-
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the stem's last convolution as res2, and of the Inception blocks between two pools."""
         return {stage: [f"features.{number}" for number in S3D_STAGES[stage]] for stage in STAGES}
@@ -185,5 +169,4 @@ class S3DGBackbone(nn.Module):
         """Change the number of frames; nothing that is learned depends on it."""
         if num_frames < _LEAST:
             raise ValueError(f"num_frames is {num_frames}: S3D reduces eight frames to one and needs at least {_LEAST}")
-        self.num_frames = num_frames
-        return []
+        return super().resize(num_frames)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.base import BackboneBase
 from gta.backbones.resnet3d import Pathway
 from gta.backbones.stages import STAGES
 from gta.blocks.initialise import initialise_weights
@@ -29,7 +30,7 @@ class Lateral(nn.Module):
         return torch.cat([slow, F.relu(self.norm(self.conv(fast)), inplace=True)], dim=1)
 
 
-class SlowFastBackbone(nn.Module):
+class SlowFastBackbone(BackboneBase):
     """Both pathways from one clip tensor: the fast one reads every frame, the slow one every alpha-th.
 
     Stage names, and so attention, refer to the slow pathway.
@@ -46,8 +47,6 @@ class SlowFastBackbone(nn.Module):
     Raises:
         ValueError: `num_frames` is no multiple of alpha, or a ratio or the kernel is impossible.
     """
-
-    minimum_size = 32  # pixels
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class SlowFastBackbone(nn.Module):
             raise ValueError(f"beta_inverse is {beta_inverse}: it must divide the slow stem's {width} channels")
         if fusion_kernel < 1 or fusion_kernel % 2 == 0:
             raise ValueError(f"fusion_kernel is {fusion_kernel}: it must be an odd number of frames")
-        self.alpha = alpha
+        self.alpha, self.num_frames = alpha, num_frames
         self.register_buffer("slow_frames", self._slow_frames(num_frames), persistent=False)
         narrow = width // beta_inverse
         temporal = None if temporal_blocks is None else (depths[0], depths[1], temporal_blocks, depths[3])
@@ -104,10 +103,6 @@ class SlowFastBackbone(nn.Module):
                 slow = self.laterals[stage](slow, fast)
         return torch.cat([slow, fast.unflatten(2, (-1, self.alpha)).mean(dim=3)], dim=1)
 
-    def pool(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C"]:
-        """Average over frames and positions."""
-        return features.mean(dim=(2, 3, 4))
-
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the slow pathway's residual blocks of res2..res5."""
         return self.slow.stage_names("slow")
@@ -119,4 +114,4 @@ class SlowFastBackbone(nn.Module):
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; nothing that is learned depends on it."""
         self.slow_frames = self._slow_frames(num_frames).to(self.slow_frames.device)
-        return []
+        return super().resize(num_frames)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.base import BackboneBase
 from gta.backbones.dry_run import replaced, shapes_at
 from gta.backbones.hub import cannot_download
 from gta.backbones.separable import S3D_STAGES
@@ -29,7 +30,7 @@ NETWORKS: Mapping[str, int] = {
 """Name in torchvision -> frames of a clip unless the user says otherwise: those its weights are evaluated with."""
 
 
-class TorchvisionBackbone(nn.Module):
+class TorchvisionBackbone(BackboneBase):
     """A video network of torchvision without its classifier.
 
     Args:
@@ -89,7 +90,7 @@ class TorchvisionBackbone(nn.Module):
         if self.kind == "S3D":
             window = [min(side, most) for side, most in zip(features.shape[2:], (2, 7, 7), strict=True)]
             features = F.avg_pool3d(features, window, stride=1)
-        return features.mean(dim=(2, 3, 4))
+        return super().pool(features)
 
     def stages(self) -> dict[str, list[str]]:
         """Dotted names of the blocks of res2..res5, of MViT's `blocks`."""
@@ -117,8 +118,7 @@ class TorchvisionBackbone(nn.Module):
             raise ValueError(
                 f"num_frames is {num_frames}: MViT has a learned positional encoding for {self.fixed_frames} frames"
             )
-        self.num_frames = num_frames
-        return []
+        return super().resize(num_frames)
 
 
 def torchvision_network(name: str, num_frames: int, *, weights: str | None = None) -> nn.Module:

@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gta.backbones.base import BackboneBase
 from gta.backbones.framewise import FramewiseBackbone
 
 
-class DifferenceBackbone(nn.Module):
+class DifferenceBackbone(BackboneBase):
     """A 2D network that sees each frame's change to the next one (TSN's RGB difference, Wang et al. 2016).
 
     The built-in stand-in for optical flow: nothing has to be computed beforehand, and it needs the frames of the clip
@@ -23,6 +24,7 @@ class DifferenceBackbone(nn.Module):
 
     def __init__(self, network: nn.Module, num_frames: int) -> None:
         super().__init__()
+        self.num_frames = num_frames
         self.frames = FramewiseBackbone(network, num_frames)
         self.minimum_size = self.frames.minimum_size
         self.num_features = self.frames.num_features
@@ -39,13 +41,10 @@ class DifferenceBackbone(nn.Module):
         """Dotted names of the residual blocks of res2..res5."""
         return {stage: [f"frames.{name}" for name in names] for stage, names in self.frames.stages().items()}
 
-    def attention_frames(self, num_frames: int) -> int:
-        """T at the places where attention goes, for clips of `num_frames`."""
-        return num_frames
-
     def resize(self, num_frames: int) -> list[str]:
         """Change the number of frames; nothing that is learned depends on it."""
-        return self.frames.resize(num_frames)
+        self.frames.resize(num_frames)
+        return super().resize(num_frames)
 
 
 def differences(clip: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
