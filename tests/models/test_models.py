@@ -285,6 +285,7 @@ def test_paper_command(capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "R2D-50 + NL" in shown
     assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown  # no number is cut short
     assert run(["paper", "--json", "--markdown"]) == 2
 
 

@@ -34,8 +34,8 @@ def test_tables_hold_the_papers_own_rows_and_the_methods():
 def test_notes_have_letters_and_sources_their_titles():
     rows = [measure_row(row) for row in METHOD_ROWS if row.title.startswith("ECO") or "streams" in row.title]
     lines = remarks(rows)
-    assert lines[0].startswith("* printed with optical flow")
-    assert lines[-1].endswith("Table 2 of TSM (Lin et al. 2019): ECO, Two streams of TSM-R50.")
+    assert lines[0].startswith("* the printed second stream reads optical flow")
+    assert lines[-1].endswith("ECO, Two streams of TSM-R50 from Table 2 of TSM (Lin et al. 2019).")
     assert list(marks(METHOD_ROWS).values())[:2] == ["a", "b"]
 
 

@@ -1,4 +1,4 @@
-"""`gta paper`: the paper's tables beside ours."""
+"""`gta paper`: the paper's costs next to ours."""
 
 import json
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from gta.errors import OptionError
 
 @dataclass(frozen=True)
 class PaperArguments:
-    """Print GFLOPs and parameters of the paper's tables beside those of this package's models.
+    """Print the GFLOPs and parameters that the paper states, next to those of this package's models.
 
-    Without --table: the paper's own experiments of Tables 1 and 5. With it: also the methods that the paper compares
-    with, by their own papers' numbers - 5 on Kinetics-400, 6 on Something-Something in 2D networks, 7 there in 3D
+    By default, the paper's own experiments in Tables 1 and 5. --table also shows the methods that the paper compares
+    with, and the numbers from their own papers: 5 is Kinetics-400; on Something-Something, 6 is 2D networks and 7 is 3D
     networks, graphs and two streams.
     """
 
@@ -63,12 +63,15 @@ def _show(number: int | None) -> None:
     table = Table(
         box=None,
         pad_edge=False,
-        caption="Multiply-adds counted once, as the paper does; diff. is ours minus the printed number.",
+        caption="A multiply-add counts once, as in the paper; diff. is ours minus the printed number.",
         caption_justify="left",
     )
     for heading in HEADINGS[1:]:
-        left = heading in ("Model", "Clip")
-        table.add_column(heading.replace(" paper", ""), justify="left" if left else "right", no_wrap=left)
+        table.add_column(
+            heading.replace(" paper", "").replace(" (", "\n("),
+            justify="left" if heading in ("Model", "Clip") else "right",
+            no_wrap=heading != "Model",  # numbers stay whole in a narrow terminal
+        )
     shown = 0
     for row in rows:
         if row.paper.table != shown:

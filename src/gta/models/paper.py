@@ -1,4 +1,4 @@
-"""The GFLOPs and parameters that papers print (`gta.paper`) beside what this package's models measure."""
+"""The GFLOPs and parameters that papers print (`gta.paper`) next to those of this package's models."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,22 +13,25 @@ from gta.paper.costs import PAPER_ROWS, PaperRow
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """A row of the paper with our numbers beside it."""
+    """A row of the paper with our numbers next to it."""
 
     paper: PaperRow
+    """The row as printed."""
     gflops: float
+    """Our multiply-adds of one clip, in 1e9."""
     parameters: float
+    """Our number of parameters, in millions."""
     mixing: float = 0.0
-    """Of the parameters, those of the mixing matrices M, in millions."""
+    """How many of these parameters are in the mixing matrices M, in millions."""
 
     @property
     def gflops_difference(self) -> float | None:
-        """Ours minus what is printed."""
+        """Our multiply-adds minus the printed ones, in 1e9; None: not printed."""
         return None if self.paper.gflops is None else self.gflops - self.paper.gflops
 
     @property
     def parameters_difference(self) -> float | None:
-        """Ours minus what is printed, in millions."""
+        """Our parameters minus the printed ones, in millions; None: not printed."""
         return None if self.paper.parameters is None else self.parameters - self.paper.parameters
 
     def to_json(self) -> dict[str, Any]:
@@ -65,13 +68,13 @@ def measure_row(row: PaperRow) -> MeasuredRow:
 
 
 def measure_rows(rows: Sequence[PaperRow] = PAPER_ROWS) -> Iterator[MeasuredRow]:
-    """Rows, one after another; the paper's own experiments if none are given."""
+    """Measure rows one after another; by default, the paper's own experiments."""
     return map(measure_row, rows)
 
 
 MATRICES_COUNTED = (
-    "Parameters include the mixing matrices M, two for each GTA block (pixels and regions). "
-    "The paper prints the same number for NL, DNL and GTA, so its counter left them out."
+    "Our parameters include the mixing matrices M: two per GTA block, one for pixels and one for regions. "
+    "The paper prints the same number for NL, DNL and GTA, so it does not count them."
 )
 HEADINGS = ("Table", "Model", "Clip", "GFLOPs paper", "ours", "diff.", "Params (M) paper", "ours", "diff.")
 
@@ -100,7 +103,7 @@ def marks(rows: Sequence[PaperRow]) -> dict[str, str]:
 
 
 def remarks(rows: Sequence[MeasuredRow]) -> list[str]:
-    """What has to be said below a table: the matrices, the notes, where printed numbers of other papers stand."""
+    """The lines below a table: the mixing matrices, the notes, and the sources of numbers printed in other papers."""
     noted = marks([row.paper for row in rows])
     lines = [counted_matrices(rows)] if any(row.mixing for row in rows) else []
     lines += [f"{mark}: {note}" if mark != "*" else f"* {note}" for note, mark in noted.items()]
@@ -109,8 +112,8 @@ def remarks(rows: Sequence[MeasuredRow]) -> list[str]:
         if row.paper.source:
             sources.setdefault(row.paper.source, []).append(row.paper.title)
     if sources:
-        told = (f"{source}: {', '.join(dict.fromkeys(titles))}" for source, titles in sources.items())
-        lines.append(f"Printed by other papers, under their own titles. {'; '.join(told)}.")
+        told = (f"{', '.join(dict.fromkeys(titles))} from {source}" for source, titles in sources.items())
+        lines.append(f"Printed numbers of other methods: {'; '.join(told)}.")
     return lines
 
 
@@ -125,6 +128,11 @@ def as_markdown(rows: Sequence[MeasuredRow]) -> str:
 
 
 def counted_matrices(rows: Sequence[MeasuredRow]) -> str:
-    """A sentence on the mixing matrices among the parameters, with their numbers."""
-    numbers = ", ".join(f"{row.paper.title} {row.mixing:.3f} M" for row in rows if row.mixing)
-    return f"{MATRICES_COUNTED} Of ours they are: {numbers}."
+    """State how many of the parameters are in the mixing matrices."""
+    mixed = [row for row in rows if row.mixing]
+    titles = [row.paper.title for row in mixed]
+    numbers = (
+        f"{row.mixing:.3f} M to {title}" + (f" with {row.paper.clip[0]} frames" if titles.count(title) > 1 else "")
+        for row, title in zip(mixed, titles, strict=True)
+    )
+    return f"{MATRICES_COUNTED} They add {', '.join(numbers)}."

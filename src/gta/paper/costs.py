@@ -7,32 +7,37 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of the paper, and the model that stands for it."""
+    """A row of a table in the paper, and the model that reproduces it."""
 
     table: int
+    """Number of the table in the paper: 1, 5, 6 or 7."""
     title: str
+    """The model's name as shown."""
     model: str
+    """Name of the model, as `create_model` takes it."""
     num_classes: int
+    """174 (Something-Something) or 400 (Kinetics)."""
     clip: tuple[int, int, int]
-    """Frames, height and width that the paper counts for."""
+    """Frames, height and width in pixels of the clip that is counted."""
     gflops: float | None
-    """Giga multiply-adds of one clip that are printed, if they are."""
+    """The printed multiply-adds of one clip, in 1e9; None: not printed."""
     parameters: float | None = None
-    """Million parameters that are printed, if they are."""
+    """The printed number of parameters, in millions; None: not printed."""
     note: str = ""
+    """Why our numbers differ from the printed ones; empty: no note."""
     year: int | None = None
     """Year of the method's paper; None: a row of the paper's own experiments."""
     source: str = ""
-    """Where the printed numbers stand; empty: in the paper."""
+    """Where the numbers are printed; empty: in the paper."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `create_model`."""
     also: tuple[str, int] | None = None
-    """A second model and its frames: the row is the ensemble of both."""
+    """A second model and its number of frames: the row is the ensemble of both."""
 
 
 _IN_2D = (8, 224, 224)
 _IN_3D = (64, 256, 256)
-_R101_NOTE = "the paper prints 137 for both, which five blocks of either kind do not explain"
+_R101_NOTE = "the paper prints 137 GFLOPs for both, but five blocks of either kind give another number"
 
 PAPER_ROWS: tuple[PaperRow, ...] = (
     PaperRow(1, "R2D-50", "r2d50", 174, _IN_2D, 32.7, 23.9),
