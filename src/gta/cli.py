@@ -68,7 +68,7 @@ def describe_os_error(error: OSError) -> str | None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line (without the program's name) and return its exit code."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all", "help"):
         print(_usage())
         return 0
     if arguments[0] == "--version":

@@ -46,9 +46,9 @@ __all__ = [
 KnownLayout = Literal["folder", "ssv1", "ssv2", "kinetics", "manifest", "ucf101", "hmdb51", "utd_mhad"]
 """How a data set's folder may be organised."""
 Layout = Literal["auto", KnownLayout]
+"""The same; `auto` detects it."""
 WrittenLayout = Literal["folder", "ssv2", "ssv1", "kinetics"]
-"""Those that synthetic videos can be written in."""
-"""Likewise; `auto` detects it."""
+"""Layouts that synthetic videos can be written in."""
 Precision = Literal["32", "bf16", "fp16"]
 """Precision of a network: 32-bit floats, or mixed with bfloat16 or float16."""
 
@@ -67,17 +67,17 @@ class ModelConfig:
     dropout: Fraction = 0.5
     """Probability of dropping a feature before the classifier, in [0, 1)."""
     at: dict[str, Whole] | None = None
-    """How many attention blocks in which stage, e.g. `res3 2 res4 3`; the model's own choice if not given."""
+    """Number of attention blocks per stage, e.g. `res3 2 res4 3`; the model's own choice if not given."""
     inner_channels: Count | None = None
-    """Inner width D of attention blocks; each block's own if not given (in transformers half of the channels)."""
+    """Inner width D of attention blocks; by default, each block's own (in transformers, half of the channels)."""
     side: Literal["after", "before"] | None = None
-    """Attention comes after or before a network's own block; before the blocks of image transformers if not given."""
+    """Whether attention comes after or before a network's own block; by default after, in image transformers before."""
     prefix: Literal["keep", "mix"] = "keep"
-    """Class and register tokens of a transformer stay as they are, or are mixed over time like the patches."""
+    """Class and register tokens of a transformer: keep them as they are, or mix them over time like the patches."""
     image_size: Count | None = None
     """Input height and width of a timm transformer, in pixels; its own if not given."""
     global_pool: str | None = None
-    """How a timm network pools its positions into one vector: `token`, `avg`, `map`, ...; its own if not given."""
+    """How a timm network pools its positions into one vector: `token`, `avg`, `map`, ...; its own way if not given."""
     num_groups: Count = 8
     """Channel groups G of global temporal attention."""
     num_regions: Count = 8
@@ -120,7 +120,7 @@ class ClipConfig:
     """
 
     preset: Literal["paper", "tsm", "pyslowfast"] = "paper"
-    """Protocol whose rules hold where public code bases disagree."""
+    """Protocol to follow where public code bases disagree."""
     num_frames: Count = 8
     """Frames per clip."""
     flow: Annotated[int, Field(ge=0, le=100)] = 0
@@ -139,7 +139,7 @@ class ClipConfig:
     crop_size: Count = 224
     """Height and width of the clip, in pixels."""
     flip: Literal["none", "random", "label_aware", "swap"] = "label_aware"
-    """Horizontal flip in training: never, any video, only classes without left/right, or exchanging their labels."""
+    """Horizontal flip in training: never, any video, only classes without left/right, or all, swapping these labels."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Mean of red, green and blue, subtracted from values in [0, 1]."""
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
@@ -177,9 +177,9 @@ class DataConfig:
     layout: Layout = "auto"
     """Layout of the folder; `auto` detects it."""
     fold: Literal[1, 2, 3] = 1
-    """Split of UCF-101, HMDB-51 or UTD-MHAD (for which 1 is the protocol, and 2 and 3 are for tuning)."""
+    """Split of UCF-101, HMDB-51 or UTD-MHAD (where 1 is the protocol, and 2 and 3 are for tuning)."""
     index: Path | None = None
-    """Index file that `gta data check --index` wrote; beside the data or in the user's cache if not given."""
+    """Index file that `gta data check --index` wrote; by default, the one next to the data or in the user's cache."""
     max_skipped: Share = 0.2
     """Largest share of unreadable videos, in [0, 1]; a run with more of them stops."""
     batch_size: Count = 32
@@ -215,13 +215,13 @@ class OptimConfig:
     weight_decay: NotNegative = 5e-4
     """Weight decay."""
     decay_norms_and_biases: bool = False
-    """Apply the weight decay to norms and biases too."""
+    """Apply weight decay to norms and biases, too."""
     decay_mixing: bool = False
-    """Apply the weight decay to the T x T matrices of global temporal attention too."""
+    """Apply weight decay to the T x T matrices of global temporal attention, too."""
     mixing_lr_factor: Positive = 1.0
     """Factor on the learning rate of the T x T matrices."""
     layer_decay: Factor = 1.0
-    """Layer-wise decay: factor on the learning rate per layer of the backbone, from its end to its stem; 1 for none."""
+    """Layer-wise decay: factor on the learning rate per layer of the backbone, from its end to its stem; 1: none."""
     schedule: Literal["steps", "cosine", "constant"] = "steps"
     """Shape of the learning rate after the warm-up."""
     schedule_interval: Literal["step", "epoch"] = "step"
@@ -239,11 +239,11 @@ class OptimConfig:
     label_smoothing: Fraction = 0.0
     """Label smoothing, in [0, 1)."""
     class_weights: Literal["none", "balanced"] = "none"
-    """`balanced` weighs each class in the loss by the inverse of its share of the training videos."""
+    """`balanced` weights each class in the loss by the inverse of its share of the training videos."""
     mixup: NotNegative = 0.0
     """Parameter alpha of mixup; 0 for none."""
     cutmix: NotNegative = 0.0
-    """Parameter alpha of cutmix; 0 for none. With mixup too, each batch draws one of them."""
+    """Parameter alpha of cutmix; 0 for none. With mixup as well, each batch uses one of the two, chosen at random."""
     rand_augment: Whole = 0
     """Operations of RandAugment on each training clip (the same on all its frames); 0 for none."""
     rand_augment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
@@ -253,9 +253,10 @@ class OptimConfig:
     accumulate: Count = 1
     """Batches whose gradients are averaged before each step; the global batch is larger by this factor."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Keep an exponential moving average of the weights with this decay, and evaluate and store that."""
+    """Keep an exponential moving average of the weights with this decay; it is evaluated and stored."""
     batch_norm: Literal["train", "partial", "frozen", "sync"] = "train"
-    """BatchNorm: `train`; `partial` freezes all but the first and the attention's; `frozen`; `sync` over devices."""
+    """BatchNorm: `train`; `partial` freezes all but the first one and those of attention blocks; `frozen`; `sync`
+    computes statistics over all devices."""
 
     def __post_init__(self) -> None:
         if self.nesterov and self.momentum == 0:
@@ -266,7 +267,7 @@ class OptimConfig:
 
 @settings("run")
 class RunConfig:
-    """Where results go and how long and on what the run computes."""
+    """Where results go, how long the run takes, and on which devices."""
 
     folder: Path = Path("runs/train")
     """Run folder to create; it must not exist unless resuming."""
@@ -303,9 +304,9 @@ class RunConfig:
     max_bad_steps: Count = 10
     """Stop after this many steps in a row whose loss or gradient is not finite (each is skipped and counted)."""
     full_checkpoints: bool = False
-    """With a frozen backbone: store its weights in every checkpoint, instead of its name and digest only."""
+    """With a frozen backbone: store its weights in every checkpoint, instead of only its name and digest."""
     recipe: str = ""
-    """Name of the recipe that the configuration began with: a note for those who read it, without effect."""
+    """Name of the recipe that the configuration is based on; for information only."""
 
     def __post_init__(self) -> None:
         if self.compile and self.activation_checkpointing:

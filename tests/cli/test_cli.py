@@ -68,12 +68,21 @@ def test_help_is_short_and_names_what_it_takes(words, capsys):
         return capsys.readouterr().out
 
     short, everything = shown("--help"), shown("--help-all")
-    assert "None" not in everything  # that an option may be left out is said in words
+    assert "None" not in everything
+    assert "''" not in everything  # that an option may be left out is said in words
     usage = everything.partition("\n\n")[0]
     assert not re.search(r"\b(STR|PATH|INT)\b", re.sub(r"\[--.*?\]+", "", usage)), usage  # named for what they are
     assert len(short.splitlines()) <= (110 if words[0] == "train" else 50)
     if short != everything:
         assert short.rstrip().endswith("--help-all")
+
+
+@pytest.mark.parametrize("words", [[], ["completion"], ["data"], ["train"]], ids=" ".join)
+def test_a_help_without_options_is_whole_at_once(words, capsys):
+    assert cli.run([*words, "--help"]) == 0
+    short = capsys.readouterr().out
+    assert cli.run([*words, "--help-all"]) == 0
+    assert capsys.readouterr().out == short
 
 
 def test_short_help_is_whole_in_a_wide_terminal(monkeypatch, capsys):

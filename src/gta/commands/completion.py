@@ -19,7 +19,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 _USAGE = """usage: gta completion {bash,zsh,fish}
 
-Print the completion script of a shell. Load it in the shell's start-up file:
+Print the completion script for a shell. Load it in the shell's start-up file:
 
   bash  eval "$(gta completion bash)"             in ~/.bashrc
   zsh   eval "$(gta completion zsh)"              in ~/.zshrc, after compinit
@@ -52,7 +52,7 @@ complete -o default -F _gta gta"""
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta completion`."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all"):
         print(_USAGE)
         return
     if arguments[0] not in SHELLS or len(arguments) > 1:

@@ -15,7 +15,7 @@ class ConvertArguments:
     """
 
     source: SourcePath
-    """File of weights to read; nothing in it is run."""
+    """File of weights to read; no code in it is executed."""
     dest: DestinationPath
     """File to write, .safetensors; it can then be given as `pretrained`."""
     model: str | None = None
@@ -23,7 +23,7 @@ class ConvertArguments:
     num_frames: int | None = None
     """Frames per clip that the model reads; the model's own if not given."""
     num_classes: int | None = None
-    """Number of classes; the source's if not given. Another number leaves the classifier out."""
+    """Number of classes; the source's if not given. With a different number, the classifier is left out."""
     temporal_pool: bool | None = None
     """C2D: whether the source halves the number of frames after res2."""
     stride_1x1: bool | None = None

@@ -26,7 +26,7 @@ Look at a data set before training.
 commands:
   check    read every file; report what is missing, damaged, too short, mislabelled or duplicated
   show     draw what a protocol does to a video, as a picture sheet
-  prepare  convert a data set to what training reads fastest
+  prepare  convert a data set for faster reading
 
 gta data COMMAND --help shows a command's options."""
 
@@ -35,7 +35,7 @@ gta data COMMAND --help shows a command's options."""
 class CheckArguments:
     """Read every file of a data set, report what is wrong, and keep an index that lets training start at once.
 
-    It can be stopped at any time and continues where it was. Files that did not change are not read again.
+    You can stop it at any time and run it again to continue; unchanged files are not read twice.
     """
 
     root: DataPath
@@ -53,8 +53,8 @@ class CheckArguments:
     report: Path | None = None
     """JSON file for the report; gta-check.json in the data set's folder if not given."""
     index: Path | None = None
-    """File for the index, to be given to training as --data.index; beside the data if not given, or in the user's cache
-    where that cannot be written."""
+    """File for the index, which training takes as --data.index; by default next to the data, or in the user's cache if
+    the data cannot be written to."""
     strict: bool = False
     """Exit with code 2 if there is any problem."""
 
@@ -74,11 +74,11 @@ class ShowArguments:
     sampling: Literal["tsn", "segments", "dense"] | None = None
     """Which frames make a clip; the protocol's own choice if not given."""
     dataset: Literal["something", "kinetics"] = "something"
-    """Kind of data set the protocol is meant for; decides flips and views."""
+    """Kind of data set that the protocol is for; it determines flips and views."""
     num_frames: int = 8
     """Frames per clip."""
     label: str | None = None
-    """Class name of the video: one with left or right is not mirrored."""
+    """Class name of the video; if it contains left or right, the video is not mirrored."""
     samples: int = 3
     """Training samples to draw."""
     test_clips: int | None = None
@@ -93,9 +93,9 @@ class ShowArguments:
 
 @dataclass(frozen=True)
 class PrepareArguments:
-    """Convert a data set, once, to what training reads fastest. The copy is used like the original.
+    """Convert a data set once, so that training reads it faster. The copy is used like the original.
 
-    It can be stopped at any time and continues where it was.
+    You can stop it at any time and run it again to continue.
     """
 
     source: SourcePath
@@ -109,7 +109,7 @@ class PrepareArguments:
     short_side: int = 256
     """Pixels of the short side; smaller videos keep their size."""
     keyframe_interval: int = 4
-    """Frames from one keyframe to the next (h264): smaller reads faster and takes more space."""
+    """Frames from one keyframe to the next (h264). Smaller values read faster but take more space."""
     quality: int = 90
     """Image quality, 1 to 100."""
     num_workers: int = 2
@@ -128,7 +128,7 @@ class PrepareArguments:
 
 def main(arguments: list[str]) -> None:
     """Run `gta data` with the words after it."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all", "help"):
         print(_USAGE)
         return
     name, *rest = arguments

@@ -34,18 +34,18 @@ FRESH_CLASSES = (
 
 @dataclass(frozen=True)
 class DemoArguments:
-    """Render videos, train a 2D model and GTA on them with one budget, compare and explain them on held-out videos."""
+    """Render videos, train a 2D model and GTA on the same budget, then compare and explain them on held-out videos."""
 
     output: Path = Path("runs/demo")
-    """Where everything goes. An interrupted demo continues; the results of a finished one are replaced."""
+    """Output folder. An interrupted demo is continued; the results of a finished one are replaced."""
     models: tuple[str, ...] = ("tiny", "tiny_gta")
     """Models to compare (see `gta models`)."""
     num_videos: int = 1280
     """Videos to render: 70 % to train on, 10 % to choose the best epoch, 20 % to test."""
     epochs: int = 14
-    """Passes over the training videos, for each model."""
+    """Passes over the training videos for each model."""
     seed: int = 0
-    """Seed of the videos and of the training; the same seed gives the same numbers."""
+    """Seed of the videos and the training; the same seed gives the same numbers."""
     num_workers: int = 2
     """Processes that render and decode videos; 0 does it in the main process."""
 

@@ -13,9 +13,9 @@ from gta.terminal import print_line
 
 @dataclass(frozen=True)
 class EnsembleArguments:
-    """Average the per-video scores of several evaluations and measure the result; without GPU or videos.
+    """Average the per-video scores of several evaluations and measure the result; needs neither a GPU nor the videos.
 
-    The paper's 8+16-frame ensemble is this average over two evaluations with 2 clips x 3 crops.
+    The paper's 8+16-frame ensemble is this average of two evaluations with 2 clips x 3 crops.
     """
 
     results: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SCORES ...")]

@@ -39,9 +39,9 @@ class EvaluateArguments:
     data: OptionalDataPath = None
     """Folder of the data set; the one of the training run if not given."""
     layout: Layout | None = None
-    """Layout of the folder, `auto` detects it; as in the training run if DATA is not given."""
+    """Layout of the folder; `auto` detects it. If DATA is not given, as in the training run."""
     fold: Literal[1, 2, 3] | None = None
-    """Which official split of UCF-101 or HMDB-51; the one of the training run if DATA is not given, else 1."""
+    """Which official split of UCF-101 or HMDB-51; 1 by default or, if DATA is not given, as in the training run."""
     split: Literal["train", "val", "test"] = "val"
     """Which part of the data set."""
     test_clips: int | None = None
@@ -59,8 +59,8 @@ class EvaluateArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
-    """JSON file for the results, with a report (.html) beside it; if not given, evaluation_<split>.json beside the
-    checkpoint (of a hub's model in ./owner/name), with DATA, the views and the averaging in its name if given."""
+    """JSON file for the results; a report (.html) is written next to it. By default, evaluation_<split>.json next to
+    the checkpoint (for a hub's model, in ./owner/name); DATA, views and averaging, if given, are added to its name."""
     scores: Path | None = None
     """Also write every video's scores to this .npz file (paths, labels, scores, classes)."""
     trust: bool = False

@@ -27,25 +27,25 @@ _DOTS_PER_INCH = 150
 class ExplainArguments:
     """Show where a model looks in a video, which frames matter to it, and how it mixes them.
 
-    Writes explain.html, a page to click through; pictures, figure_attention.png, figure_regions.png and mixing.png as
-    far as the model has such blocks; and the arrays, explanation.npz.
+    Writes an interactive page (explain.html), figures (figure_attention.png, figure_regions.png and mixing.png, if the
+    model has such blocks) and the arrays (explanation.npz).
     """
 
     checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run."""
     videos: VideoPaths
-    """Video files, or folders of JPEG frames."""
+    """Video files, or folders of numbered frames."""
     query: str | None = None
-    """The point whose attention is shown: T,Y,X, frame of the clip that the model sees, row and column in pixels, all
-    from 0. The point with most evidence for the class if not given."""
+    """Point whose attention is shown, as T,Y,X: frame of the model's clip, row and column in pixels, all counted from
+    0. By default, the point with the most evidence for the class."""
     block: str | None = None
     """Name of the attention block to draw, or a part of it, such as res4; all if not given."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """The class to explain; the most probable one if not given."""
     swap: bool = False
-    """Also draw the maps with the projections of spatial and temporal attention exchanged."""
+    """Also draw the maps with the projections of spatial and temporal attention swapped."""
     compare: Path | None = None
-    """Another checkpoint, to be put beside the first one in explain.html: both are asked at the same place."""
+    """Another checkpoint to show next to the first one in explain.html, with the same query."""
     output: Path = Path("explain")
     """Folder for the files; with several videos, each gets a folder in it."""
     device: str = "auto"

@@ -43,17 +43,17 @@ _COMMON = (
 class ExportArguments:
     """Write a checkpoint for another runtime, with a card that describes it, and compare both on clips.
 
-    The exported network reads uint8 clips and normalises them itself; `gta predict` and `gta evaluate` take it instead
-    of the checkpoint.
+    The exported network reads uint8 clips and normalises them itself; `gta predict` and `gta evaluate` accept it in
+    place of the checkpoint.
     """
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run, a file of `gta convert`, or hf://owner/name."""
+    """Checkpoint (.ckpt) of a training run, a file from `gta convert`, or hf://owner/name."""
     to: tuple[Literal["torch", "onnx", "openvino", "aoti"], ...]
     """Formats to write: PyTorch's exported programs (torch), ONNX Runtime, OpenVINO, or compiled code for this
-    machine (aoti); several one after the other."""
+    machine (aoti). You can name several."""
     precision: Literal["float32", "bf16", "int8"] = "float32"
-    """Precision: int8 with onnx and openvino, bf16 with all but onnx."""
+    """Precision: int8 for onnx and openvino, bf16 for all but onnx."""
     calibration: Path | None = None
     """Videos to calibrate int8 with: a data set, whose training videos are used, or a folder of videos; the data of
     the training run if not given. Without known validation videos, some are held out for the comparison."""
@@ -62,25 +62,25 @@ class ExportArguments:
     dynamic_batch: bool = False
     """Accept any number of clips per call, instead of `--batch-size`."""
     batch_size: int = 1
-    """Clips per call, of the benchmark as well."""
+    """Clips per call, also in the benchmark."""
     scores: Literal["logits", "probabilities"] = "logits"
     """What the exported model returns."""
     clips: int = 16
-    """Clips to compare on."""
+    """Number of clips to compare on."""
     calibration_clips: int = 128
-    """With int8: clips to calibrate with, at most."""
+    """With int8: maximum number of clips to calibrate with."""
     limit: float | None = None
-    """Largest difference that is accepted: of any output with float32 (1e-4), of the probabilities of a clip on average
-    with bf16 (0.02) and int8 (0.1), as half the sum of the absolute differences."""
+    """Largest difference that is accepted. float32: in any output (default 1e-4). bf16 and int8: in the probabilities,
+    as half the sum of absolute differences, averaged over the clips (default 0.02 and 0.1)."""
     force: bool = False
     """Keep the export even if the difference exceeds the limit."""
     benchmark: bool = False
-    """Measure the speed of the original, in float32 and bf16, and of what was written, in one run."""
+    """Measure the speed of the original, in float32 and bf16, and of the exported models, in one run."""
     output: Path | None = None
-    """Folder to write; a folder in it for each if --to names several. If not given, beside the checkpoint (of a hub's
-    model in ./owner/name), named after it, the runtime and the precision."""
+    """Output folder; if --to names several formats, each gets a folder in it. By default, next to the checkpoint (for a
+    hub's model, in ./owner/name), named after the checkpoint, the format and the precision."""
     overwrite: bool = False
-    """Replace a folder that exists."""
+    """Replace an existing folder."""
 
     def __post_init__(self) -> None:
         from gta.export.card import LARGEST_BATCH

@@ -5,8 +5,8 @@ import textwrap
 from collections.abc import Collection
 
 _OPTION = re.compile(r"^[│ ] (-\S+)")
-# "(default: None)" and "(default: )", also where the frame breaks the line between the two words.
-_NO_DEFAULT = re.compile(r"\(default:(?: |\s*│\n│\s*|\s*\n\s*)(?:None)?\)")
+# "(default: None)", "(default: '')" and "(default: )", also where the frame breaks the line between the two words.
+_NO_DEFAULT = re.compile(r"\(default:(?: |\s*│\n│\s*|\s*\n\s*)(?:None|'')?\)")
 _EMPTY = re.compile(r"^│\s+│\n", re.M)
 _CONTINUED = re.compile(r"^│(\s{4,})\S")
 

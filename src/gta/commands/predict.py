@@ -37,15 +37,16 @@ class PredictArguments:
     checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
     videos: VideoPaths = ()
-    """Video files, folders of numbered frames, folders with videos at any depth, quoted patterns ("clips/**/*.mp4")."""
+    """Video files, folders of numbered frames, folders with videos at any depth, or quoted patterns such as
+    "clips/**/*.mp4"."""
     list: Path | None = None
-    """Text file with more of them, one per line; `-` reads standard input."""
+    """Text file with more videos, one per line; `-` reads standard input."""
     top_k: int | None = None
-    """How many classes to name; 5 for each video if not given, 1 for each window."""
+    """How many classes to show; by default 5 per video, or 1 per window."""
     window: float | None = None
     """Classify windows of this many seconds, one after the other, instead of whole videos."""
     hop: float | None = None
-    """With --window: seconds from the start of one window to that of the next; one window if not given."""
+    """With --window: seconds from the start of one window to that of the next; by default, the length of a window."""
     json: bool = False
     """Print JSON instead of a table."""
     batch_size: int = 1
@@ -55,21 +56,21 @@ class PredictArguments:
     trust: bool = False
     """Load an exported folder of the formats torch or aoti, whose files can run arbitrary code."""
     manifest: str | None = None
-    """Predict many videos: a list (.csv, .jsonl, .txt), a folder or a glob pattern; needs --output."""
+    """Classify many videos: a list (.csv, .jsonl, .txt), a folder or a glob pattern; needs --output."""
     output: Path | None = None
     """With --manifest: the table to write, .parquet, .csv or .jsonl. Repeat an interrupted command to resume it."""
     engine: Literal["processes", "ray"] = "processes"
-    """With --manifest: `processes` of this machine, or the actors of a `ray` cluster (RAY_ADDRESS, or started here)."""
+    """With --manifest: `processes` on this machine, or actors on a `ray` cluster (RAY_ADDRESS, or one started here)."""
     num_workers: int | None = None
-    """With --manifest: worker processes, one for each core if not given; with Ray actors, as many as there is room."""
+    """With --manifest: worker processes, by default one per core; with Ray, actors, by default as many as fit."""
     gpus_per_worker: float = 0.0
     """With --engine ray: share of a GPU for each actor, such as 0.25; 0 computes on CPUs."""
     shard_size: int = 256
-    """With --manifest: videos whose rows are written together."""
+    """With --manifest: number of videos whose rows are written together."""
     time_limit: float = 180.0
-    """With --manifest: seconds that one video may take before it is given up."""
+    """With --manifest: seconds after which a video is given up."""
     overwrite: bool = False
-    """With --manifest: start again, whatever --output contains; an interrupted command can be repeated to resume it."""
+    """With --manifest: start again and replace --output. To resume such a run, repeat the same command."""
 
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:

@@ -26,10 +26,10 @@ _COMMON = ("--split", "--opposites", "--permutations", "--num-workers", "--devic
 
 @dataclass(frozen=True)
 class ProbeArguments:
-    """Measure whether a model uses the order of frames: videos played in order, reversed, shuffled, one frame only.
+    """Measure whether a model uses the order of frames: in order, reversed, shuffled, and with a single frame repeated.
 
-    Works with every checkpoint and every data set; by default with the checkpoint's own validation videos. Where the
-    data set has other classes than the model, it measures how far the predictions move, without accuracies.
+    Works with every checkpoint and every data set, by default with the checkpoint's own validation videos. If the data
+    set's classes differ from the model's, it measures how far the predictions move, but no accuracies.
     """
 
     checkpoint: CheckpointPath
@@ -37,15 +37,15 @@ class ProbeArguments:
     data: OptionalDataPath = None
     """Folder of the data set; the one of the training run if not given."""
     layout: Layout | None = None
-    """Layout of the folder, `auto` detects it; as in the training run if DATA is not given."""
+    """Layout of the folder; `auto` detects it. If DATA is not given, as in the training run."""
     fold: Literal[1, 2, 3] | None = None
-    """Which official split of UCF-101 or HMDB-51; the one of the training run if DATA is not given, else 1."""
+    """Which official split of UCF-101 or HMDB-51; 1 by default or, if DATA is not given, as in the training run."""
     split: Literal["train", "val", "test"] = "val"
     """Which part of the data set."""
     opposites: Path | None = None
     """JSON file with additional opposites (words or classes that are time reversals); see docs/adapting.md."""
     permutations: int = 5
-    """Shuffles of each video."""
+    """Number of random orders of each video."""
     seed: int = 0
     """Seed of the shuffles."""
     batch_size: int = 16
@@ -57,8 +57,8 @@ class ProbeArguments:
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
-    """Folder for probe.json, report.html and the plots; if not given, `probe` beside the checkpoint, of a hub's model
-    in ./owner/name."""
+    """Folder for probe.json, report.html and the plots; by default, `probe` next to the checkpoint (for a hub's model,
+    in ./owner/name)."""
 
     def __post_init__(self) -> None:
         for name, least in (("permutations", 1), ("seed", 0), ("batch_size", 1), ("num_workers", 0)):

@@ -18,9 +18,9 @@ class PushArguments:
     """
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run; what lies beside it goes into the page."""
+    """Checkpoint (.ckpt) of a training run; the page also uses the files next to it."""
     dest: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OWNER/NAME")]
-    """Repository, owner/name; made if it is missing."""
+    """Repository, owner/name; created if it does not exist."""
     private: bool = False
     """Make a new repository private."""
     folder: Path | None = None

@@ -36,14 +36,14 @@ _COMMON = (
 class ServeArguments(Limits):
     """Serve models on a web page and over HTTP.
 
-    The page takes a video, shows the prediction and that of the video played backwards, lets frames be shuffled, and
-    what the models see be clicked through. /docs describes the routes for programs.
+    On the page, you can upload a video, see the predictions for it played forwards and backwards, shuffle its frames,
+    and explore what the models see. /docs describes the routes for programs.
     """
 
     models: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="MODEL ...")] = ()
-    """Checkpoints (.ckpt), folders of `gta export`, or hf://owner/name; with several, two can be compared."""
+    """Checkpoints (.ckpt), folders from `gta export`, or hf://owner/name; with several, two can be compared."""
     host: str = "127.0.0.1"
-    """Address to listen on. The default can be reached from this machine only; 0.0.0.0 from everywhere."""
+    """Address to listen on. The default can be reached from this machine only, 0.0.0.0 from everywhere."""
     port: int = 7860
     """Port to listen on; 0 selects a free one."""
     examples: Path | None = None
@@ -51,10 +51,10 @@ class ServeArguments(Limits):
     video_folder: Path | None = None
     """Folder whose videos /v1/predict accepts by path; none if not given."""
     auth: str | None = None
-    """USER:FILE: nothing is answered without this user's password, the first line of FILE."""
+    """USER:FILE: require this user name and the password in the first line of FILE for every request."""
     allow_host: tuple[str, ...] = ()
-    """Names that requests may call the server by besides localhost and 127.0.0.1, where it can be reached from this
-    machine only: that of a proxy before it."""
+    """For a server that can be reached from this machine only: host names that requests may use besides localhost and
+    127.0.0.1, such as that of a proxy in front of it."""
     page: bool = True
     """Offer the web page; --no-page offers the HTTP API only."""
     device: str = "auto"

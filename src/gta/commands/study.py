@@ -30,10 +30,11 @@ _COMMON = (
 
 @dataclass(frozen=True)
 class StudyArguments:
-    """Train a grid of models with several seeds each, all under one budget, and report mean, deviation and plots.
+    """Train a grid of models with several seeds each, all on the same budget, and report means, deviations and plots.
 
-    The built-in grids are the paper's tables 1 to 4 and the methods it compares with, on the synthetic data set.
-    Interrupted and repeated with the same options, it continues: finished cells are not run again.
+    The built-in grids use the synthetic data set: the paper's Tables 1 to 4, the methods it compares with, adapters for
+    image transformers, and ways of mixing frames. To continue an interrupted study, repeat the command with the same
+    options; finished cells are not run again.
     """
 
     grid: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[GRID]")] = ""
@@ -47,7 +48,7 @@ class StudyArguments:
     data: Path | None = None
     """Folder of a data set with the splits train and val; the grid's synthetic videos are rendered if not given."""
     jobs: int | None = None
-    """Cells at a time; on a CPU one for each core, on a GPU one, if not given."""
+    """Cells that run at the same time; by default one per core on a CPU, and one on a GPU."""
     num_threads: int = 1
     """CPU threads of each cell."""
     epochs: int | None = None
@@ -57,9 +58,9 @@ class StudyArguments:
     num_val: int | None = None
     """Synthetic held-out videos; the grid's own number if not given."""
     difficulty: Literal["normal", "hard"] | None = None
-    """Of the synthetic videos (see `gta synthesize`); the grid's own if not given."""
+    """Difficulty of the synthetic videos (see `gta synthesize`); the grid's own if not given."""
     rows: tuple[str, ...] | None = None
-    """Only these rows (by their keys, which `--print` shows) and those that they are compared with."""
+    """Only these rows (by their keys, which `--print` shows) and the reference rows that they are compared with."""
     list: bool = False
     """List the built-in grids and exit."""
     print: bool = False

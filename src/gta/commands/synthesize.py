@@ -14,7 +14,7 @@ _COMMON = ("--layout", "--num-videos", "--seed", "--difficulty", "--masks", "--n
 class SynthesizeArguments:
     """Render the synthetic data set: 16 classes of short videos, seven pairs of which are each other's time reversal.
 
-    Interrupted and repeated with the same options, it completes what is missing.
+    To complete an interrupted data set, repeat the command with the same options.
     """
 
     folder: DestinationPath
@@ -23,7 +23,7 @@ class SynthesizeArguments:
     """Whose files and annotations to imitate: a folder per class (.mp4), Something-Something V2 (.webm, JSON) or V1
     (JPEG folders, CSV), or Kinetics (.mp4, CSV)."""
     num_videos: int = 1280
-    """Videos in all splits together."""
+    """Total number of videos in all splits."""
     seed: int = 0
     """The same seed gives the same videos, whatever the number of workers."""
     val_fraction: float = 0.2
@@ -35,13 +35,13 @@ class SynthesizeArguments:
     width: int = 96
     """Width of a frame in pixels, even."""
     keyframe_interval: int = 1
-    """Frames from one key frame of a video to the next; above 1 the files are smaller but the encoding may hint at
+    """Frames from one key frame of a video to the next. Above 1, the files are smaller, but the encoding may hint at
     the direction of time."""
     difficulty: Literal["normal", "hard"] = "normal"
     """`hard`: ten more classes, which differ in the order of their halves and not in single steps; several moving
     objects, a moving camera and occlusions."""
     classes: tuple[str, ...] | None = None
-    """Names of the classes to render; all of the difficulty (16 or 26) if not given."""
+    """Names of the classes to render; by default, all 16 (normal) or 26 (hard)."""
     masks: bool = False
     """Also write where the object is in each frame: masks/<as the video>.npz. Can be added to a finished data set."""
     num_workers: int = 2

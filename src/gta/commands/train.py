@@ -29,10 +29,14 @@ _USAGE = """usage: gta train RECIPE [DATA] [OPTIONS]
        gta train RUN_FOLDER --resume [OPTIONS]
        gta train --list
 
-Train a model from a recipe on the data set in the folder DATA. Options override the fields of the recipe: gta train
-RECIPE --help shows the usual ones with their values, and --help-all all of them. gta train --list shows the recipes,
-and gta train RECIPE --print the resolved configuration (with --yaml, as a file to edit and train from; gta train
---schema prints the schema of such files). A run folder instead of a recipe resumes the run with its configuration."""
+Train a model from a recipe on the data set in the folder DATA. Options override the recipe's fields.
+
+  gta train --list           list the recipes
+  gta train RECIPE --help    show the usual options with the recipe's values; --help-all shows all of them
+  gta train RECIPE --print   print the resolved configuration; with --yaml, as a file that you can edit and train from
+  gta train --schema         print the schema of such files
+
+Given a run folder instead of a recipe, --resume continues the run with its own configuration."""
 
 
 # The names that the other commands have for what configurations call by field.
@@ -62,13 +66,13 @@ class TrainArguments:
     run: RunConfig = field(default_factory=RunConfig)
     """The run."""
     resume: bool = False
-    """Continue the run folder from its last checkpoint, in the middle of an epoch if need be."""
+    """Continue the run folder from its last checkpoint, even in the middle of an epoch."""
     change: tuple[str, ...] = ()
-    """With --resume: fields of the optimiser that may differ from here on: `--change optim.lr --optim.lr 0.001`."""
+    """With --resume: optimiser fields that may change from here on: `--change optim.lr --optim.lr 0.001`."""
     print: bool = False
     """Print the resolved configuration as JSON and exit."""
     yaml: bool = False
-    """With --print: as YAML, a file that `gta train FILE.yaml` takes."""
+    """With --print: print YAML, which `gta train FILE.yaml` accepts."""
     fast_dev_run: bool = False
     """Test the recipe in seconds: two small steps and a validation, on synthetic videos if --data.root has none."""
 
@@ -92,7 +96,7 @@ def _run(arguments: list[str]) -> None:
         print(_recipes())
         return
     if not arguments or arguments[0].startswith("-"):
-        if arguments and arguments[0] in ("-h", "--help"):
+        if arguments and arguments[0] in ("-h", "--help", "--help-all"):
             print(_USAGE)
             return
         raise OptionError("name a recipe first: gta train RECIPE [OPTIONS]; gta train --list shows the recipes")

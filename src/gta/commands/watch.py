@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class WatchArguments:
     """Classify a live video window by window, with one line of JSON per window.
 
-    A camera and a network stream do not wait: frames that come faster than they can be classified are dropped, and the
-    last line says how many. If such a source is lost, it is opened again.
+    Cameras and network streams do not wait: frames that arrive faster than they can be classified are dropped, and the
+    summary at the end says how many. If such a source is lost, it is reopened.
     """
 
     checkpoint: CheckpointPath
@@ -33,17 +33,17 @@ class WatchArguments:
     """A video file, `-` for standard input, a camera (its number or device, e.g. 0 or /dev/video0), or an rtsp:// or
     http:// address."""
     hop: float | None = None
-    """Seconds from the beginning of one window to that of the next; if not given, the distance of a window's frames."""
+    """Seconds from the start of one window to that of the next; by default, the distance between sampled frames."""
     window: float = 2.0
     """Length of a window in seconds."""
     top_k: int = 5
-    """How many classes to name."""
+    """How many classes to report."""
     output: Path | None = None
     """File to append the lines to, instead of printing them."""
     realtime: bool = False
     """Play a file (or standard input) at the speed at which it was filmed, as if it were a camera."""
     max_retries: int = 10
-    """Attempts in a row to open a lost camera or address again, with growing delays of up to 30 s."""
+    """How many times in a row to try to reopen a lost camera or address, with delays growing to 30 s."""
     device: str = "auto"
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     trust: bool = False
