@@ -47,10 +47,15 @@ _DTYPES = frozenset((*_FLOATS, torch.int64, torch.int32, torch.int16, torch.int8
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A stored network: its card and its weights, names as the network has them.
+    """A stored network.
 
-    `averaged` tells whether the weights are the run's averaged ones (`--optim.ema-decay`), which then are the ones that
-    were validated. `epoch` and `step` are 0 where the file does not tell.
+    Args:
+        path: the file.
+        card: its description: model, classes, preprocessing.
+        state_dict: name of each parameter and buffer in the network -> its values.
+        averaged: whether these are the averaged weights of the run (`--optim.ema-decay`), which were validated.
+        epoch: finished epochs; 0 if the file does not tell.
+        step: finished optimiser steps; 0 if the file does not tell.
     """
 
     path: Path
@@ -67,7 +72,7 @@ class Checkpoint:
 
     @property
     def reversals(self) -> dict[str, str]:
-        """Classes that are each other's time reversal, as far as the data set says."""
+        """Class name -> name of its time reversal, for the classes where it is known."""
         return dict(self.card.reversals)
 
 

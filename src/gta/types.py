@@ -18,13 +18,13 @@ class VideoInfo:
 
     Args:
         path: the file or the folder of frames.
-        num_frames: number of frames that decoding the whole video gives.
-        fps: mean frames per second.
-        duration_seconds: from the first frame to the end of the last.
+        num_frames: number of frames that decoding the whole video gives, 1 or more.
+        fps: mean number of frames per second, above 0.
+        duration_seconds: time from the start of the first frame to the end of the last one.
         width, height: size of the frames that `read_video` returns (after rotation), in pixels.
         codec: FFmpeg's name of the codec.
-        rotation_degrees: counter-clockwise rotation of the frames for display, a multiple of 90.
-        stream_index: index of the video stream that is read, the best one in the file.
+        rotation_degrees: counter-clockwise rotation that is applied to the stored frames, a multiple of 90.
+        stream_index: index of the video stream that is read: the best one in the file.
         num_video_streams: number of video streams in the file, not counting cover art.
 
     >>> gta.probe_video("clip.mp4").num_video_streams
@@ -45,9 +45,12 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One labelled video of a data set: where it is and which class it has.
+    """One labelled video of a data set.
 
-    `start_seconds` and `end_seconds` cut a part out of a longer file; None means from the beginning or to the end.
+    Args:
+        path: the file, or the folder of frames.
+        label: number of its class, from 0; -1 if the data set does not tell.
+        start_seconds, end_seconds: the part of a longer file that is the video; None: from the beginning, to the end.
     """
 
     path: Path

@@ -32,16 +32,28 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass
 class CheckReport:
-    """What `check_videos` found; every list holds paths relative to the data set.
+    """What `check_videos` found; all paths are relative to the data set.
 
-    `damaged` and `wrong_label` map a path to the reason, `too_short` to its number of frames; `segments` maps the parts
-    of longer videos that a list asks for and that cannot be read to the reason; `duplicates` are groups of files with
-    the same contents, `conflicts` those of them that have different classes.
-
-    The rest are no problems: `ignored` counts files in class folders that are no videos by their names, by suffix;
-    `empty_classes` are the classes without a video, by split; `not_listed` says why a split cannot be listed;
-    `sequential` are sound files whose packets do not tell which holds which frame, so that they are decoded from the
-    beginning: right, but slow. `index` is the file of the index that was written.
+    Args:
+        root: folder of the data set, or a manifest file.
+        layout: its layout.
+        splits: number of videos in each split.
+        num_classes: number of classes.
+        num_files: number of files that were read.
+        num_frames: number of their frames.
+        missing: listed videos that do not exist.
+        damaged: path -> why the file cannot be read.
+        too_short: path -> number of frames.
+        wrong_label: path -> what is wrong with its label.
+        segments: part of a longer video that a list asks for -> why it cannot be read.
+        duplicates: groups of files with the same contents.
+        conflicts: duplicates whose files have different classes.
+        ignored: not a problem: files in class folders that are not videos, counted by suffix.
+        not_listed: not a problem: split -> why it cannot be listed.
+        index: the index file that was written.
+        empty_classes: not a problem: split -> its classes without videos.
+        sequential: not a problem: intact files whose packets do not identify their frames. They are decoded from the
+            beginning, which is slower.
     """
 
     root: Path

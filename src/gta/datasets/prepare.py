@@ -61,19 +61,26 @@ class PrepareSettings:
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What preparing did: files made, passed over (done before) and skipped (unreadable), bytes, ms per TSN-8 clip."""
+    """What a conversion did, and what was gained."""
 
     made: int
+    """Videos that were converted."""
     kept: int
+    """Videos that an earlier run had already converted."""
     skipped: int
+    """Videos that could not be read."""
     bytes_before: int
+    """Size of the original videos, in bytes."""
     bytes_after: int
+    """Size of the converted videos, in bytes."""
     milliseconds_before: float
+    """Time to read a clip of 8 TSN frames from an original video."""
     milliseconds_after: float
+    """Time to read such a clip from a converted video."""
 
     @property
     def is_worse(self) -> bool:
-        """Whether the copy is larger and read more slowly than the original: then nothing was gained."""
+        """Whether the copy is both larger and slower to read than the original."""
         return self.bytes_after > self.bytes_before and self.milliseconds_after > self.milliseconds_before
 
 

@@ -19,11 +19,14 @@ _OWN = Path(__file__).parent / "opposites.json"
 
 @dataclass(frozen=True)
 class ChiralPair:
-    """Two classes that are each other's time reversal, and the rule that says so."""
+    """Two classes that are each other's time reversal."""
 
     first: str
+    """Name of one class."""
     second: str
+    """Name of the other class."""
     rule: str
+    """Name of the rule that found the pair, such as "open/close"."""
 
 
 @dataclass(frozen=True)

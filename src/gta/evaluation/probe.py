@@ -26,24 +26,26 @@ from gta.evaluation.statistics import summarise as summarise_values
 
 @dataclass(frozen=True, repr=False)
 class ProbeResult:
-    """Scores of every video under every treatment; accuracies and sensitivities are derived from them."""
+    """Scores of N videos of K classes under every treatment, and the measures derived from them."""
 
     classes: tuple[str, ...]
+    """K names, in the order of the scores."""
     reversals: Mapping[str, str]
+    """Class name -> name of the class that is its time reversal."""
     index: NDArray[np.int64]
-    """Number of each video in the data set, (N,)."""
+    """Position of each video in the data set, (N,)."""
     labels: NDArray[np.int64]
-    """(N,)."""
+    """True class of each video, (N,)."""
     scores: Mapping[str, NDArray[np.float32]]
     """Treatment -> class probabilities (N, K)."""
     skipped: tuple[tuple[str, str], ...] = ()
     """Videos that could not be read: path, reason."""
     foreign: tuple[str, ...] | None = None
-    """Names of the labels, where they are not the model's classes: then there are movements but no accuracies."""
+    """Names of the labels if they are not the model's classes; then there are movements but no accuracies."""
     precision: Precision = "32"
     """Precision of the computation."""
     pairs: tuple[ChiralPair, ...] = ()
-    """Which of `reversals` were found from the names of the classes, and by which rule."""
+    """The reversals that were found from class names, with the rule for each."""
 
     def __repr__(self) -> str:
         return f"ProbeResult({len(self.labels)} videos, {', '.join(self.treatments)}: {self.verdict})"
@@ -72,12 +74,12 @@ class ProbeResult:
 
     @property
     def sees_order(self) -> bool | None:
-        """Whether the order of the frames makes a difference to the model here; None if rounding hides it."""
+        """Whether the order of the frames changes what the model predicts here; None if rounding hides it."""
         return sees_order(self.order_effect, self.precision)
 
     @property
     def verdict(self) -> str:
-        """What the tables say of the order of frames, in one sentence with its numbers."""
+        """One sentence on whether the order of the frames matters, with numbers."""
         effect = f"no class probability of any video changes by more than {self.order_effect:.1g}"
         if self.sees_order is None:
             return (
@@ -97,7 +99,7 @@ class ProbeResult:
         )
 
     def top1(self, treatment: str) -> float:
-        """Share of the videos classified rightly under a treatment, in [0, 1].
+        """Share of the videos that are classified correctly under a treatment, in [0, 1].
 
         Raises:
             ValueError: the labels are not the model's classes.
@@ -118,7 +120,7 @@ class ProbeResult:
         return gap.sum(axis=1) / 2
 
     def sensitivity(self) -> NDArray[np.float64]:
-        """Temporal sensitivity: mean movement of each label's videos when reversed, shuffled, one frame only: (K, 3).
+        """Temporal sensitivity (K, 3): mean movement of a class's videos when reversed, shuffled, and one frame only.
 
         NaN for classes without videos; the shuffles are averaged.
         """
@@ -133,9 +135,9 @@ class ProbeResult:
         return means
 
     def read_as_reversal(self) -> dict[str, float]:
-        """For each class with a time reversal: share of its videos that are taken for that reversal when reversed.
+        """For each class with a time reversal: share of its reversed videos that are classified as that reversal.
 
-        A model that reads time as people do comes near its accuracy on the original videos.
+        For a model that understands time, this is close to its accuracy on the original videos.
         """
         if self.foreign is not None:
             return {}
@@ -148,11 +150,11 @@ class ProbeResult:
         }
 
     def chiral_pairs(self) -> list[dict[str, Any]]:
-        """Each pair of classes that are each other's time reversal: how well the model tells them apart.
+        """How well the model distinguishes each pair of classes that are each other's time reversal.
 
         "direction_accuracy" is the share of the pair's videos whose own class scores above the other one (chance 0.5;
-        a model that ignores the order of frames cannot do better on data that hold each video both ways);
-        "taken_for_its_reversal" the share that is taken for the other class when played backwards.
+        a model that ignores the order of frames cannot exceed it on data that contain each video in both directions);
+        "taken_for_its_reversal" is the share that is classified as the other class when played backwards.
         """
         if self.foreign is not None:
             return []

@@ -53,27 +53,34 @@ class Scores:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Measures of a model on a data set. Accuracies are shares in [0, 1].
-
-    `confusion` (K, K) counts true class (row) by predicted class (column). `per_class` is None for classes without
-    videos, `direction_accuracy` None if no class has a time reversal.
-    """
+    """Measures of a model on N videos of K classes. Accuracies are shares in [0, 1]."""
 
     classes: tuple[str, ...] = field(repr=False)
+    """K names, in the order of the scores."""
     loss: float
+    """Mean cross-entropy per video, 0 or more, in nats."""
     top1: float
+    """Share of the videos whose most probable class is correct."""
     top5: float
+    """Share of the videos whose class is among the five most probable ones."""
     per_class: list[float | None] = field(repr=False)
+    """Accuracy of each class; None for classes without videos."""
     confusion: NDArray[np.int64] = field(repr=False)
+    """Number of videos by true class (row) and predicted class (column), (K, K)."""
     direction_accuracy: float | None
+    """How often the correct class scores above its time reversal; None if no class has a time reversal."""
     index: NDArray[np.int64] = field(repr=False)
+    """Position of each video in the data set, (N,)."""
     labels: NDArray[np.int64] = field(repr=False)
+    """True class of each video, (N,)."""
     scores: NDArray[np.float32] = field(repr=False)
+    """Class probabilities of each video, averaged over its views, (N, K)."""
     skipped: tuple[tuple[str, str], ...] = field(repr=False)
+    """Videos that could not be read: path, reason."""
 
     @property
     def num_videos(self) -> int:
-        """Videos that were scored."""
+        """N, the number of videos that were scored."""
         return len(self.labels)
 
     @property

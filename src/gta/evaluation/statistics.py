@@ -14,11 +14,14 @@ _T95 = (
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and spread of a few values. `deviation` is the sample deviation (n - 1); None for fewer than two values."""
+    """Mean and spread of a few values, in their unit."""
 
     mean: float
+    """Their mean."""
     deviation: float | None
+    """Their sample standard deviation (n - 1); None for fewer than two values."""
     count: int
+    """Their number, 1 or more."""
 
     @property
     def half_width(self) -> float | None:

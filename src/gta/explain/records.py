@@ -4,19 +4,19 @@ Coordinates. A clip has T frames of H x W pixels (`Explanation.frames`). Inside 
 t x h x w positions (`BlockExplanation.grid`): position (i, y, x) stands for the clip's frame `frame_numbers[i]` and for
 its pixels from `y * H / h` to `(y + 1) * H / h` and `x * W / w` to `(x + 1) * W / w`. All numbers count from 0.
 
-Attention for one query and for all. `AttentionMaps.weights` answers the one query that was asked for, at the block's
-full resolution. For an interactive page, which must answer any click without the model, call
-`gta.explain(..., table_side=7)`: then `AttentionMaps.table` holds the answers for all queries of a grid of at most
-7 x 7 cells per frame. The first axes name the query's cell, the others are the map::
+Attention for one query and for all. `AttentionMaps.weights` is the map of the given query, at the block's full
+resolution. For an interactive page, which must answer any click without the model, call
+`gta.explain(..., table_side=7)`: then `AttentionMaps.table` contains the maps of all queries of a grid of at most
+7 x 7 cells per frame. The first axes are the query's cell, the others the map::
 
     kind        weights       table                    table[i, y, x]
     nl          (t, h, w)     (t, r, c, t, r, c)       the map over all frames
     sa          (h, w)        (t, r, c, r, c)          the map over the query's own frame i
     ta, tape    (t,)          (t, r, c, t)             the weights over the frames at that cell
 
-with r = min(h, table_side) and c = min(w, table_side). A click on pixel (py, px) of the clip's frame f asks cell
-`(i, py * r // H, px * c // W)`, i being `BlockExplanation.grid_frame(f)`. A query is the position in the middle of its
-cell, its exact row of the softmax; keys are added up over the cells, so the weights of a map sum to 1 as before. For
+with r = min(h, table_side) and c = min(w, table_side). A click on pixel (py, px) of the clip's frame f queries cell
+`(i, py * r // H, px * c // W)` with i = `BlockExplanation.grid_frame(f)`. A cell's query is the position in its middle,
+with its exact row of the softmax; the weights of keys are added up within cells, so a map still sums to 1. To store
 8 bits, divide each map by its own maximum and keep that maximum.
 """
 
@@ -42,38 +42,38 @@ Grid = tuple[int, int, int]
 class AttentionMaps:
     """The attention weights of one block for a query; float32, not negative, summing to 1 if `softmax`.
 
-    A block that pools its keys 2x2 gives each pooled key's weight in equal shares to the positions that it covers; an
+    If a block pools its keys 2x2, the weight of a pooled key is divided equally among the positions that it covers; an
     odd last row or column, which pooling leaves out, has weight 0.
     """
 
     weights: Array
-    """(t, h, w), (h, w) or (t,), as the kind of block has it."""
+    """(t, h, w), (h, w) or (t,), depending on the kind of block."""
     table: Array | None = None
-    """The maps of all queries in low resolution, if asked for; see the module's docstring."""
+    """The maps of all queries at low resolution, if requested; see the module's docstring."""
     softmax: bool = True
     """False for a non-local block of the kind `dot_product`: its weights may be negative and have no fixed sum."""
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """The learned matrices of a global temporal attention, and what they do to this clip (Sec. 3.3, Eqs. 5-8)."""
+    """The learned matrices of global temporal attention, and their effect on this clip (Sec. 3.3, Eqs. 5-8)."""
 
     matrices: Array
-    """M, float32 (G, N_h, t, t): groups, heads, output frame, input frame. Signed; not normalised; of every clip. It is
-    that of the pixels where pixels and regions have their own."""
+    """M, float32 (G, N_h, t, t): groups, heads, output frame, input frame. Signed, not normalised, and the same for all
+    clips. If pixels and regions each have their own, it is that of the pixels."""
     strength: Array
     """float32 (G, N_h): the mean absolute value of M in each group and head."""
     influence: Array
     """float32 (t, t), row = output frame, column = input frame, measured for this clip: what the values of the input
-    frame contribute to the output frame, in proportion to the features they are added to (ratio of root mean squares).
-    0.1: leaving that frame out would change this one's features by a tenth. Not negative."""
+    frame contribute to the output frame, relative to the features that they are added to (ratio of root mean squares).
+    0.1: leaving out the input frame would change the output frame's features by a tenth. Not negative."""
     region_matrices: Array | None = None
-    """M of the regions, likewise, where they have their own."""
+    """M of the regions, in the same form, if they have their own."""
 
 
 @dataclass(frozen=True)
 class BlockExplanation:
-    """What one attention block of the model makes of the clip. What a kind of block does not have is None."""
+    """What one attention block of the model does with the clip. What does not apply to its kind is None."""
 
     name: str
     """Dotted name of the block's module in the model."""
@@ -83,18 +83,18 @@ class BlockExplanation:
     frame_numbers: tuple[int, ...]
     """For each of the grid's frames, the clip's frame that it stands for."""
     query: Grid
-    """The position of the grid that was asked about."""
+    """The queried position of the grid."""
     attention: AttentionMaps | None = None
-    """Of the kinds nl, sa, ta and tape."""
+    """For the kinds nl, sa, ta and tape."""
     swapped: AttentionMaps | None = None
-    """Of sa, ta and tape, if asked for: the maps after the whole model's spatial and temporal blocks have exchanged
-    their query, key and value projections (the paper's Fig. 5)."""
+    """For sa, ta and tape, if requested: the maps with the query, key and value projections of spatial and temporal
+    blocks swapped in the whole model (the paper's Fig. 5)."""
     partner: str | None = None
     """Name of the block whose projections `swapped` used."""
     mixing: Mixing | None = None
-    """Of the kind gta."""
+    """For the kind gta."""
     regions: Array | None = None
-    """Of the kind gta with regions: float32 (t, R, h, w), in [0, 1], summing to 1 over the R regions."""
+    """For the kind gta with regions: float32 (t, R, h, w), in [0, 1], summing to 1 over the R regions."""
 
     def grid_frame(self, frame: int) -> int:
         """The grid's frame nearest to a frame of the clip."""
@@ -105,45 +105,49 @@ class BlockExplanation:
 class ClassMaps:
     """Where in each frame the evidence for a class is, one map per frame.
 
-    `grad_cam` (Selvaraju et al. 2017) weighs a layer's channels by the mean gradient of the class's score in each
-    frame, `layer_cam` (Jiang et al. 2021) every number by its own gradient, if positive.
+    `grad_cam` (Selvaraju et al. 2017) weights a layer's channels by the mean gradient of the class's score in each
+    frame, `layer_cam` (Jiang et al. 2021) every value by its own gradient, if positive.
     """
 
     class_index: int
+    """Number of the class, from 0."""
     layer: str
-    """Dotted name of the module whose output the maps weigh."""
+    """Dotted name of the module whose output the maps are computed from."""
     maps: Array
-    """float32 (t, h, w) in [0, 1], the clip's maximum is 1; all 0 where nothing speaks for the class."""
+    """float32 (t, h, w) in [0, 1]; the maximum over the clip is 1, or all are 0 if there is no evidence."""
     frame_numbers: tuple[int, ...]
     """For each map, the clip's frame that it stands for."""
     method: CamMethod = "grad_cam"
+    """How the maps were computed."""
 
 
 @dataclass(frozen=True)
 class FrameImportance:
     """The probability of a class when frames are left out, blanked, or played backwards; all float64 in [0, 1].
 
-    Each change concerns the clip's frames from `groups[i, 0]` up to, not including, `groups[i, 1]`: single frames, or
+    Change i affects the clip's frames from `groups[i, 0]` up to, but not including, `groups[i, 1]`: a single frame, or
     several neighbouring ones in long clips.
     """
 
     class_index: int
+    """Number of the class, from 0."""
     groups: Array
     """int64 (N, 2): first frame, and one after the last."""
     intact: float
-    """Of the clip as it is."""
+    """The probability for the unchanged clip."""
     left_out: Array
-    """(N,): the frames are not shown; the one before them (or else the one after) stays in their place."""
+    """(N,): with the frames replaced by the one before them (or after them, at the beginning)."""
     blanked: Array
-    """(N,): the frames are replaced by the mean colour of the training data, zeros after normalisation."""
+    """(N,): with the frames replaced by the mean colour of the training data, zeros after normalisation."""
     backward: float
-    """The order of the frames is reversed."""
+    """With the order of the frames reversed."""
 
     @property
     def lost(self) -> Array:
-        """The importance of the frames, float64 (N,): by how much the class's log-odds fall when they are left out.
+        """The importance of the frames, float64 (N,): the decrease of the class's log-odds when they are left out.
 
-        Positive where they are missed. Log-odds, ln(p / (1 - p)), since the probabilities of a sure model hardly move.
+        Positive if they support the class. Log-odds, ln(p / (1 - p)), because the probabilities of a confident model
+        hardly change.
         """
         return log_odds(self.intact) - log_odds(self.left_out)
 
@@ -165,18 +169,19 @@ class Explanation:
     forward: Array
     """float32 (K,): probabilities of the clip."""
     backward: Array
-    """float32 (K,): of the clip played backwards."""
+    """float32 (K,): probabilities of the clip played backwards."""
     class_index: int
-    """The class that is explained: the one asked for, or the most probable one."""
+    """Number of the class that is explained: the requested or the most probable one."""
     query: Grid
-    """The point asked about: frame of the clip, row and column in pixels."""
+    """The queried point: frame of the clip, row and column in pixels, from 0."""
     blocks: tuple[BlockExplanation, ...]
     """In the order in which the model applies them."""
     class_maps: tuple[ClassMaps, ...]
-    """The explained class first, then others of the most probable ones."""
+    """The explained class first, then the most probable other ones."""
     importance: FrameImportance | None = None
+    """The importance of frames for the explained class; None if it was not measured."""
     swapped: Array | None = None
-    """float32 (K,): probabilities with the projections of spatial and temporal attention exchanged, if asked for."""
+    """float32 (K,): probabilities with the projections of spatial and temporal attention swapped, if requested."""
     notes: tuple[str, ...] = field(default=())
     """What cannot be explained and why, as plain sentences."""
 

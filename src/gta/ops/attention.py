@@ -16,14 +16,14 @@ def softmax_attention(
     """Attend: `softmax(query key^T * scale) value` (the paper's Eqs. 1-4), one head.
 
     Args:
-        query: queries, any floating dtype.
-        key: what is compared with.
-        value: what is averaged.
-        scaled: True multiplies the similarities by `1 / sqrt(D)`; False, as in the public TSM code's non-local block,
-            leaves them.
+        query: queries, of any floating dtype.
+        key: keys, which the queries are compared with.
+        value: values, which are averaged.
+        scaled: multiply the similarities by `1 / sqrt(D)`; False: do not, as in the non-local block of the public TSM
+            code.
 
     Returns:
-        The weighted averages, one for each query.
+        The weighted average of the values for each query.
     """
     scale = None if scaled else 1.0
     if query.ndim == 3:  # the fused kernels want (batch, heads, length, width)
@@ -40,25 +40,28 @@ def dot_product_attention(
     Computed as `query (key^T / M value)`, which is the same and takes time and memory linear in L and M.
 
     Args:
-        query: queries, any floating dtype.
-        key: what is compared with.
-        value: what is added up.
+        query: queries, of any floating dtype.
+        key: keys, which the queries are compared with.
+        value: values, which are added up.
 
     Returns:
-        The weighted sums, one for each query; the weights may be negative and do not add up to 1.
+        The weighted sum of the values for each query; weights may be negative and do not sum to 1.
     """
     return query @ ((key / key.shape[-2]).transpose(-1, -2) @ value)
 
 
 def pool_positions(frames: Float[Tensor, "N S C"], height: int, width: int) -> Float[Tensor, "N P C"]:
-    """Max-pool the positions of each frame 2x2 (an odd last row or column is left out, as in the public code).
+    """Max-pool the positions of each frame 2x2; as in the public code, an odd last row or column is left out.
 
     A side of length 1 is not pooled, so that at least one position remains.
 
     Args:
-        frames: positions of each frame in row-major order, `S = height * width`.
-        height: rows of a frame.
-        width: columns of a frame.
+        frames: positions of each frame, row by row, `S = height * width`.
+        height: number of rows of a frame.
+        width: number of columns of a frame.
+
+    Returns:
+        The pooled positions of each frame, row by row.
     """
     kernel = [min(2, height), min(2, width)]
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling():

@@ -9,16 +9,16 @@ from torch import Tensor
 def sinusoidal_encoding(
     num_positions: int, channels: int, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
 ) -> Tensor:
-    """Sines and cosines of geometrically spaced wavelengths, interleaved (Vaswani et al. 2017, Sec. 3.5).
+    """Encode positions by sines and cosines of geometrically spaced wavelengths (Vaswani et al. 2017, Sec. 3.5).
 
     Args:
-        num_positions: how many positions, here frames.
-        channels: width of the encoding; an odd one lacks the last cosine.
-        dtype: of the result; it is computed in at least single precision.
-        device: of the result.
+        num_positions: number of positions, here frames.
+        channels: width of the encoding; if it is odd, the last cosine is left out.
+        dtype: dtype of the result, which is computed in at least single precision.
+        device: device of the result.
 
     Returns:
-        Encoding of shape `(num_positions, channels)`, in [-1, 1].
+        The encoding `(num_positions, channels)`, in [-1, 1]; sines and cosines alternate.
     """
     precise = torch.promote_types(dtype, torch.float32)
     position = torch.arange(num_positions, dtype=precise, device=device)[:, None]

@@ -13,12 +13,19 @@ from torch import Tensor
 
 
 def to_tokens(features: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "B T S C"]:
-    """Features as a sequence of positions; a view when `features` is channels-last in memory."""
+    """Arrange features as a sequence of positions per frame; a view if `features` is channels-last in memory.
+
+    Args:
+        features: features of each clip.
+
+    Returns:
+        The positions of each frame, row by row, `S = H * W`.
+    """
     return features.permute(0, 2, 3, 4, 1).flatten(2, 3)
 
 
 def channels_last(features: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "B C T H W"]:
-    """Features whose tokens are contiguous: themselves in channels-last memory, else a copy.
+    """Make the tokens of features contiguous: a copy, unless they are channels-last in memory.
 
     A block reads its features several times; from channels-first memory each time would cost what one copy costs.
     """
@@ -26,20 +33,24 @@ def channels_last(features: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "B C 
 
 
 def from_tokens(tokens: Shaped[Tensor, "B T S C"], height: int, width: int) -> Shaped[Tensor, "B C T H W"]:
-    """The inverse of `to_tokens`, always a view: the result of contiguous tokens is channels-last in memory.
+    """Invert `to_tokens`; always a view: contiguous tokens give features that are channels-last in memory.
 
     Args:
-        tokens: the S positions of each frame, row by row.
-        height, width: H and W; their product is S.
+        tokens: the positions of each frame, row by row.
+        height, width: H and W; `H * W` must equal S.
 
     Raises:
-        RuntimeError: it is not.
+        RuntimeError: `H * W` is not S.
     """
     return tokens.unflatten(2, (height, width)).permute(0, 4, 1, 2, 3)
 
 
 def unfold_frames(frames: Shaped[Tensor, "N C H W"], num_frames: int) -> Shaped[Tensor, "B C T H W"]:
-    """Split the frames of several clips, `N = B * T`, into clips; always a view.
+    """Split the frames of several clips into clips; always a view.
+
+    Args:
+        frames: frames of all clips, one clip after the other, `N = B * T`.
+        num_frames: T, the number of frames per clip.
 
     Raises:
         ValueError: N is not a multiple of `num_frames`.
@@ -51,7 +62,14 @@ def unfold_frames(frames: Shaped[Tensor, "N C H W"], num_frames: int) -> Shaped[
 
 
 def fold_frames(clips: Shaped[Tensor, "B C T H W"]) -> Shaped[Tensor, "N C H W"]:
-    """Join the frames of all clips, `N = B * T`; a view when frames are outermost in memory after the batch."""
+    """Join the frames of all clips; a view if frames come right after the batch in memory.
+
+    Args:
+        clips: features of each clip.
+
+    Returns:
+        The frames of all clips, one clip after the other, `N = B * T`.
+    """
     return clips.transpose(1, 2).flatten(0, 1)
 
 

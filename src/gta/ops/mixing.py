@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def mixing_matrix(weight: Float[Tensor, "*clips G N_h T T"]) -> Float[Tensor, "*clips rows columns"]:
-    """Arrange M as one matrix: row `t * N_h + k`, column `u * G + g` holds `M[g, k, t, u]`.
+    """Arrange M as one matrix, with `M[g, k, t, u]` in row `t * N_h + k` and column `u * G + g`.
 
-    Eqs. 6-7 sum over groups g and input frames u for every head k and output frame t; with this arrangement that is
+    Eqs. 6-7 sum over groups g and input frames u for every head k and output frame t. In this arrangement, the sum is
     one product of a `(T*N_h, T*G)` matrix with the `(T*G, C/G)` values of a position.
 
     Args:
-        weight: M, of all clips or of each: groups, heads, output frames, input frames.
+        weight: M, shared by all clips or one per clip: groups, heads, output frames, input frames.
     """
     arranged = weight.permute(2, 1, 3, 0) if weight.ndim == 4 else weight.permute(0, 3, 2, 4, 1)
     return arranged.flatten(-2).flatten(-3, -2)
@@ -37,14 +37,14 @@ def global_temporal_attention(
     results are concatenated.
 
     Args:
-        value: values of each position, frames before channels, any floating dtype.
-        weight: M; first T output frames, last T input frames; no softmax is applied.
+        value: values of each position, frames before channels, of any floating dtype.
+        weight: M: groups, heads, output frames, input frames. No softmax is applied to it.
 
     Returns:
-        Mixed values, `D = N_h * C / G` channels.
+        Mixed values with `D = N_h * C / G` channels.
 
     Raises:
-        ValueError: the channels do not divide into G groups, or the numbers of frames differ.
+        ValueError: the channels cannot be divided into G groups, or the numbers of frames differ.
     """
     batch, positions, frames, channels = value.shape
     _check(channels, frames, weight)
@@ -65,19 +65,19 @@ def mix_columns(
 
 
 def mix_frames(value: Float[Tensor, "B T S C"], weight: Float[Tensor, "*clips G N_h T T"]) -> Float[Tensor, "B T S D"]:
-    """`global_temporal_attention` for values with frames before positions; each clip may have an M of its own.
+    """Compute `global_temporal_attention` for values with frames before positions; each clip may have its own M.
 
-    One large matrix product for each clip instead of a small one for each position: the columns are all positions.
+    This is one large matrix product per clip instead of a small one per position.
 
     Args:
-        value: values of each frame, positions before channels.
-        weight: M of all clips, or one for each of the B clips.
+        value: values of each frame, positions before channels, of any floating dtype.
+        weight: M, shared by all clips or one for each of the B clips: groups, heads, output frames, input frames.
 
     Returns:
-        Mixed values, `D = N_h * C / G` channels.
+        Mixed values with `D = N_h * C / G` channels.
 
     Raises:
-        ValueError: the channels do not divide into G groups, or the numbers of frames differ.
+        ValueError: the channels cannot be divided into G groups, or the numbers of frames differ.
     """
     batch, frames, positions, channels = value.shape
     _check(channels, frames, weight)
@@ -89,11 +89,14 @@ def mix_frames(value: Float[Tensor, "B T S C"], weight: Float[Tensor, "*clips G 
 
 
 def toeplitz_matrices(lags: Float[Tensor, "G N_h lags"], num_frames: int) -> Float[Tensor, "G N_h T T"]:
-    """Matrices whose entry for output frame t and input frame u is the number of the lag `t - u`.
+    """Build matrices whose entries depend only on the lag `t - u` between output frame t and input frame u.
 
     Args:
-        lags: `2U - 1` numbers, those of the lags `-(U - 1)` to `U - 1`.
-        num_frames: T, any number; lags that have no number count as 0.
+        lags: values of the lags `-(U - 1)` to `U - 1`, `2U - 1` per group and head.
+        num_frames: T, 1 or more; lags without a value count as 0.
+
+    Returns:
+        M: groups, heads, output frames, input frames.
     """
     lags = resize_lags(lags, num_frames)
     frame = torch.arange(num_frames, device=lags.device)
@@ -101,32 +104,41 @@ def toeplitz_matrices(lags: Float[Tensor, "G N_h lags"], num_frames: int) -> Flo
 
 
 def resize_lags(lags: Float[Tensor, "G N_h lags"], num_frames: int) -> Float[Tensor, "G N_h more"]:
-    """The numbers of the lags between T frames: those that are there stay as they are, others are 0.
+    """Change the number of frames of Toeplitz matrices: lags keep their values, and new lags are 0.
 
     Args:
-        lags: `2U - 1` numbers, those of the lags `-(U - 1)` to `U - 1`.
-        num_frames: T; the result has `2T - 1`.
+        lags: values of the lags `-(U - 1)` to `U - 1`, `2U - 1` per group and head.
+        num_frames: T, 1 or more.
+
+    Returns:
+        Values of the lags `-(T - 1)` to `T - 1`, `2T - 1` per group and head.
     """
     more = num_frames - (lags.shape[-1] + 1) // 2  # on either side; negative: fewer
     return F.pad(lags, (more, more)) if more else lags.clone()
 
 
 def low_rank_mixing(left: Float[Tensor, "B T N_h r"], right: Float[Tensor, "B T G r"]) -> Float[Tensor, "B G N_h T T"]:
-    """A matrix of rank r for each clip, group and head: the mean over r of `left[t, k, r] right[u, g, r]`.
+    """Build a matrix of rank r for each clip, group and head: the mean over r of `left[t, k, r] right[u, g, r]`.
 
     Args:
-        left: what each output frame t asks, for each head k.
-        right: what each input frame u offers, for each group g.
+        left: r values for each output frame t and head k.
+        right: r values for each input frame u and group g.
+
+    Returns:
+        One M per clip: groups, heads, output frames, input frames.
     """
     return torch.einsum("btkr,bugr->bgktu", left, right) / left.shape[-1]
 
 
 def frame_differences(value: Float[Tensor, "B T S C"], groups: int) -> Float[Tensor, "B T S C"]:
-    """The values with the change since the frame before in the second half of the groups; 0 for the first frame.
+    """Replace the second half of the channel groups by differences from the previous frame, 0 for the first frame.
 
     Args:
         value: values of each frame, positions before channels.
-        groups: G, equal slices of the channels, of which the last `G // 2` hold changes.
+        groups: G, the number of equal slices of the channels, of which the last `G // 2` are replaced; even.
+
+    Returns:
+        Values of the same shape.
     """
     half = value.shape[3] // groups * (groups // 2)
     kept, changing = value[..., :half], value[..., half:]
@@ -135,14 +147,14 @@ def frame_differences(value: Float[Tensor, "B T S C"], groups: int) -> Float[Ten
 
 
 def pool_regions(value: Float[Tensor, "B T S C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T R C"]:
-    """Average the positions into regions, weighted by the assignment; each region's total weight is divided out.
+    """Average the positions of each region, weighted by the assignment (Eq. 8).
 
     Args:
         value: values of each frame, positions before channels.
-        assignment: how much each position belongs to each of the R regions, not negative.
+        assignment: how much each position belongs to each of the R regions, 0 or more.
 
     Returns:
-        One vector for each region; 0 for a region that no position belongs to.
+        One vector per region and frame; zeros for a region that no position belongs to.
     """
     return pool_with_shares(value, assignment)[0]
 
@@ -150,10 +162,10 @@ def pool_regions(value: Float[Tensor, "B T S C"], assignment: Float[Tensor, "B T
 def pool_with_shares(
     value: Float[Tensor, "... S C"], assignment: Float[Tensor, "... S R"]
 ) -> tuple[Float[Tensor, "... R C"], Float[Tensor, "... R"]]:
-    """`pool_regions` of any number of frames, and what it makes of a constant 1: 1, but 0 for a region nobody chooses.
+    """Compute `pool_regions`, and also its result for a constant 1, which is 1, or 0 for a region without positions.
 
-    A region that no position chooses (softmax of the large features of a transformer) has the value 0 / floor = 0. The
-    gradient divides by the total twice: a smaller floor would make it 0 * inf.
+    A region without positions (softmax of the large features of a transformer) has the value 0 / floor = 0. The
+    gradient divides by the total twice: with a smaller floor it would be 0 * inf.
     """
     total = assignment.sum(dim=-2)
     floored = total.clamp_min(max(torch.finfo(total.dtype).tiny, 1e-18))
@@ -161,11 +173,14 @@ def pool_with_shares(
 
 
 def spread_regions(regions: Float[Tensor, "B T R C"], assignment: Float[Tensor, "B T S R"]) -> Float[Tensor, "B T S C"]:
-    """Bring region values back to the positions: the transpose of the assignment (Eq. 8).
+    """Distribute the values of regions to the positions, weighted by the assignment (Eq. 8).
 
     Args:
-        regions: one vector for each region of each frame.
-        assignment: how much each position belongs to each of the R regions, as `pool_regions` took it.
+        regions: one vector per region and frame.
+        assignment: how much each position belongs to each of the R regions, as given to `pool_regions`.
+
+    Returns:
+        Values of each frame, positions before channels.
     """
     return torch.matmul(assignment, regions)
 
@@ -179,11 +194,11 @@ def _spread(short: int, long: int, device: torch.device) -> tuple[Tensor, Tensor
 
 
 def resize_assignment(assignment: Float[Tensor, "T S R"], num_frames: int) -> Float[Tensor, "U S R"]:
-    """Interpolate constant regions (before their softmax) linearly to another number of frames.
+    """Interpolate the scores of constant regions (before their softmax) linearly to another number of frames.
 
     Args:
-        assignment: scores of the R regions at each frame and position.
-        num_frames: U, how many frames the result has.
+        assignment: scores of the R regions for each frame and position.
+        num_frames: U, the new number of frames, 1 or more.
     """
     frames_last = assignment.permute(1, 2, 0)  # (S, R, T)
     longer = F.interpolate(frames_last, size=num_frames, mode="linear", align_corners=False)
@@ -194,8 +209,8 @@ def resize_rows(encoding: Float[Tensor, "T C"], num_frames: int) -> Float[Tensor
     """Interpolate a learned encoding of time linearly to another number of frames.
 
     Args:
-        encoding: one vector for each frame.
-        num_frames: U, how many the result has.
+        encoding: one vector per frame.
+        num_frames: U, the new number of frames, 1 or more.
     """
     return F.interpolate(encoding.T[None], size=num_frames, mode="linear", align_corners=False)[0].T.contiguous()
 
@@ -203,13 +218,13 @@ def resize_rows(encoding: Float[Tensor, "T C"], num_frames: int) -> Float[Tensor
 def resize_mixing(weight: Float[Tensor, "G N_h T T"], num_frames: int) -> Float[Tensor, "G N_h U U"]:
     """Interpolate the T x T matrices to another number of frames, keeping each row's sum.
 
-    Rows (output frames) are interpolated linearly. A column's (input frame's) weight is shared out among the new
-    frames that lie near it in time, so that nothing is gained or lost: a new row's sum is the interpolated sum of the
-    old rows, and a clip that does not change over time is mixed as before.
+    Rows (output frames) are interpolated linearly. The weight of a column (input frame) is divided among the new frames
+    near it in time, so that the total stays the same: a new row's sum is the interpolated sum of the old rows, and a
+    clip that does not change over time is mixed as before.
 
     Args:
         weight: M: groups, heads, output frames, input frames.
-        num_frames: U, how many frames the result mixes.
+        num_frames: U, the new number of frames, 1 or more.
     """
     frames = weight.shape[-1]
     if frames == num_frames:

@@ -10,16 +10,16 @@ from gta.ops.layout import fold_frames, unfold_frames
 def temporal_shift(
     frames: Float[Tensor, "N C H W"], num_frames: int, fraction: int = 8, *, causal: bool = False
 ) -> Float[Tensor, "N C H W"]:
-    """Exchange channels between neighbouring frames; frames beyond the clip's ends count as zero.
+    """Shift channels between neighbouring frames (Lin et al. 2019); frames beyond the ends of the clip count as zeros.
 
-    The first `C // fraction` channels come from the next frame, as many after them from the previous frame, and the
-    rest stay. Uni-directional (`causal`, the paper's online model), the first `C // fraction` channels come from the
-    previous frame and the rest stay.
+    The first `C // fraction` channels come from the next frame, the same number after them from the previous frame,
+    and the rest stay. With `causal` (TSM's uni-directional online model), the first `C // fraction` channels come from
+    the previous frame, and the rest stay.
 
     Args:
-        frames: frames of all clips, `N = B * T`.
-        num_frames: T, frames per clip.
-        fraction: 1 / fraction of the channels are shifted in each direction.
+        frames: frames of all clips, one clip after the other, `N = B * T`.
+        num_frames: T, the number of frames per clip.
+        fraction: `1 / fraction` of the channels is shifted in each direction.
         causal: shift from earlier frames only.
 
     Raises:

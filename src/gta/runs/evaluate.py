@@ -32,17 +32,23 @@ from gta.runs.sources import Source, find_source
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a checkpoint does on a data set, and how it was measured."""
+    """The result of evaluating a checkpoint on a data set, and how it was obtained."""
 
     result: EvaluationResult
+    """Accuracies and scores."""
     checkpoint: Path
+    """The checkpoint, or the exported folder."""
     source: Source
+    """The data set."""
     videos: VideoList
+    """The videos of the evaluated split."""
     clip: ClipConfig
+    """Sampling, preprocessing and views."""
     precision: Precision
+    """Precision of the computation."""
 
     def to_json(self) -> dict[str, Any]:
-        """Measures and circumstances as plain JSON values."""
+        """Measures and settings as plain JSON values."""
         present = {record.label for record in self.videos.records}
         names = self.result.classes
         return {

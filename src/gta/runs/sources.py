@@ -10,11 +10,14 @@ from gta.hub import hub_name
 
 @dataclass(frozen=True)
 class Source:
-    """Where videos to measure come from: folder, layout, and which of the official splits."""
+    """The data set of an evaluation."""
 
     root: Path
+    """Its folder, or a manifest file."""
     layout: Layout
+    """Its layout; `auto`: to be detected."""
     fold: int
+    """Split of UCF-101, HMDB-51 or UTD-MHAD, 1 to 3; 1 for all other data sets."""
 
 
 def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold: int | None) -> Source:

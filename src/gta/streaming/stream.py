@@ -34,9 +34,9 @@ class StreamCounts:
     predictions: int = 0
     """Windows that were classified."""
     skipped_windows: int = 0
-    """Windows that were complete together with a later one, which was classified in their stead."""
+    """Windows that ended together with a later one, which was classified instead."""
     frames_computed: int = 0
-    """Frames that went through the layers before the first one that joins frames; 0 where no work is shared."""
+    """Frames that went through the layers before the first one that combines frames; 0 if no work is shared."""
 
 
 @dataclass

@@ -28,14 +28,20 @@ class WatchStopped(GtaError):  # noqa: N818 - it is no error: the command did wh
 
 @dataclass
 class Summary:
-    """What was seen of a source."""
+    """What was read and predicted from a source."""
 
     seconds: float = 0.0
+    """Duration of the video that was seen, in seconds."""
     frames: int = 0
+    """Frames that were read."""
     dropped: int = 0
+    """Frames that were dropped because they arrived faster than they could be classified."""
     predictions: int = 0
+    """Windows that were classified."""
     skipped_windows: int = 0
+    """Windows that ended together with a later one, which was classified instead."""
     reconnections: int = 0
+    """How often a lost source was reopened."""
 
     def __str__(self) -> str:
         """One line."""

@@ -26,21 +26,28 @@ _BATCH = 16  # videos per task: a fraction of a second, so that progress is smoo
 
 @dataclass(frozen=True)
 class SynthesisSummary:
-    """What a call of `synthesize` did and what the folder holds now."""
+    """What a call of `synthesize` did, and what the folder now contains."""
 
     root: Path
+    """The folder."""
     layout: WrittenLayout
+    """Its layout."""
     classes: tuple[str, ...]
+    """Names of the classes."""
     num_train: int
+    """Number of training videos."""
     num_val: int
+    """Number of validation videos."""
     num_test: int
+    """Number of test videos."""
     num_rendered: int
-    """Videos that this call has rendered."""
+    """Number of videos that this call rendered."""
     num_kept: int
-    """Videos that were there already."""
+    """Number of videos that already existed."""
     seconds: float
+    """Wall time of this call, in seconds."""
     ceiling: float
-    """Best top-1, in [0, 1], of a model that does not see the order of the frames."""
+    """Best top-1, in [0, 1], that a model can reach without seeing the order of the frames."""
 
 
 def synthesize(

@@ -43,10 +43,21 @@ _COLOR_NAMES: dict[str, Color] = {
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """Everything that decides on the contents of a synthetic data set.
+    """Everything that determines the contents of a synthetic data set.
+
+    Args:
+        layout: layout of the folder.
+        num_videos: number of videos in all splits.
+        seed: seed of all random draws, 0 or more.
+        val_fraction, test_fraction: shares of the validation and the test split, each in [0, 1); together below 1.
+        frame_size: height and width in pixels, even.
+        keyframe_interval: frames from one key frame to the next, 1 or more.
+        classes: names of the classes to render.
+        difficulty: `normal` or `hard`.
+        masks: also write where the object is. Not in the manifest, since masks can be added to any data set later.
 
     Raises:
-        OptionError: a value does not fit; the text names the option.
+        OptionError: a value is invalid; the message names it.
     """
 
     layout: WrittenLayout = "folder"
@@ -59,7 +70,6 @@ class SynthesisConfig:
     classes: tuple[str, ...] = CLASSES
     difficulty: Difficulty = "normal"
     masks: bool = False
-    """Also write where the object is; in no manifest, since masks can be added to any data set later."""
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(WrittenLayout):

@@ -36,31 +36,41 @@ NoteSkipped = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run left: its folder, checkpoints, one row per epoch (as in metrics.csv and timing.csv) and the best
-    epoch's evaluation.
-
-    `best` is empty if there was no validation; `seconds` is this session's wall time, `total_seconds` with it that
-    of the epochs of earlier sessions, `skipped` the unreadable videos, `versions` those of the libraries.
-    """
+    """The outcome of a training run."""
 
     folder: Path
+    """The run folder."""
     best_checkpoint: Path
+    """The checkpoint of the best epoch."""
     last_checkpoint: Path
+    """The checkpoint of the last epoch, from which the run can be resumed."""
     rows: list[dict[str, Any]] = field(repr=False)
+    """One row per epoch, with the columns of metrics.csv; accuracies in [0, 1]."""
     timing: list[dict[str, Any]] = field(repr=False)
+    """One row per epoch, with the columns of timing.csv: seconds, clips per second, memory."""
     best_epoch: int
+    """The epoch with the best validation top-1, counted from 1; 0 without a validation."""
     best: dict[str, Any] = field(repr=False)
+    """Evaluation of the best epoch, as from `EvaluationResult.to_json`; empty without a validation."""
     steps: int
+    """Optimiser steps of the whole run."""
     bad_steps: int
+    """Steps skipped because loss or gradient was not finite."""
     stopped_early: bool
+    """Whether the run ended because `run.patience` was exhausted."""
     seconds: float
+    """Wall time of this session, in seconds."""
     total_seconds: float
+    """Wall time of this session and of the epochs of earlier ones, in seconds."""
     resumed: bool
+    """Whether this session continued an earlier one."""
     skipped: dict[str, str] = field(repr=False)
+    """Videos that could not be read: path -> reason."""
     versions: dict[str, Any] = field(repr=False)
+    """Versions of Python and the libraries, and the device."""
 
     def to_json(self) -> dict[str, Any]:
-        """The content of results.json, less what the description says."""
+        """The content of results.json as plain JSON values, without model, classes and clip."""
         names = ("best_epoch", "best", "steps", "bad_steps", "stopped_early", "seconds", "total_seconds")
         return {
             **{name: getattr(self, name) for name in names},

@@ -34,11 +34,14 @@ class DivergedError(GtaError):
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the clips of an epoch so far: loss, clips classified rightly, clips."""
+    """Sums over the clips of an epoch so far."""
 
     loss: float = 0.0
+    """Sum of the losses."""
     correct: float = 0.0
+    """Number of clips that were classified correctly."""
     count: float = 0.0
+    """Number of clips."""
 
     @property
     def mean_loss(self) -> float:
@@ -47,16 +50,20 @@ class Totals:
 
     @property
     def top1(self) -> float:
-        """Share of clips classified rightly; NaN before the first clip."""
+        """Share of the clips that were classified correctly, in [0, 1]; NaN before the first clip."""
         return self.correct / self.count if self.count else float("nan")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run's clips are divided into steps: what its learning rate follows from.
+    """How a run's clips are divided into steps, which determines its learning rates.
 
-    A step takes `accumulate` batches of `batch_size` clips in each of `world_size` processes; `total_epochs` is where
-    the schedule ends.
+    Args:
+        batch_size: clips of a batch in one process.
+        world_size: number of processes.
+        accumulate: batches of each process per optimiser step.
+        steps_per_epoch: optimiser steps of an epoch.
+        total_epochs: the epoch at which the schedule ends.
     """
 
     batch_size: int
