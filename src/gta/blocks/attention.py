@@ -81,17 +81,17 @@ class _PooledAttention(nn.Module):
 class NonLocal(_PooledAttention):
     """Attention among all positions of all frames (NL, Eqs. 1-4; Wang et al. 2018).
 
-    Time and memory grow with `(T*S)^2`: what the paper's blocks avoid.
+    Time and memory grow with `(T*S)^2`, which the paper's blocks avoid.
 
     Args:
         channels: C, width of the features.
-        inner_channels: D, width of queries, keys and values; C/2 if not given.
+        inner_channels: D, width of queries, keys and values; C/2 by default.
         pool: keys and values are max-pooled 2x2 within each frame after their projection, before it, or not at all.
         scaled: divide the similarities by sqrt(D).
         norm: norm of the residual branch.
         zero_init: let the block start as the identity.
         instantiation: `softmax` over the similarities, or `dot_product`, which divides them by the number of keys
-            instead (Wang et al. 2018, Sec. 3.2; PySlowFast's own choice); `scaled` is then without effect.
+            instead (Wang et al. 2018, Sec. 3.2; PySlowFast's default); `scaled` then has no effect.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class NonLocal(_PooledAttention):
         self.instantiation = instantiation
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Let every position of every frame look at all (pooled) positions of all frames."""
+        """Let every position of features (B, C, T, H, W) attend to all (pooled) positions of all frames."""
         check_features(features, ExpectedShape(self.channels))
         features = channels_last(features)
         query, key, value = self.project(features)
@@ -132,7 +132,7 @@ class NonLocal(_PooledAttention):
 class SpatialAttention(_PooledAttention):
     """Attention among the positions of each frame (SA, the spatial half of decoupled non-local attention).
 
-    Arguments as of `NonLocal`; `inner_channels` is C/4 if not given.
+    The arguments are those of `NonLocal`, except that `inner_channels` is C/4 by default.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class SpatialAttention(_PooledAttention):
         )
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Let every position look at all (pooled) positions of its own frame."""
+        """Let every position of features (B, C, T, H, W) attend to all (pooled) positions of its own frame."""
         check_features(features, ExpectedShape(self.channels))
         features = channels_last(features)
         query, key, value = (part.flatten(0, 1) for part in self.project(features))
@@ -166,12 +166,12 @@ class SpatialAttention(_PooledAttention):
 class TemporalAttention(nn.Module):
     """Attention among the frames of each position (TA; with `encoding` TAPE).
 
-    Without an encoding of time its output cannot tell one order of the frames from another (but for permuting it).
+    Without an encoding of time, permuting the frames only permutes the output in the same way.
 
     Args:
         channels: C, width of the features.
-        inner_channels: D, width of queries, keys and values; C/4 if not given.
-        num_frames: T that the encoding is made for; needed with `encoding` only.
+        inner_channels: D, width of queries, keys and values; C/4 by default.
+        num_frames: T, the number of frames that the encoding is made for; needed only with `encoding`.
         encoding: add a sinusoidal encoding of the frame's number to the input of the projections (TAPE).
         scaled: divide the similarities by sqrt(D).
         norm: norm of the residual branch.
@@ -211,7 +211,7 @@ class TemporalAttention(nn.Module):
         return query, key, value
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Let every position look at itself in all frames."""
+        """Let every position of features (B, C, T, H, W) attend to itself in all frames."""
         check_features(features, ExpectedShape(self.channels, self.num_frames if self.encoding else None))
         features = channels_last(features)
         inner = softmax_attention(*self.project(features), scaled=self.scaled).transpose(1, 2)

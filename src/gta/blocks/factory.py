@@ -28,13 +28,13 @@ COMPOSITIONS: dict[str, tuple[str, ...]] = {
 
 
 class Composition(nn.Module):
-    """Blocks one after another, each with its own residual.
+    """Several blocks, applied one after the other, each with its own residual.
 
     Args:
-        parts: the blocks by the names that their weights begin with, first to last.
+        parts: the blocks in order, by the names with which their weights begin.
 
     Raises:
-        TypeError: a part is no `AttentionBlock`.
+        TypeError: a part is not an `AttentionBlock`.
     """
 
     def __init__(self, parts: dict[str, nn.Module]) -> None:
@@ -47,7 +47,7 @@ class Composition(nn.Module):
             self.add_module(name, part)
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Apply the parts in order."""
+        """Apply the parts in order to features (B, C, T, H, W); the result has the same shape."""
         for part in self.children():
             features = part(features)
         return features
@@ -59,7 +59,7 @@ class Composition(nn.Module):
 
 
 def list_blocks() -> list[str]:
-    """The block names; they can be joined with "+", e.g. "sa+tape".
+    """List the names of the attention blocks; they can be joined with "+", e.g. "sa+tape".
 
     >>> gta.list_blocks()[:4]
     ['nl', 'sa', 'ta', 'tape']
@@ -68,7 +68,7 @@ def list_blocks() -> list[str]:
 
 
 def list_motion_blocks() -> list[str]:
-    """The temporal modules of other papers; they can be joined in the same way.
+    """List the names of the temporal modules of other papers; they can be joined in the same way.
 
     TEA, STM, bLVNet's TAM, CorrNet's correlation, MotionSqueeze, graphs of regions, and ST-Adapter.
     """

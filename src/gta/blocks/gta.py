@@ -21,31 +21,31 @@ Regions = Literal["predicted", "constant"]
 class GlobalTemporalAttention(FrameMixing):
     """Pixel GTA, region GTA, or both computed from the same input and added (Eq. 8).
 
-    `X + norm([mix(X W_V); A mix'(pool(X W_V'))] W)`: values of pixels (Eqs. 5-7) and of regions are mixed over time by
-    learned matrices M, each level by its own (Fig. 2(c): `mixing` and `region_mixing`, shape (G, N_h, T, T); row =
-    output frame; no softmax), and go through one projection and one norm. The projection maps `N_h * D / G` channels of
-    each level back to C, so it also is the extra layer that Sec. 3.3 asks for when N_h differs from G.
+    `X + norm([mix(X W_V); A mix'(pool(X W_V'))] W)`: the values of pixels (Eqs. 5-7) and of regions are mixed over
+    time, each by their own learned matrices M (Fig. 2(c): `mixing` and `region_mixing`, shape (G, N_h, T, T); row =
+    output frame; no softmax), and share one projection and one norm. The projection maps the `N_h * D / G` channels of
+    both back to C, so it is also the extra layer that Sec. 3.3 needs if N_h differs from G.
 
     Args:
         channels: C, width of the features.
         num_frames: number of frames (T).
         pixel: mix the values of every position.
-        region: mix the values of regions and spread them back to the positions.
+        region: mix the values of regions and distribute them back to the positions.
         num_groups: number of groups (G).
-        num_heads: N_h; G if not given.
+        num_heads: N_h; G by default.
         num_regions: number of regions (R).
-        inner_channels: D, width of the values; if not given C/4, rounded up to a multiple of G.
+        inner_channels: D, width of the values; by default C/4, rounded up to a multiple of G.
         regions: `predicted` from the input by a 1x1 convolution and a softmax over the regions, or a learned `constant`
             for each frame and position.
         region_size: (H, W) of the features; needed for constant regions only.
         norm: norm of the residual branch.
-        zero_init: let the block start as the identity.
+        zero_init: start the block as the identity.
         mixing: what M is made of and applied to, the fields of `MixingOptions`: `share_mixing`, `mixing_init`,
             `toeplitz`, `causal`, `dynamic_rank`, `gate`, `differences`.
 
     Raises:
-        ValueError: a number is below 1, the channels, or the inner ones, do not divide into the groups, or constant
-            regions lack their size.
+        ValueError: a number is below 1, `channels` or `inner_channels` cannot be divided into the groups, or
+            `region_size` is missing for constant regions.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class GlobalTemporalAttention(FrameMixing):
         initialise_weights(self)
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Mix the frames of `features`, T of which must be `num_frames` unless M depends on lags alone (`toeplitz`)."""
+        """Mix the frames of features (B, C, T, H, W); T must be `num_frames`, except with `toeplitz`."""
         check_features(features, self.expected())
         tokens = to_tokens(channels_last(features))
         parts = list(self.values(tokens).split(self.widths, dim=3))

@@ -1,4 +1,4 @@
-"""How global temporal attention mixes frames: the paper's way, and what has been found to do better elsewhere."""
+"""How global temporal attention mixes frames: the paper's way, and variants of it."""
 
 from dataclasses import dataclass
 from typing import Literal, TypedDict
@@ -20,20 +20,20 @@ class MixingArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class MixingOptions:
-    """What M is made of and applied to; the defaults are the paper's (Sec. 3.3 and 3.4).
+    """How frames are mixed; the defaults are the paper's (Sec. 3.3 and 3.4).
 
     Args:
         share_mixing: pixels and regions share one M. By default each has its own (Fig. 2(c)).
-        mixing_init: `normal`: the paper's Kaiming start; `identity`: that plus 1 where head k reads group k in its own
-            frame.
-        toeplitz: `M[t, u]` depends on the lag `t - u` alone: 2T - 1 numbers for each group and head instead of T * T.
-            Such a block takes clips of any length; lags that it has no number for count as 0.
-        causal: output frame t reads the frames `u <= t` only.
+        mixing_init: `normal`: M starts with the paper's Kaiming values; `identity`: with these plus 1 where head k
+            reads group k in its own frame.
+        toeplitz: `M[t, u]` depends only on the lag `t - u`: 2T - 1 values for each group and head instead of T * T.
+            Such a block takes clips of any length; lags without a value count as 0.
+        causal: output frame t reads only the frames `u <= t`.
         dynamic_rank: rank r of a residual on M that depends on the clip, `1/r sum_r L[t, k, r] R[u, g, r]`, where L and
             R are projections of each frame's mean feature; 0: none. L starts at 0.
         gate: the mixed values, plus 1, multiply the values: `V_k (1 + sum_g M V_g)` (needs N_h = G).
-        differences: the second half of the groups holds the values' change since the frame before, `V[t] - V[t - 1]`
-            (0 for the first frame), instead of the values (needs an even G).
+        differences: the second half of the groups contains differences from the previous frame, `V[t] - V[t - 1]` (0
+            for the first frame), instead of the values (needs an even G).
 
     Raises:
         ValueError: the rank is negative, or `mixing_init` is unknown.

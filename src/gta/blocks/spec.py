@@ -27,22 +27,23 @@ class AttentionArguments(MixingArguments, total=False):
 
 @dataclass(frozen=True)
 class AttentionSpec:
-    """What attention blocks are like, whatever their width, their number of frames and their place.
+    """Options of attention blocks, apart from their width, number of frames and position.
 
     Args:
         num_groups: G of global temporal attention.
-        num_heads: N_h of global temporal attention; G if not given.
+        num_heads: N_h of global temporal attention; G by default.
         num_regions: R of region-level global temporal attention, and of the region graph `gcn`.
-        inner_channels: D; the paper's C/2 (NL) or C/4 (all others) if not given; in transformers C/2.
+        inner_channels: D; by default the paper's C/2 (NL) or C/4 (all others), in transformers C/2.
         pool: whether keys and values of NL and SA are max-pooled 2x2 `after` their projection (the paper's 2D models),
-            `before` it (its 3D models), or not at all (`none`). If not given, `create_model` decides by the backbone;
+            `before` it (its 3D models), or not at all (`none`). By default, `create_model` chooses by the backbone;
             elsewhere it is `after`.
         scaled: divide the similarities of the softmax blocks by sqrt(D).
         norm: `batch` or `layer`, the norm of the residual branch.
-        zero_init: let that norm's gamma start at 0, so that the fresh block is the identity.
+        zero_init: start that norm's gamma at 0, so that a new block is the identity.
         regions: `predicted` from the input or a learned `constant`.
         region_size: (H, W) of the features, for constant regions.
-        instantiation: what NL makes of its similarities: `softmax`, or `dot_product` (divided by the number of keys).
+        instantiation: how NL turns similarities into weights: `softmax`, or `dot_product` (divided by the number of
+            keys).
         mixing: how global temporal attention mixes frames.
     """
 
@@ -61,10 +62,10 @@ class AttentionSpec:
 
     @classmethod
     def of(cls, **given: Unpack[AttentionArguments]) -> "AttentionSpec":
-        """The spec of flat keywords: its own fields, and those of `MixingOptions`.
+        """Make a spec from flat keywords: its own fields, and those of `MixingOptions`.
 
         Raises:
-            TypeError: a keyword is none of them.
+            TypeError: a keyword is unknown.
             ValueError: a value is out of range.
         """
         values: dict[str, Any] = dict(given)
@@ -75,7 +76,7 @@ class AttentionSpec:
         return cls(**values, mixing=MixingOptions(**mixing))
 
     def arguments(self) -> dict[str, Any]:
-        """The keywords that `of` makes the same spec from, all of them."""
+        """All keywords from which `of` makes the same spec."""
         own = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "mixing"}
         return {**own, **vars(self.mixing)}
 

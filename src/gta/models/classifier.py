@@ -40,10 +40,10 @@ class VideoClassifier(nn.Module):
     Args:
         backbone: maps `(B, 3, T, H, W)` to features `(B, C, T', H', W')` and pools them to `(B, num_features)`.
         num_classes: number of classes (K).
-        num_frames: T that the backbone and its attention blocks were built for.
+        num_frames: T, the number of frames that the backbone and its attention blocks were built for.
         dropout: probability of dropping a feature before the head, in [0, 1).
         arguments: plain values with which `create_model` builds the same architecture again; stored in checkpoints.
-        head_window: in evaluation, classify every window of so many positions (height and width) and average, as
+        head_window: in evaluation, classify every window of this many positions (height and width) and average, as
             PySlowFast and pytorchvideo do with clips larger than in training; None: average all positions.
         head_average: what is averaged over the windows.
         head: `average` pools the features over frames and positions; `attentive` and `step` (with an encoding of time)
@@ -51,8 +51,8 @@ class VideoClassifier(nn.Module):
         relation_frames: frames of the largest relation of that head.
 
     Raises:
-        ValueError: the options do not go together.
-        TypeError: the backbone is no `gta.backbones.contract.VideoBackbone`.
+        ValueError: the options contradict each other.
+        TypeError: the backbone is not a `gta.backbones.contract.VideoBackbone`.
     """
 
     backbone: VideoBackbone
@@ -104,15 +104,15 @@ class VideoClassifier(nn.Module):
         return self.forward_head(self.forward_features(clip))
 
     def forward_features(self, clip: Tensor) -> Float[Tensor, "B C t h w"]:
-        """The backbone's features of normalised clips (B, 3, T, H, W)."""
+        """The backbone's features (B, C, T', H', W') of normalised clips (B, 3, T, H, W)."""
         self._check(clip)
         return self.backbone(clip)
 
     def forward_head(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B K"]:
-        """Average the features over frames and positions and classify (averaging consensus).
+        """Classify features (B, C, T', H', W'): logits (B, K), by default of their mean over frames and positions.
 
         With `head_window`, larger features are classified window by window in evaluation. Averaged probabilities are
-        returned as their logarithms, so that the softmax of what is returned is they.
+        returned as logarithms, so that a softmax gives them back.
         """
         if isinstance(self.head, AttentiveHead | RelationHead):
             return self.head(features)
@@ -146,10 +146,10 @@ class VideoClassifier(nn.Module):
 
     @property
     def data_config(self) -> dict[str, Any]:
-        """Which clips suit the backbone, in timm's words: `input_size` (3, T, H, W), `mean`, `std`, ...
+        """The input that suits the backbone, in timm's terms: `input_size` (3, T, H, W), `mean`, `std`, ...
 
-        As timm says it of an image network, ImageNet's values otherwise. What a checkpoint was trained on is in its
-        `ClipConfig` (`gta.Predictor.from_checkpoint(path).clip`), which wins.
+        For image networks, the values come from timm, otherwise they are ImageNet's. A checkpoint stores what it was
+        trained with in its `ClipConfig` (`gta.Predictor.from_checkpoint(path).clip`), which takes precedence.
         """
         from timm.data.config import resolve_model_data_config  # here, since importing timm takes seconds
 
@@ -163,7 +163,7 @@ class VideoClassifier(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a fresh head of the same kind, for other classes, in the place of the model's.
+        """Replace the head by a new one of the same kind, for other classes.
 
         Args:
             num_classes: K, 1 or more.
@@ -184,13 +184,13 @@ class VideoClassifier(nn.Module):
     def set_num_frames(self, num_frames: int) -> list[str]:
         """Make the model read clips of another number of frames, without retraining, in place.
 
-        The T x T matrices are interpolated (see `gta.ops.resize_mixing`); everything else fits any number.
+        The T x T matrices are interpolated (see `gta.ops.resize_mixing`); everything else works with any number.
 
         Returns:
             The names of the parameters that were resized.
 
         Raises:
-            ValueError: the backbone cannot read so many frames.
+            ValueError: the backbone cannot read this number of frames.
         """
         if num_frames < 1:
             raise ValueError(f"num_frames is {num_frames}: at least one frame is needed")
@@ -202,7 +202,7 @@ class VideoClassifier(nn.Module):
         return resized
 
     def resize(self, num_frames: int) -> list[str]:
-        """The old name of `set_num_frames`."""
+        """Deprecated: the old name of `set_num_frames`."""
         warnings.warn(
             "resize is set_num_frames now; the old name will be removed in the next release",
             FutureWarning,
@@ -211,10 +211,10 @@ class VideoClassifier(nn.Module):
         return self.set_num_frames(num_frames)
 
     def freeze_backbone(self, *, train_norms: bool = False) -> None:
-        """Let only the attention blocks and the head train from here on; the backbone stays as it is.
+        """Freeze the backbone: from here on, only the attention blocks and the head are trained.
 
         The backbone's own layers have no gradients and stay in evaluation mode, also after `train()`: BatchNorm keeps
-        its statistics, dropout and stochastic depth are off. What comes before the first attention block keeps no
+        its statistics, and dropout and stochastic depth are off. Layers before the first attention block store no
         activations.
 
         Args:
@@ -238,7 +238,7 @@ class VideoClassifier(nn.Module):
         return tuple(name for name in names if name not in trained)
 
     def train(self, mode: bool = True) -> "VideoClassifier":
-        """As of every module; the frozen parts stay in evaluation mode."""
+        """Set the training mode as usual, except that frozen parts stay in evaluation mode."""
         super().train(mode)
         if self._is_frozen:
             for module in own_modules(self.get_submodule("backbone")):
@@ -246,9 +246,9 @@ class VideoClassifier(nn.Module):
         return self
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that weight decay should spare besides norms and biases, for optimisers that ask.
+        """Names of the parameters that should have no weight decay, in addition to norms and biases (as in timm).
 
-        All that parts of the network name: the T x T matrices of the blocks, encodings of positions of timm's networks.
+        These are the T x T matrices of the blocks, and what timm's networks name, such as position embeddings.
         """
         return {f"{part}.{name}" for part, module in self.named_children() for name in spared_from_decay(module)}
 

@@ -66,26 +66,26 @@ def synthesize(
     masks: bool = False,
     difficulty: Difficulty = "normal",
 ) -> SynthesisSummary:
-    """Render the synthetic data set into the folder `root`; what is there already from the same settings is kept.
+    """Render the synthetic data set into the folder `root`; files that already exist from the same settings are kept.
 
     Args:
         root: folder to create or to complete.
         layout: `folder`, `ssv2`, `ssv1` or `kinetics`: whose files, names and annotations to imitate.
-        num_videos: videos in all splits together; the classes are balanced in each split.
+        num_videos: total number of videos in all splits; the classes are balanced in each split.
         seed: the same seed gives the same frames and files, whatever the number of workers.
         val_fraction: share of the validation split, in [0, 1).
         test_fraction: share of the test split, in [0, 1); its annotations lack the answers where the real ones do.
         frame_size: height and width in pixels, each even and at least 32.
         keyframe_interval: frames between key frames; see `write_clip`.
         num_workers: processes that render; 0 renders in this one.
-        progress: show a bar if somebody sees it (a terminal, a notebook).
-        classes: names from `CLASSES`, or of the hard size `HARD_CLASSES`; all if not given.
+        progress: show a progress bar, in a terminal or a notebook.
+        classes: names from `CLASSES` or, if `difficulty` is `hard`, from `HARD_CLASSES`; by default, all.
         masks: also write where the object is in each frame (`write_mask`), into the folder `masks`.
         difficulty: `hard` has ten more classes, several moving objects, a moving camera and occlusions.
 
     Raises:
-        OptionError: a setting does not fit.
-        DataError: `root` holds something else, or the same data set with other settings.
+        OptionError: a setting is invalid.
+        DataError: `root` contains something else, or the same data set with other settings.
     """
     config = SynthesisConfig(
         layout=layout,

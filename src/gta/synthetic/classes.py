@@ -65,7 +65,7 @@ HARD_ACTIONS: tuple[ActionClass, ...] = ACTIONS + tuple(
 CLASSES: tuple[str, ...] = tuple(action.name for action in ACTIONS)
 """Names of the 16 classes; they serve as folder names as they are."""
 HARD_CLASSES: tuple[str, ...] = tuple(action.name for action in HARD_ACTIONS)
-"""Names of the 26 classes of the hard size: `CLASSES` and five pairs of motions there and back."""
+"""Names of the 26 classes of the hard variant: `CLASSES` and five pairs of motions there and back."""
 
 ACTION_BY_NAME: dict[str, ActionClass] = {action.name: action for action in HARD_ACTIONS}
 
@@ -89,11 +89,11 @@ def template(name: str) -> str:
 
 
 def permutation_invariant_ceiling(classes: Sequence[str] | Mapping[str, int] = CLASSES) -> float:
-    """Best top-1, in [0, 1], that any model can expect whose output does not depend on the order of the frames.
+    """The best expected top-1, in [0, 1], of any model whose output does not depend on the order of the frames.
 
-    The frames of a pair (`SAME_FRAMES`) look alike in either class, so such a model can tell the pair but has to
-    guess the order: it does best with the more frequent one. On all 16 classes, equally frequent: (7 pairs + 2
-    order-free) / 16; on all 26 of the hard size (12 + 2) / 26.
+    Both classes of a pair (`SAME_FRAMES`) consist of the same frames, so such a model can recognise the pair but has to
+    guess the class: the more frequent one is the best guess. With all 16 classes, equally frequent, this is (7 pairs +
+    2 order-free classes) / 16; with all 26 hard ones, (12 + 2) / 26.
 
     Args:
         classes: names from `HARD_CLASSES`, each as frequent as any other; or name -> number of videos.
@@ -107,7 +107,7 @@ def permutation_invariant_ceiling(classes: Sequence[str] | Mapping[str, int] = C
     unknown = [name for name in counts if name not in ACTION_BY_NAME]
     if unknown:
         raise ValueError(
-            f"'{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes or the hard size's {len(HARD_CLASSES)}"
+            f"'{unknown[0]}' is not one of the {len(CLASSES)} synthetic classes or the {len(HARD_CLASSES)} hard ones"
         )
     missed = sum(min(count, counts.get(SAME_FRAMES.get(name, ""), 0)) for name, count in counts.items())
     total = sum(counts.values())

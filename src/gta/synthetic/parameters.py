@@ -156,7 +156,7 @@ class ClipParameters:
     noise_seed: int
     """Seed of the sensor noise."""
     orbiters: tuple[Orbiter, ...] = ()
-    """Further things that move; in the hard size only, as the following."""
+    """Further things that move; like the fields below, only in the hard variant."""
     camera: Camera | None = None
     """Motion of the camera."""
     post: Post | None = None

@@ -49,9 +49,9 @@ def render_clip(
     Args:
         class_name: one of `HARD_CLASSES`.
         seed: seed of the data set, >= 0.
-        index: number of the clip, >= 0; it decides on everything but the class.
+        index: number of the clip, >= 0; it determines everything but the class.
         frame_size: height and width in pixels, each even and at least 32.
-        difficulty: `hard` for a clip of the hard size.
+        difficulty: `hard` for a clip of the hard variant.
 
     Returns:
         uint8 (T, H, W, 3), red, green, blue. T varies from clip to clip.
@@ -81,13 +81,18 @@ def render(
 def render_mask(
     class_name: str, parameters: ClipParameters, *, frame_size: tuple[int, int] = FRAME_SIZE
 ) -> NDArray[np.uint8]:
-    """Say where in the frames of `render` the action is: uint8 (T, H, W), 255 times the share of each pixel.
+    """Render where the action is in the frames of a clip: uint8 (T, H, W), 255 times a share of each pixel.
 
-    It is the share that the object, its handle and the cover, where there is one, have in the pixel's colour: less than
-    all of it at outlines, in motion blur, and while something appears. The second, irrelevant thing has no part.
+    It is the share of the pixel's colour that comes from the object, its handle and the cover, if any. It is below 1 at
+    outlines, in motion blur, and while something appears. The second, irrelevant object is not included.
+
+    Args:
+        class_name: one of `HARD_CLASSES`.
+        parameters: what varies from clip to clip, from `gta.synthetic.parameters.draw_parameters`.
+        frame_size: height and width in pixels, each even and at least 32.
 
     Raises:
-        ValueError: as `render`.
+        ValueError: the class is unknown, or the frame size is odd or too small.
     """
     action = _action(class_name, frame_size)
     white = replace(
@@ -127,7 +132,7 @@ def _action(class_name: str, frame_size: tuple[int, int]) -> ActionClass:
     action = ACTION_BY_NAME.get(class_name)
     if action is None:
         raise ValueError(
-            f"'{class_name}' is not one of the {len(CLASSES)} synthetic classes or the hard size's {len(HARD_CLASSES)}"
+            f"'{class_name}' is not one of the {len(CLASSES)} synthetic classes or the {len(HARD_CLASSES)} hard ones"
         )
     height, width = frame_size
     if height < MIN_SIDE or width < MIN_SIDE or height % 2 or width % 2:

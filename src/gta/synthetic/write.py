@@ -35,7 +35,7 @@ def write_clip(
     keyframe_interval: int = KEYFRAME_INTERVAL,
     difficulty: Difficulty = "normal",
 ) -> Path:
-    """Render clip `index` of the data set with this `seed` as `class_name` and write it, whole or not at all.
+    """Render clip `index` of the data set with this `seed` as `class_name` and write it, atomically.
 
     Args:
         path: the file to write. `.mp4` gives H.264, `.webm` VP9, and a name without suffix a folder of JPEGs.
@@ -44,13 +44,13 @@ def write_clip(
         index: number of the clip, >= 0.
         frame_size: height and width in pixels, each even and at least 32.
         keyframe_interval: frames from one key frame to the next, >= 1; above 1 the encoding may hint at the direction.
-        difficulty: `hard` for a clip of the hard size.
+        difficulty: `hard` for a clip of the hard variant.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: the class, the frame size or the suffix is none of these.
+        ValueError: the class, the frame size or the suffix is invalid.
     """
     path = Path(path)
     parameters = draw_parameters(seed, index, difficulty)
@@ -71,7 +71,7 @@ def write_mask(
     frame_size: tuple[int, int] = FRAME_SIZE,
     difficulty: Difficulty = "normal",
 ) -> Path:
-    """Write where the action is in the frames of a clip, whole or not at all.
+    """Write where the action is in the frames of a clip, atomically.
 
     Args:
         path: the .npz file to write; its array `mask` is that of `render_mask`, uint8 (T, H, W).
@@ -85,7 +85,7 @@ def write_mask(
         `path`.
 
     Raises:
-        ValueError: the class or the frame size is none of these.
+        ValueError: the class or the frame size is invalid.
     """
     path = Path(path)
     mask = render_mask(class_name, draw_parameters(seed, index, difficulty), frame_size=frame_size)

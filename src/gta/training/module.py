@@ -18,10 +18,10 @@ from gta.training.step import Objective
 
 
 class ClassifierModule(pl.LightningModule):
-    """Trains a video classifier with Lightning's Trainer; its checkpoints can be evaluated and predict.
+    """Trains a video classifier with Lightning's Trainer; its checkpoints work with `gta evaluate` and `gta predict`.
 
-    Clipping (`gradient_clip_val`), accumulation and precision are the Trainer's options, averaged weights its callback
-    `EMAWeightAveraging`. What the Trainer does not do: resume bit for bit, undo a step that is not finite.
+    Gradient clipping (`gradient_clip_val`), accumulation and precision are options of the Trainer, and averaged weights
+    are its callback `EMAWeightAveraging`. The Trainer does not resume bit for bit, nor skip steps that are not finite.
 
     Args:
         model: (B, 3, T, H, W) float32 -> logits (B, K).
@@ -29,7 +29,7 @@ class ClassifierModule(pl.LightningModule):
         optim: loss, optimiser and schedule.
         description: the "gta" entry of checkpoints (`gta.model_card.describe`).
         global_batch: clips per optimiser step over all processes, for the linear scaling of the learning rate.
-        class_weights: (K,) weight of each class in the loss; all 1 if not given.
+        class_weights: (K,) weight of each class in the loss; by default, all are 1.
     """
 
     def __init__(
