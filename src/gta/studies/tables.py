@@ -172,13 +172,13 @@ _TABLES = {
     "table2": (
         _table2,
         "Table 2: where the blocks are inserted",
-        "In which stages do the blocks help, and does more than one place help more?",
+        "In which stages do the blocks help, and do blocks in several stages help more?",
         ("res3-res4",),
     ),
     "table3": (
         _table3,
         "Table 3: the parts of the block",
-        "Which part of the block brings the understanding of time: attention over space, over time, or learned mixing?",
+        "Which part of the block provides the understanding of time: attention over space or time, or learned mixing?",
         ("gta",),
     ),
     "table4": (
@@ -190,13 +190,13 @@ _TABLES = {
     "methods": (
         _methods,
         "Methods: temporal modules that the paper compares with",
-        "Which temporal module, at the same places of the same network and under one budget, at which cost?",
+        "Which temporal module is best at the same positions of one network, on the same budget, and at what cost?",
         ("gta",),
     ),
     "transformers": (
         _transformers,
         "Adapters: temporal modules in an image transformer",
-        "Which module gives a transformer that reads frames one by one an understanding of their order, at which cost?",
+        "Which module teaches a transformer that reads frames one by one to understand their order, and at what cost?",
         ("gta",),
     ),
     "mixing": (
