@@ -140,12 +140,7 @@ def create_model(
     backbone_name, block = split_name(name)
     spec = BACKBONES.get(backbone_name) or framewise_spec(backbone_name)
     frames = spec.num_frames if num_frames is None else num_frames
-    if frames < 1:
-        raise ValueError(f"num_frames is {frames}: at least one frame is needed")
-    if num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}: at least one class is needed")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}: it must lie in [0, 1)")
+    _check_numbers(frames, num_classes, dropout)
     if at and block is None:
         raise ValueError(f"'at' says where attention goes, but {name!r} has none: name a block, e.g. {name}_gta")
     asked = BackboneOptions(
@@ -165,25 +160,11 @@ def create_model(
     options = _options(backbone_name, spec, asked)
     backbone = spec.build(frames, options, image_weights(pretrained, backbone_name, spec))
     assert isinstance(backbone, VideoBackbone)
-    if head == "average":
-        head = spec.head
-    if relation_frames is not None and head != "relation":
-        raise ValueError(f"relation_frames is {relation_frames}, an option of the head 'relation', not of {head!r}")
-    if head == "relation" and relation_frames is None:
-        inner = backbone.attention_frames(frames)
-        last = inner if isinstance(inner, int) else min(inner.values(), default=frames)
-        relation_frames = min(MOST_FRAMES, last)
-    places: dict[str, Where] | None = None
+    head = spec.head if head == "average" else head
+    relation_frames = _largest_relation(relation_frames, head, backbone, frames)
     blocks = _attention_spec(spec, attention)
-    if block is None and blocks.instantiation != "softmax":
-        raise ValueError(
-            f"instantiation is {blocks.instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl"
-        )
-    changed = {name: value for name, value in blocks.mixing.changed().items() if name != "share_mixing"}
-    if changed.get("causal") and make_shift_causal(backbone):
-        changed.pop("causal")
-    if block is None and changed:
-        raise ValueError(f"{next(iter(changed))} is an option of global temporal attention: name {name}_gta")
+    _check_attention(blocks, name, block, causal_elsewhere=blocks.mixing.causal and make_shift_causal(backbone) > 0)
+    places: dict[str, Where] | None = None
     if block is not None:
         places = dict(at if at is not None else spec.at or _default_places(backbone))
         insert_attention(
@@ -225,6 +206,40 @@ def create_model(
     )
     model.loaded = load_pretrained(model, pretrained)
     return model
+
+
+def _check_numbers(num_frames: int, num_classes: int, dropout: float) -> None:
+    if num_frames < 1:
+        raise ValueError(f"num_frames is {num_frames}: at least one frame is needed")
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}: at least one class is needed")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout}: it must lie in [0, 1)")
+
+
+def _largest_relation(asked: int | None, head: Head, backbone: VideoBackbone, num_frames: int) -> int | None:
+    """Frames of the largest relation: as asked, or all that the features have left, up to a limit; None elsewhere."""
+    if head != "relation":
+        if asked is not None:
+            raise ValueError(f"relation_frames is {asked}, an option of the head 'relation', not of {head!r}")
+        return None
+    if asked is not None:
+        return asked
+    inner = backbone.attention_frames(num_frames)
+    return min(MOST_FRAMES, inner if isinstance(inner, int) else min(inner.values(), default=num_frames))
+
+
+def _check_attention(spec: AttentionSpec, name: str, block: str | None, *, causal_elsewhere: bool) -> None:
+    """Refuse options of attention that a model without it would ignore; `causal` may be for its temporal shifts."""
+    if block is not None:
+        return
+    if spec.instantiation != "softmax":
+        raise ValueError(
+            f"instantiation is {spec.instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl"
+        )
+    for option in spec.mixing.changed():
+        if option != "share_mixing" and not (option == "causal" and causal_elsewhere):
+            raise ValueError(f"{option} is an option of global temporal attention: name {name}_gta")
 
 
 def _attention_spec(backbone: BackboneSpec, given: AttentionArguments) -> AttentionSpec:
