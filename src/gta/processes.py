@@ -64,17 +64,18 @@ def create_pool(num_workers: int, prepare: Callable[[], object] | None = None) -
     """
     require_descriptors(num_workers)
     context = multiprocessing.get_context(start_method())
-    return ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_in_pool, initargs=(prepare,))
+    return ProcessPoolExecutor(num_workers, mp_context=context, initializer=begin_worker, initargs=(prepare,))
 
 
-def _start_in_pool(prepare: Callable[[], object] | None) -> None:
+def begin_worker(prepare: Callable[[], object] | None = None) -> None:
+    """Begin as a worker process that leaves Ctrl-C to its parent, which ends it, and that ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    _end_with_parent()
     if prepare is not None:
         prepare()
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """Let this worker process end when its parent does, even one that hangs in a decoder: nobody else would end it."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -16,12 +16,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-import av.logging
-import torch
-
-from gta.datasets.workers import Failure
+from gta.datasets.workers import Failure, prepare_decoding
 from gta.errors import GtaError
-from gta.processes import WorkerError, end_with_parent, require_descriptors, start_method
+from gta.processes import WorkerError, begin_worker, require_descriptors, start_method
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -216,11 +213,8 @@ def _cause(code: int | None) -> str:
 def _serve(make: Callable[[int], Callable[[Any], Any]], number: int, pipe: Any, other_end: Any) -> None:
     """What a worker process does until the pipe is closed."""
     other_end.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends its workers
+    begin_worker(prepare_decoding)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
-    torch.set_num_threads(1)
-    av.logging.set_level(None)
     try:
         work = make(number)
         pipe.send(("ready", None))

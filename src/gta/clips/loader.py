@@ -11,11 +11,11 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-import av.logging
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from gta.clips.dataset import Sample, VideoDataset
+from gta.datasets.workers import prepare_decoding
 from gta.errors import GtaError
 from gta.processes import FAILURE, release_signals, takes_signals
 
@@ -147,7 +147,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 @takes_signals
 def start_worker(_: int) -> None:
-    """One thread per worker: they scale by number, and do not fight for cores.
+    """Begin as a worker of a loader.
 
     Ctrl-C, SIGTERM and SIGUSR1 may reach every process of a group (from a terminal, torchrun, `timeout`, a
     scheduler). The main process decides what they mean; it needs its workers until it has stopped.
@@ -157,8 +157,7 @@ def start_worker(_: int) -> None:
     signal.signal(signal.SIGTERM, _outlive)
     signal.signal(signal.SIGALRM, _end)
     release_signals()
-    torch.set_num_threads(1)
-    av.logging.set_level(None)
+    prepare_decoding()
 
 
 def build_loader(

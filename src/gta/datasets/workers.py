@@ -50,7 +50,8 @@ class _Netted(Generic[Item, Result]):
             return Failure(f"reading it fails ({describe(error)})")
 
 
-def _prepare() -> None:
+def prepare_decoding() -> None:
+    """Let a worker process decode in one thread - workers scale by number - and without FFmpeg's own messages."""
     torch.set_num_threads(1)
     av.logging.set_level(None)
 
@@ -88,7 +89,7 @@ def _until_broken(
     suspects: list[Item] = []
     running: dict[Future[Result], Item] = {}
     broken = False
-    with create_pool(num_workers, _prepare) as pool:
+    with create_pool(num_workers, prepare_decoding) as pool:
         try:
             while True:
                 while waiting and not broken and len(running) < num_workers * _QUEUE_PER_WORKER:
@@ -116,7 +117,7 @@ def _until_broken(
 
 
 def _alone(function: Callable[[Item], Result], item: Item) -> Result | Failure:
-    with create_pool(1, _prepare) as pool:
+    with create_pool(1, prepare_decoding) as pool:
         try:
             return pool.submit(function, item).result()
         except BrokenProcessPool:
