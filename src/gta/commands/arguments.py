@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
@@ -82,6 +82,15 @@ def parse_arguments(
             print(text if everything or common is None else shorten(text, common, command), end="")
             raise
     raise OptionError(_one_line(captured.getvalue(), command))
+
+
+def changed_options(options: Any, *names: str) -> list[str]:
+    """Those of some fields of a command's options that do not have their defaults, as they are typed: `--top-k`."""
+    return [
+        f"--{item.name.replace('_', '-')}"
+        for item in fields(options)
+        if item.name in names and getattr(options, item.name) != item.default
+    ]
 
 
 @contextlib.contextmanager

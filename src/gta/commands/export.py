@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gta.commands.arguments import CheckpointPath, parse_arguments
+from gta.commands.arguments import CheckpointPath, changed_options, parse_arguments
 from gta.errors import DataError, OptionError
 from gta.terminal import print_line
 
@@ -102,11 +102,9 @@ class ExportArguments:
             raise OptionError("--dynamic-batch takes any number of clips: omit --batch-size")
         if self.limit is not None and not self.limit >= 0:
             raise OptionError(f"--limit is {self.limit}: it must be 0 or more")
-        if self.calibration is not None and self.precision != "int8":
-            raise OptionError(f"--calibration requires --precision int8; {self.precision} needs no clips")
-        most = ExportArguments.__dataclass_fields__["calibration_clips"].default
-        if self.calibration_clips != most and self.precision != "int8":
-            raise OptionError(f"--calibration-clips requires --precision int8; {self.precision} needs no clips")
+        ignored = changed_options(self, "calibration", "calibration_clips")
+        if ignored and self.precision != "int8":
+            raise OptionError(f"{ignored[0]} requires --precision int8; {self.precision} needs no clips")
 
 
 @dataclass(frozen=True)

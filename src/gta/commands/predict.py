@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gta.commands.arguments import CheckpointPath, VideoPaths, parse_arguments
+from gta.commands.arguments import CheckpointPath, VideoPaths, changed_options, parse_arguments
 from gta.errors import OptionError, VideoError
 from gta.terminal import print_json, print_line
 
@@ -98,9 +98,9 @@ class PredictArguments:
             if not self.time_limit > 0:
                 raise OptionError(f"--time-limit is {self.time_limit:g}: it must be above 0 seconds")
             return
-        for name in ("engine", "num_workers", "gpus_per_worker", "shard_size", "time_limit", "overwrite"):
-            if getattr(self, name) != PredictArguments.__dataclass_fields__[name].default:
-                raise OptionError(f"--{name.replace('_', '-')} requires --manifest, the prediction of many videos")
+        bulk = ("engine", "num_workers", "gpus_per_worker", "shard_size", "time_limit", "overwrite")
+        if ignored := changed_options(self, *bulk):
+            raise OptionError(f"{ignored[0]} requires --manifest, the prediction of many videos")
 
 
 def main(arguments: list[str]) -> None:
