@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gta.checkpoint import Checkpoint
     from gta.config import ClipConfig
+    from gta.datasets.listing import VideoList
     from gta.export.card import ExportCard
     from gta.export.clips import VideoPart
     from gta.export.runtimes import ExportedModel
@@ -130,6 +131,7 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
             differs from the original by more than the limit.
     """
     from gta.checkpoint import check_checkpoint_present, read_checkpoint
+    from gta.datasets.listing import open_videos
     from gta.export.run import Target, export_network
     from gta.export.writers import check_precision, check_tools
     from gta.files import check_folder_writable, sha256
@@ -144,9 +146,10 @@ def export_checkpoint(options: ExportArguments) -> "dict[Path, ExportCard]":
         check_folder_writable(folder)
     checkpoint = read_checkpoint(options.checkpoint)
     clip = clip_protocol(checkpoint)
-    clips = _clips(options, checkpoint)
+    labelled = None if options.data is None else open_videos(options.data, "val", classes=checkpoint.classes)
+    clips = _clips(options, checkpoint, labelled)
     model = build_model(checkpoint)
-    measure = _accuracy(options.data, checkpoint, model) if options.data is not None else None
+    measure = None if labelled is None else _accuracy(labelled, checkpoint, model)
     cards: dict[Path, ExportCard] = {}
     for runtime, folder in folders.items():
         card = export_network(
@@ -212,9 +215,9 @@ def _own_data(checkpoint: Path) -> Path | None:
     return root if root.exists() else None
 
 
-def _clips(options: ExportArguments, checkpoint: "Checkpoint") -> "_Clips":
+def _clips(options: ExportArguments, checkpoint: "Checkpoint", labelled: "VideoList | None") -> "_Clips":
     """Clips to compare on and, for int8, others to calibrate with: real ones as far as any are known."""
-    from gta.export.clips import held_out_clips, real_clips, split_files, synthetic_clips
+    from gta.export.clips import held_out_clips, real_clips, synthetic_clips
 
     clip = checkpoint.card.clip
     assert clip is not None
@@ -222,14 +225,15 @@ def _clips(options: ExportArguments, checkpoint: "Checkpoint") -> "_Clips":
     source = (options.calibration or own) if options.precision == "int8" else None
     if options.precision == "int8" and source is None:
         raise OptionError("--precision int8 needs calibration videos like those to predict: give --calibration FOLDER")
-    labelled = options.data or own
-    found = _compared(labelled, clip, options.clips, required=options.data is not None)
-    if labelled is not None and found is not None:
-        chosen = _Clips(list(found.values()), None, f"of {labelled.name}, val")
+    found = _own_clips(own, clip, options.clips) if labelled is None else real_clips(labelled, clip, options.clips)
+    if found is not None:
+        compared = own if labelled is None else labelled.root
+        assert compared is not None
+        chosen = _Clips(list(found.values()), None, f"of {compared.name}, val")
         if source is not None:
             taken = {path for path, _, _ in found}
-            if options.data is not None:  # top-1 is measured on all of these
-                taken |= split_files(options.data, "val")
+            if labelled is not None:  # top-1 is measured on all of these
+                taken |= {record.path.resolve() for record in labelled.records}
             others = real_clips(source, clip, options.calibration_clips, split="train", without=taken)
             chosen = replace(chosen, calibration=list(others.values()))
     elif source is not None:
@@ -242,8 +246,8 @@ def _clips(options: ExportArguments, checkpoint: "Checkpoint") -> "_Clips":
     return chosen
 
 
-def _compared(root: Path | None, clip: "ClipConfig", count: int, *, required: bool) -> "dict[VideoPart, Clip] | None":
-    """Validation clips to compare on; None without any, which is an error only where the user has named the data."""
+def _own_clips(root: Path | None, clip: "ClipConfig", count: int) -> "dict[VideoPart, Clip] | None":
+    """Validation clips of the training run's data; None without any, since the user has not named these data."""
     from gta.export.clips import real_clips
 
     if root is None:
@@ -251,8 +255,6 @@ def _compared(root: Path | None, clip: "ClipConfig", count: int, *, required: bo
     try:
         return real_clips(root, clip, count, split="val")
     except DataError as error:
-        if required:
-            raise
         print_line(f"gta export: no clips of the training run's data to compare on: {error}", file=sys.stderr)
         return None
 
@@ -267,20 +269,18 @@ def _warn_of_few(calibration: "Sequence[Clip] | None") -> None:
 
 
 def _accuracy(
-    root: Path, checkpoint: "Checkpoint", model: "nn.Module"
+    videos: "VideoList", checkpoint: "Checkpoint", model: "nn.Module"
 ) -> "Callable[[ExportedModel], Mapping[str, Any]]":
-    """What measures an exported network on the validation videos of a data set; the original is measured once."""
+    """What measures an exported network on the videos of a data set; the original is measured once."""
     from torch import nn
 
     from gta.clips.dataset import VideoDataset
     from gta.clips.loader import build_loader
     from gta.clips.transforms import Normalize
-    from gta.datasets.listing import open_videos
     from gta.evaluation.scores import evaluate
 
     clip = checkpoint.card.clip
     assert clip is not None
-    videos = open_videos(root, "val", classes=checkpoint.classes)
 
     def top1(network: nn.Module, prepare: nn.Module) -> tuple[float, int]:
         dataset = VideoDataset(videos, clip, training=False)
@@ -301,8 +301,8 @@ def _accuracy(
         after, _ = top1(exported, nn.Identity())
         return {
             "accuracy": {
-                "data": root.name,
-                "split": "val",
+                "data": videos.root.name,
+                "split": videos.split,
                 "num_videos": num_videos,
                 "top1_before": before,
                 "top1_after": after,

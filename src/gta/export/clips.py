@@ -14,7 +14,7 @@ from gta.clips.sampling import evaluation_indices
 from gta.clips.transforms import EvaluationViews
 from gta.config import ClipConfig
 from gta.datasets.layouts.common import videos_in
-from gta.datasets.listing import Split, open_videos
+from gta.datasets.listing import Split, VideoList, open_videos
 from gta.errors import DataError, VideoError
 from gta.synthetic import CLASSES, render_clip
 
@@ -26,15 +26,15 @@ VideoPart = tuple[Path, float | None, float | None]
 
 
 def real_clips(
-    root: Path, clip: ClipConfig, count: int, *, split: Split, without: Collection[Path] = ()
+    source: Path | VideoList, clip: ClipConfig, count: int, *, split: Split = "val", without: Collection[Path] = ()
 ) -> dict[VideoPart, Clip]:
     """The centre views of videos drawn from a data set, or from a folder of videos without classes.
 
     Args:
-        root: folder of the data set.
+        source: the videos, or the folder of a data set or of videos without classes.
         clip: the protocol.
         count: the most clips to give; as many as there are if the videos are fewer.
-        split: which part of a data set to draw from.
+        split: which part of a data set in a folder to draw from.
         without: files that must not be among them.
 
     Returns:
@@ -44,7 +44,8 @@ def real_clips(
         DataError: there are no videos, or none can be read.
     """
     one = replace(clip, test_clips=1, test_crops=1)
-    parts, read = _videos(root, one, split)
+    parts, read = _videos(source, one, split)
+    root = source.root if isinstance(source, VideoList) else source
     numbers = {part: number for number, part in enumerate(parts)}
     order = [part for part in numbers if part[0] not in without]
     random.Random(0).shuffle(order)
@@ -66,21 +67,15 @@ def real_clips(
     return clips
 
 
-def split_files(root: Path, split: Split) -> set[Path]:
-    """The files of one split of a data set, resolved as those of `real_clips` are.
-
-    Raises:
-        DataError: as `open_videos`.
-    """
-    return {record.path.resolve() for record in open_videos(root, split).records}
-
-
-def _videos(root: Path, clip: ClipConfig, split: Split) -> tuple[list[VideoPart], Callable[[int], torch.Tensor | None]]:
+def _videos(
+    source: Path | VideoList, clip: ClipConfig, split: Split
+) -> tuple[list[VideoPart], Callable[[int], torch.Tensor | None]]:
     """The videos of a data set or of a folder, and what reads the views of one by its number."""
     try:
-        dataset = VideoDataset(open_videos(root, split), clip, training=False)
+        videos = open_videos(source, split) if isinstance(source, Path) else source
+        dataset = VideoDataset(videos, clip, training=False)
     except DataError:
-        loose = videos_in(root) if root.is_dir() else []
+        loose = videos_in(source) if isinstance(source, Path) and source.is_dir() else []
         if not loose:
             raise
         return [(path.resolve(), None, None) for path in loose], lambda number: clip_views(loose[number], clip)
