@@ -64,11 +64,11 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise OptionError(f"`device` is {device}: PyTorch has no such device here; use auto or cpu") from error
-    return place
+    return chosen
 
 
 def load_predictor(path: str | Path, *, device: str = "auto", trust: bool = False) -> "Predictor":

@@ -44,11 +44,11 @@ _WORDS = {
 
 
 @dataclass_transform(frozen_default=True)
-def settings(place: str = "") -> Callable[[type[Config]], type[Config]]:
+def settings(section: str = "") -> Callable[[type[Config]], type[Config]]:
     """Make a class a frozen dataclass whose fields are checked when it is built.
 
     Args:
-        place: where its fields stand in the whole configuration, such as "data.clip"; errors name them so.
+        section: where its fields stand in the whole configuration, such as "data.clip"; errors name them so.
 
     Raises (when an instance is built):
         OptionError: a value has another type, lies outside its range, or breaks a rule of `__post_init__` (which
@@ -68,7 +68,7 @@ def settings(place: str = "") -> Callable[[type[Config]], type[Config]]:
                 raise _explained(made, error, named) from None
 
         made.__init__ = checked
-        made.__place__ = place
+        made.__section__ = section
         return made
 
     return decorate
@@ -186,9 +186,9 @@ def _explained(kind: type[Any], error: ValidationError, values: Mapping[str, Any
     """The first problem as one line: the field, its value, and what it must be."""
     problem = error.errors(include_url=False)[0]
     names, hint = _walk(kind, problem["loc"])
-    place = getattr(kind, "__place__", None)
-    field = ".".join((*filter(None, [place]), *names))
-    if place is None and names:  # a plain dataclass, whose place in a file only the caller knows
+    section = getattr(kind, "__section__", None)
+    field = ".".join((*filter(None, [section]), *names))
+    if section is None and names:  # a plain dataclass, whose place in a file only the caller knows
         field = f"{field} of a {kind.__name__}"
     if problem["type"] in ("unexpected_keyword_argument", "unexpected_positional_argument"):
         return OptionError(f"there is no field {field}: written by another version of gta?")

@@ -104,7 +104,7 @@ def test_all_steps_of_a_request_share_its_time(models, clip, monkeypatch):
     monkeypatch.setattr(service_module, "time", clock)
     made = Service(models[:1], Limits(num_workers=1, request_seconds=60.0))
     try:
-        with made.place():
+        with made.queued():
             clock.now += 20
             video = made.read(clip)
             assert made.predict(video)
@@ -113,7 +113,7 @@ def test_all_steps_of_a_request_share_its_time(models, clip, monkeypatch):
                 with pytest.raises(RefusedError) as refused:
                     step()
                 assert refused.value.code in ("too_slow", "busy")
-        with made.place():
+        with made.queued():
             assert made.predict(video)
     finally:
         made.close()
@@ -127,7 +127,7 @@ def test_large_videos_leave_fewer_places(models):
     try:
         with contextlib.ExitStack() as places:
             for _ in range((2 << 30) // (30 * 3 * 32 * 256 * 256)):
-                places.enter_context(made.place())
+                places.enter_context(made.queued())
             with pytest.raises(RefusedError, match="busy"):
                 made.require_room()
     finally:

@@ -43,11 +43,11 @@ def _answers(address: str) -> bool:
     proxy = urllib.request.getproxies().get(target.scheme)
     if proxy and not urllib.request.proxy_bypass(host):
         target = urlsplit(proxy if "//" in proxy else f"//{proxy}", scheme="http")
-    place = (target.hostname or "", target.port or _PORTS.get(target.scheme, 443))
+    server = (target.hostname or "", target.port or _PORTS.get(target.scheme, 443))
     answered: list[bool] = []
 
     def connect() -> None:
-        with contextlib.suppress(OSError), socket.create_connection(place, timeout=_SECONDS_TO_ANSWER):
+        with contextlib.suppress(OSError), socket.create_connection(server, timeout=_SECONDS_TO_ANSWER):
             answered.append(True)
 
     # In a thread, since looking a name up has no time limit of its own.

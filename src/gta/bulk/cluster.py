@@ -179,11 +179,11 @@ class _Actor:
         import ray
 
         self._folder = tempfile.TemporaryDirectory(prefix="gta-model-")  # kept as long as the actor
-        place = Path(self._folder.name)
+        folder = Path(self._folder.name)
         content: dict[str, bytes] = ray.get(files)
         for name, data in content.items():
-            (place / name).write_bytes(data)
-        model = place if CARD in content else place / next(iter(content))
+            (folder / name).write_bytes(data)
+        model = folder if CARD in content else folder / next(iter(content))
         # Not forked: Ray's own threads run in this process.
         self._pool: SupervisedPool[tuple[int, str], Row] = SupervisedPool(
             replace(make, checkpoint=model), 1, options.time_limit_seconds, "spawn"

@@ -30,22 +30,22 @@ def read_manifest(source: str) -> list[tuple[str, str]]:
     Raises:
         DataError: there is no such list, folder or file, it is damaged, or it names no video.
     """
-    place = Path(source)
+    manifest = Path(source)
     if (address := remote_address(source)) is not None:
-        if place.suffix.lower() in _LISTS:
+        if manifest.suffix.lower() in _LISTS:
             raise DataError(f"{address}: lists are read from local disks only: copy it to one")
         return [(name, name) for name in _at_address(source)]
-    if place.suffix.lower() not in _LISTS or place.is_dir():
+    if manifest.suffix.lower() not in _LISTS or manifest.is_dir():
         return [(str(path), str(path)) for path in find_videos([source]).videos]
-    if not place.is_file():
+    if not manifest.is_file():
         raise DataError(f"{source}: no such list of videos")
     try:
-        names = _READERS[place.suffix.lower()](place)
+        names = _READERS[manifest.suffix.lower()](manifest)
     except UnicodeDecodeError:
         raise DataError(f"{source}: not a text file in UTF-8") from None
     if not names:
         raise DataError(f"{source}: it contains no videos")
-    return [(name, _located(name, place.parent)) for name in dict.fromkeys(names)]
+    return [(name, _located(name, manifest.parent)) for name in dict.fromkeys(names)]
 
 
 def _at_address(source: str) -> list[str]:
@@ -64,8 +64,8 @@ def _located(name: str, folder: Path) -> str:
     return name if remote_address(name) is not None else os.path.join(folder, name)
 
 
-def _read_csv(place: Path) -> list[str]:
-    rows = [row for row in read_rows(place) if row and any(row)]
+def _read_csv(path: Path) -> list[str]:
+    rows = [row for row in read_rows(path) if row and any(row)]
     if not rows:
         return []
     header = [cell.strip().lower().removeprefix("\ufeff") for cell in rows[0]]
@@ -75,22 +75,22 @@ def _read_csv(place: Path) -> list[str]:
     column = column or 0
     for number, row in enumerate(rows, start=1):
         if len(row) <= column or not row[column]:
-            raise DataError(f"{place}: row {number} names no video")
+            raise DataError(f"{path}: row {number} names no video")
     return [row[column] for row in rows]
 
 
-def _read_jsonl(place: Path) -> list[str]:
+def _read_jsonl(path: Path) -> list[str]:
     names: list[str] = []
-    for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
             continue
         try:
             found = parse_json(line)
         except StoredError as error:
-            raise DataError(f"{place}: line {number}: {error}") from None
+            raise DataError(f"{path}: line {number}: {error}") from None
         name = found.get("path") if isinstance(found, dict) else None
         if not isinstance(name, str) or not name:
-            raise DataError(f"{place}: line {number} has no field path with the path of a video")
+            raise DataError(f"{path}: line {number} has no field path with the path of a video")
         names.append(name)
     return names
 

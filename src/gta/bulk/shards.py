@@ -197,10 +197,10 @@ class ShardedOutput:
             self._lock.release()
 
     def _shard_rows(self, number: int) -> Iterator[dict[str, Any]]:
-        place = self.folder / f"{self._name(number)}.jsonl"
-        rows = [_read_line(place, line) for line in place.read_text(encoding="utf-8").split("\n")[:-1]]
+        path = self.folder / f"{self._name(number)}.jsonl"
+        rows = [_read_line(path, line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         if len(rows) != len(self.plan.shard(number)):
-            raise RunFolderError(f"{place}: damaged, {len(rows)} rows: delete this file and repeat the command")
+            raise RunFolderError(f"{path}: damaged, {len(rows)} rows: delete this file and repeat the command")
         yield from rows
 
     def _difference(self, found: Any, *apart_from: str) -> str | None:
@@ -218,15 +218,15 @@ def _line(path: str, row: Row) -> str:
     return json.dumps({"path": path, **asdict(row)}, allow_nan=False) + "\n"
 
 
-def _read_line(place: Path, line: str) -> dict[str, Any]:
+def _read_line(path: Path, line: str) -> dict[str, Any]:
     try:
         return json.loads(line)
     except ValueError:
-        raise RunFolderError(f"{place}: damaged: delete this file and repeat the command") from None
+        raise RunFolderError(f"{path}: damaged: delete this file and repeat the command") from None
 
 
-def _read_json(place: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
-        return parse_json(place.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, StoredError, UnicodeDecodeError):
         return None

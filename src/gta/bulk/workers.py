@@ -102,11 +102,11 @@ class SupervisedPool(Generic[Item, Result]):
             waited = [worker.pipe for worker in self._workers if worker.held or not worker.ready]
             nearest = min(worker.deadline for worker in self._workers if worker.held or not worker.ready)
             found = multiprocessing.connection.wait(waited, timeout=max(0.0, nearest - time.monotonic()))
-            for place, worker in enumerate(self._workers):
+            for number, worker in enumerate(self._workers):
                 if worker.pipe in found:
-                    yield from self._receive(place)
+                    yield from self._receive(number)
                 elif (worker.held or not worker.ready) and time.monotonic() > worker.deadline:
-                    yield from self._give_up(place)
+                    yield from self._give_up(number)
 
     def close(self) -> None:
         """End all processes, whatever they do."""
@@ -140,12 +140,12 @@ class SupervisedPool(Generic[Item, Result]):
             if item in self._crashes:  # a suspect works alone, so that nothing else is lost with it
                 return
 
-    def _receive(self, place: int) -> Iterator[tuple[Item, "Result | Failure"]]:
-        worker = self._workers[place]
+    def _receive(self, number: int) -> Iterator[tuple[Item, "Result | Failure"]]:
+        worker = self._workers[number]
         try:
             kind, value = worker.pipe.recv()
         except (EOFError, OSError):
-            yield from self._bury(place)
+            yield from self._bury(number)
             return
         if kind == "ready":
             worker.ready = True
@@ -159,14 +159,14 @@ class SupervisedPool(Generic[Item, Result]):
         else:
             raise RuntimeError(f"the work on {worker.held[0] if worker.held else 'nothing'} failed:\n{value}")
 
-    def _bury(self, place: int) -> Iterator[tuple[Item, Failure]]:
+    def _bury(self, number: int) -> Iterator[tuple[Item, Failure]]:
         """Replace a process that died; the item that it had in hand is tried once more."""
-        worker = self._workers[place]
+        worker = self._workers[number]
         worker.process.join(timeout=_END_SECONDS)
         how = _cause(worker.process.exitcode)
         if not worker.ready:
             raise WorkerError(f"a worker process ended while loading the model ({how}): use fewer workers")
-        self._replace(place)
+        self._replace(number)
         if not worker.held:
             return
         item = worker.held.popleft()
@@ -178,22 +178,22 @@ class SupervisedPool(Generic[Item, Result]):
             del self._crashes[item]
             yield item, Failure(f"reading it crashes the decoder ({how})")
 
-    def _give_up(self, place: int) -> Iterator[tuple[Item, Failure]]:
+    def _give_up(self, number: int) -> Iterator[tuple[Item, Failure]]:
         """End a process whose item takes too long."""
-        worker = self._workers[place]
+        worker = self._workers[number]
         if not worker.ready:
             raise WorkerError(f"a worker process did not load the model within {_START_SECONDS:g} s: use fewer workers")
-        self._replace(place)
+        self._replace(number)
         item = worker.held.popleft()
         self._again.extendleft(reversed(worker.held))
         self._crashes.pop(item, None)
         yield item, Failure(f"it took longer than the time limit of {self._limit:g} s")
 
-    def _replace(self, place: int) -> None:
-        worker = self._workers[place]
+    def _replace(self, number: int) -> None:
+        worker = self._workers[number]
         worker.pipe.close()
         _end(worker)
-        self._workers[place] = self._start(worker.number)
+        self._workers[number] = self._start(worker.number)
 
 
 def _end(worker: _Worker[Any]) -> None:

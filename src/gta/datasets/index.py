@@ -222,13 +222,13 @@ def load_index(root: Path, source: Path | None = None) -> DataIndex | None:
         root: folder of the data set, or manifest file.
         source: file of the index; if not given, beside the data, or else in the user's cache.
     """
-    for place in (index_path(root), cached_index_path(root)) if source is None else (source,):
+    for path in (index_path(root), cached_index_path(root)) if source is None else (source,):
         try:
-            with np.load(place, allow_pickle=False) as archive:
+            with np.load(path, allow_pickle=False) as archive:
                 columns = {name: archive[name] for name in archive.files}
             if (found := int(columns.pop("format"))) != INDEX_FORMAT:
                 warnings.warn(
-                    f"{place}: the index has another version ({found}) and is not used; gta data check rebuilds it",
+                    f"{path}: the index has another version ({found}) and is not used; gta data check rebuilds it",
                     stacklevel=2,
                 )
                 continue
@@ -236,11 +236,11 @@ def load_index(root: Path, source: Path | None = None) -> DataIndex | None:
         except FileNotFoundError:
             continue
         except PermissionError as error:
-            warnings.warn(f"{place}: the index cannot be read ({error.strerror}) and is not used", stacklevel=2)
+            warnings.warn(f"{path}: the index cannot be read ({error.strerror}) and is not used", stacklevel=2)
         except Exception as error:  # whatever reading a file that is none may raise
             reason = " ".join(str(error).split()) or type(error).__name__
             warnings.warn(
-                f"{place}: the index is damaged ({reason}) and is not used; gta data check rebuilds it", stacklevel=2
+                f"{path}: the index is damaged ({reason}) and is not used; gta data check rebuilds it", stacklevel=2
             )
     return None
 

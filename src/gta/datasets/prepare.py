@@ -231,18 +231,18 @@ def _copy_lists(source: Path, target: Path) -> None:
     """Copy the lists of the data set, wherever they lie besides the videos, as they are."""
     videos = {name for names in SPLIT_NAMES.values() for name in names}
     for folder, subfolders, names in os.walk(source):
-        place = Path(folder)
-        depth = len(place.relative_to(source).parts)
+        here = Path(folder)
+        depth = len(here.relative_to(source).parts)
         subfolders[:] = [name for name in subfolders if depth < 2 and not (depth == 0 and name in videos)]
         for name in names:
-            path = place / name
+            path = here / name
             if path.suffix.lower() in _LIST_SUFFIXES and not name.startswith(".") and name != SETTINGS_NAME:
                 copy = target / path.relative_to(source)
                 with atomic_path(copy) as temporary:
                     shutil.copyfile(path, temporary)
 
 
-def _fit(settings: PrepareSettings) -> Callable[[torch.Tensor], torch.Tensor]:
+def _shrinker(settings: PrepareSettings) -> Callable[[torch.Tensor], torch.Tensor]:
     def shrink(frame: torch.Tensor) -> torch.Tensor:
         height, width = frame.shape[-2:]
         if min(height, width) <= settings.short_side:
@@ -258,7 +258,7 @@ def _write_pictures(video: VideoFile | FrameFolder, task: _Task) -> None:
     try:
         for start in range(0, video.num_frames, _PIECE):
             numbers = range(start, min(start + _PIECE, video.num_frames))
-            for number, frame in zip(numbers, video.read(numbers, fit=_fit(task.settings)), strict=True):
+            for number, frame in zip(numbers, video.read(numbers, fit=_shrinker(task.settings)), strict=True):
                 picture = Image.fromarray(frame.permute(1, 2, 0).contiguous().numpy())
                 picture.save(folder / f"{number + 1:05d}.jpg", quality=task.settings.quality)
         folder.chmod(0o755)  # mkdtemp makes private folders
@@ -275,7 +275,7 @@ def _write_video(video: VideoFile | FrameFolder, task: _Task) -> None:
         stream: Any = None
         for start in range(0, video.num_frames, _PIECE):
             numbers = range(start, min(start + _PIECE, video.num_frames))
-            for number, frame in zip(numbers, video.read(numbers, fit=_fit(settings)), strict=True):
+            for number, frame in zip(numbers, video.read(numbers, fit=_shrinker(settings)), strict=True):
                 even = frame[:, : frame.shape[1] // 2 * 2, : frame.shape[2] // 2 * 2]
                 picture = av.VideoFrame.from_ndarray(even.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
                 picture.pts, picture.time_base = timestamps[number], time_base

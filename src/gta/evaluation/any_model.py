@@ -92,7 +92,7 @@ def probe_model(
     if layout not in _TO_OURS:
         raise ValueError(f"layout is {layout!r}: it must be one of {', '.join(_TO_OURS)}")
     names = tuple(classes) if classes is not None else _own_names(model)
-    place = torch.device(device) if device is not None else next((p.device for p in model.parameters()), "cpu")
+    chosen = torch.device(device) if device is not None else next((p.device for p in model.parameters()), "cpu")
     result = probe(
         _Logits(model, layout),
         _batches(loader, layout),
@@ -102,7 +102,7 @@ def probe_model(
         seed=seed,
         averaging=averaging,
         precision=precision,
-        device=place,
+        device=chosen,
     )
     count = next(iter(result.scores.values())).shape[1]
     names = names or tuple(f"class {number}" for number in range(count))

@@ -100,7 +100,7 @@ def cross_entropy(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> flo
     return float(-np.mean(np.log(np.maximum(picked, np.finfo(np.float32).tiny))))
 
 
-def summarise(
+def all_measures(
     scores: NDArray[np.float32], labels: NDArray[np.int64], classes: tuple[str, ...], reversals: dict[str, str]
 ) -> dict[str, Any]:
     """All measures of a data set at once; the keys are the fields of `gta.evaluation.scores.EvaluationResult`."""

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from gta.config import Precision
 from gta.errors import DataError
-from gta.evaluation.metrics import direction_accuracy, reversal_indices, summarise
+from gta.evaluation.metrics import all_measures, direction_accuracy, reversal_indices
 from gta.evaluation.opposites import ChiralPair
 from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, sees_order
 from gta.evaluation.scores import Averaging, score_treated
-from gta.evaluation.statistics import Summary
-from gta.evaluation.statistics import summarise as summarise_values
+from gta.evaluation.statistics import Summary, summarise
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,7 +111,7 @@ class ProbeResult:
         """Mean and sample deviation of top-1 over the shuffles; None if there are none, or no accuracies."""
         if self.foreign is not None:
             return None
-        return summarise_values([self.top1(name) for name in self.shuffles])
+        return summarise([self.top1(name) for name in self.shuffles])
 
     def movement(self, treatment: str) -> NDArray[np.float64]:
         """How far each video's prediction moves from the original order: total variation, (N,) in [0, 1]."""
@@ -199,7 +198,7 @@ class ProbeResult:
     def _treatment(self, name: str) -> dict[str, Any]:
         measures: dict[str, Any] = {"top1": None, "top5": None, "direction_accuracy": None}
         if self.foreign is None:
-            measures = summarise(self.scores[name], self.labels, self.classes, dict(self.reversals))
+            measures = all_measures(self.scores[name], self.labels, self.classes, dict(self.reversals))
         changed = self.scores[name].argmax(axis=1) != self.scores[ORDERED].argmax(axis=1)
         return {
             "top1": measures["top1"],

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gta.config import Precision
 from gta.errors import DataError, GtaError
-from gta.evaluation.metrics import summarise, worst_confusions
+from gta.evaluation.metrics import all_measures, worst_confusions
 from gta.evaluation.orders import ORDERED
 from gta.evaluation.score_files import write_scores
 from gta.modes import evaluating
@@ -205,7 +205,7 @@ def measure(scores: Scores, *, classes: tuple[str, ...], reversals: dict[str, st
             f"the model's scores are not finite for {len(bad)} of {len(scores.labels)} videos: "
             "its weights have diverged; train again with a smaller optim.lr or run.precision 32"
         )
-    measures = summarise(scores.scores, scores.labels, classes, reversals or {})
+    measures = all_measures(scores.scores, scores.labels, classes, reversals or {})
     return EvaluationResult(
         classes=classes,
         **measures,
@@ -262,7 +262,7 @@ def score_treated(
         treat: clips uint8 (B, [V,] 3, T, H, W) and the videos' numbers (B,) -> name of each treatment and the treated
             clips.
     """
-    place = torch.device(device) if device is not None else next(model.parameters()).device
+    chosen = torch.device(device) if device is not None else next(model.parameters()).device
     index: list[Tensor] = []
     labels: list[Tensor] = []
     scores: dict[str, list[Tensor]] = {}
@@ -272,7 +272,7 @@ def score_treated(
             skipped += [(str(path), str(reason)) for path, reason in batch.get("skipped", ())]
             count = len(batch["label"])
             if count:
-                clip = batch["clip"].to(place, non_blocking=True)
+                clip = batch["clip"].to(chosen, non_blocking=True)
                 for name, treated in treat(clip, batch["index"]):
                     result = video_scores(model, treated, prepare=prepare, averaging=averaging, precision=precision)
                     scores.setdefault(name, []).append(result)

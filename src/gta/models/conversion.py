@@ -123,7 +123,7 @@ def rename(tensors: Mapping[str, Tensor], key_map: KeyMap, *, source: str) -> di
     return renamed
 
 
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> LoadReport:
+def copy_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> LoadReport:
     """Copy weights with canonical or our own keys into a classifier, in place.
 
     Weights of the head are left out when the number of classes differs, and attention blocks that the file does not
@@ -149,7 +149,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
             raise CheckpointError(
                 f"{source}: {key} holds {tensor.dtype} numbers, which cannot be weights (is it quantised?)"
             )
-        fitted, change = _fit(target, tensor, own[target])
+        fitted, change = _shaped_like(target, tensor, own[target])
         if fitted is None:
             if not target.startswith("head."):
                 raise CheckpointError(
@@ -216,7 +216,7 @@ def _refuse_broken(source: str, values: Mapping[str, Tensor]) -> None:
             raise CheckpointError(f"{source}: its variance {key} is negative")
 
 
-def _fit(key: str, tensor: Tensor, like: Tensor) -> tuple[Tensor | None, str]:
+def _shaped_like(key: str, tensor: Tensor, like: Tensor) -> tuple[Tensor | None, str]:
     """The tensor in the shape of `like`, and a word on what was resized; None if it does not fit."""
     if tensor.shape == like.shape:
         return tensor, ""

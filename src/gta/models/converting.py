@@ -78,7 +78,7 @@ def convert(
 def _convert(source_path: Path, dest: Path, name: str | None, given: dict[str, Any]) -> Converted:
     from gta.models.conversion import find_key_map
     from gta.models.foreign import refuse_foreign
-    from gta.models.pretrained import load_file, save_weights
+    from gta.models.pretrained import load_weight_file, save_weights
     from gta.models.registry import create_model
     from gta.models.restore import check_description
     from gta.models.weight_files import read_weights
@@ -101,7 +101,7 @@ def _convert(source_path: Path, dest: Path, name: str | None, given: dict[str, A
         model = create_model(**{name: value for name, value in arguments.items() if value is not None})
     except ValueError as error:
         raise OptionError(str(error)) from None
-    report = load_file(model, source, given=given)
+    report = load_weight_file(model, source, given=given)
     lists = {part: list(getattr(report, part)) for part in ("missing", "unexpected", "assumed", "notes")}
     save_weights(
         model,

@@ -12,7 +12,7 @@ from gta.errors import CheckpointError
 from gta.model_card import FORMAT, ModelCard
 from gta.models.catalog import BackboneSpec
 from gta.models.classifier import VideoClassifier
-from gta.models.conversion import LoadReport, backbone_kind, find_key_map, load_weights, rename
+from gta.models.conversion import LoadReport, backbone_kind, copy_weights, find_key_map, rename
 from gta.models.foreign import refuse_foreign
 from gta.models.sources import describe_card, describe_source, find_differences, list_assumptions
 from gta.models.weight_files import WeightFile, read_weights
@@ -47,10 +47,12 @@ def load_pretrained(model: VideoClassifier, pretrained: str | None) -> LoadRepor
     """
     if pretrained is None or not is_file_name(pretrained):
         return None
-    return load_file(model, read_weights(pretrained))
+    return load_weight_file(model, read_weights(pretrained))
 
 
-def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str, Any] | None = None) -> LoadReport:
+def load_weight_file(
+    model: VideoClassifier, source: WeightFile, *, given: Mapping[str, Any] | None = None
+) -> LoadReport:
     """Load weights that were read from a file, whatever layout they have.
 
     Args:
@@ -64,7 +66,7 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
     if source.card or any(key.startswith(_OWN) for key in source.tensors):
         kind = " (averaged weights, which were the ones validated)" if source.averaged else ""
         tensors = source.tensors if source.card is None else _whole(source.card, source)
-        report = load_weights(model, tensors, source=f"{source.path}{kind}")
+        report = copy_weights(model, tensors, source=f"{source.path}{kind}")
         if source.card is None:
             return report
         return replace(report, differing=find_differences(model.arguments, describe_card(source.card), given=given))
@@ -80,7 +82,7 @@ def load_file(model: VideoClassifier, source: WeightFile, *, given: Mapping[str,
     if network.reads_bgr:
         stems = [key for key in weights if key.endswith(".stem.conv.weight") and ".laterals." not in key]
         weights |= {key: weights[key].flip(1) for key in stems}
-    report = load_weights(model, weights, source=f"{source.path} ({key_map.name})")
+    report = copy_weights(model, weights, source=f"{source.path} ({key_map.name})")
     return replace(
         report,
         differing=() if timeless else find_differences(model.arguments, network, given=given),

@@ -85,7 +85,7 @@ def _read(path: Path, before: tuple[Path, ...]) -> TrainConfig:
     try:
         return config_from_json(TrainConfig, merged)
     except OptionError as error:
-        raise OptionError(f"{_place(path, str(error), lines)}: {error}") from None
+        raise OptionError(f"{_file_and_line(path, str(error), lines)}: {error}") from None
 
 
 def _base(path: Path, values: dict[str, Any], lines: _Lines, before: tuple[Path, ...]) -> TrainConfig:
@@ -143,7 +143,7 @@ def _parse(path: Path) -> tuple[dict[str, Any], _Lines]:
     return values, lines
 
 
-def _key_lines(node: yaml.Node | None, place: tuple[str, ...], path: Path) -> Iterable[tuple[tuple[str, ...], int]]:
+def _key_lines(node: yaml.Node | None, keys: tuple[str, ...], path: Path) -> Iterable[tuple[tuple[str, ...], int]]:
     """Lines of all keys, counted from 1.
 
     Raises:
@@ -156,10 +156,10 @@ def _key_lines(node: yaml.Node | None, place: tuple[str, ...], path: Path) -> It
         if key.tag != "tag:yaml.org,2002:str":
             raise OptionError(f"{path}:{key.start_mark.line + 1}: a field's name must be a string")
         if key.value in seen:
-            raise OptionError(f"{path}:{key.start_mark.line + 1}: {'.'.join((*place, key.value))} is set twice")
+            raise OptionError(f"{path}:{key.start_mark.line + 1}: {'.'.join((*keys, key.value))} is set twice")
         seen.add(key.value)
-        yield (*place, key.value), key.start_mark.line + 1
-        yield from _key_lines(value, (*place, key.value), path)
+        yield (*keys, key.value), key.start_mark.line + 1
+        yield from _key_lines(value, (*keys, key.value), path)
 
 
 def _check_names(path: Path, values: dict[str, Any], lines: _Lines) -> None:
@@ -167,15 +167,15 @@ def _check_names(path: Path, values: dict[str, Any], lines: _Lines) -> None:
     known = field_names(TrainConfig)
     sections = {name.rpartition(".")[0] for name in known}
 
-    def visit(inner: dict[Any, Any], place: tuple[str, ...]) -> None:
+    def visit(inner: dict[Any, Any], keys: tuple[str, ...]) -> None:
         for key, value in inner.items():
-            name = ".".join((*place, str(key)))
+            name = ".".join((*keys, str(key)))
             if name not in known:
                 close = get_close_matches(name, known, n=1)
                 hint = f": did you mean {close[0]}?" if close else ""
-                raise OptionError(f"{path}:{lines.get((*place, str(key)), 1)}: there is no field {name}{hint}")
+                raise OptionError(f"{path}:{lines.get((*keys, str(key)), 1)}: there is no field {name}{hint}")
             if isinstance(value, dict) and name in sections:
-                visit(value, (*place, str(key)))
+                visit(value, (*keys, str(key)))
 
     visit(values, ())
 
@@ -184,18 +184,18 @@ def _merge(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The base's values, overridden; sections are merged, everything else is replaced."""
     sections = {name.rpartition(".")[0] for name in field_names(TrainConfig)}
 
-    def merge(below: Any, above: Any, place: str) -> Any:
-        if place in sections and isinstance(below, dict) and isinstance(above, dict):
-            prefix = f"{place}." if place else ""
+    def merge(below: Any, above: Any, section: str) -> Any:
+        if section in sections and isinstance(below, dict) and isinstance(above, dict):
+            prefix = f"{section}." if section else ""
             return {**below, **{key: merge(below.get(key), above[key], f"{prefix}{key}") for key in above}}
         return above
 
     return merge(base, values, "")
 
 
-def _place(path: Path, problem: str, lines: _Lines) -> str:
+def _file_and_line(path: Path, problem: str, lines: _Lines) -> str:
     """File and line of the field that an error's text begins with; the file alone if the value comes from its base."""
-    place = tuple(problem.split(" ", 1)[0].split("."))
-    while place and place not in lines:
-        place = place[:-1]
-    return f"{path}:{lines[place]}" if place else str(path)
+    keys = tuple(problem.split(" ", 1)[0].split("."))
+    while keys and keys not in lines:
+        keys = keys[:-1]
+    return f"{path}:{lines[keys]}" if keys else str(path)

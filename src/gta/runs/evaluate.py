@@ -291,12 +291,12 @@ def probe_checkpoint(
     elif on_strange:
         on_strange(source, strange[0], len(checkpoint.classes))
     pairs = find_chiral_pairs(checkpoint.classes, opposites)
-    place = choose_device(device)
+    chosen = choose_device(device)
     with counted("probing", len(videos), live=live) as on_batch:
         result = probe_loader(
-            fuse(build_model(checkpoint).to(place)),
-            _loader(videos, clip, batch_size, num_workers, place, frames),
-            prepare=Normalize(clip.mean, clip.std, flow=clip.flow).to(place),
+            fuse(build_model(checkpoint).to(chosen)),
+            _loader(videos, clip, batch_size, num_workers, chosen, frames),
+            prepare=Normalize(clip.mean, clip.std, flow=clip.flow).to(chosen),
             classes=checkpoint.classes,
             reversals={**reversals_of(pairs), **checkpoint.reversals},
             pairs=pairs,
@@ -305,7 +305,7 @@ def probe_checkpoint(
             num_permutations=num_permutations,
             seed=seed,
             precision=precision,
-            device=place,
+            device=chosen,
             on_batch=on_batch,
         )
     return result, source

@@ -102,7 +102,7 @@ def _add_questions(app: FastAPI, service: Service, video_folder: Path | None) ->
         number = service.model(model)
         service.require_room()
         async with _video_file(request, service, video_folder) as path:
-            with service.place():
+            with service.queued():
                 answer = await run_in_threadpool(
                     _predict, service, path, number, top_k if topk is None else topk, change, amount, reverse
                 )
@@ -121,7 +121,7 @@ def _add_questions(app: FastAPI, service: Service, video_folder: Path | None) ->
         service.require_explainable(numbers)
         service.require_room()
         async with _video_file(request, service, video_folder) as path:
-            with service.place():
+            with service.queued():
                 page = await run_in_threadpool(lambda: service.explain_page(service.read(path), numbers))
         return explanation_response(page)
 

@@ -127,7 +127,7 @@ class Handlers:
             if path is None:
                 answer, moved = answers.hint(START), ""
             elif visit.unchanged is None or change != visit.moved:
-                with self.service.place():
+                with self.service.queued():
                     video, numbers = self._read(path), self._numbers(*models)
                     if visit.unchanged is None:
                         answer, visit.unchanged = self._answer(path, video, numbers)
@@ -211,7 +211,7 @@ class Handlers:
             return answers.refusal(START)
         service = self.service
         try:
-            with service.place():
+            with service.queued():
                 numbers = self._numbers(model, beside)
                 page = service.explain_page(self._read(path), numbers)
         except RefusedError as error:
@@ -228,7 +228,7 @@ class Handlers:
             return answers.hint(CAMERA_START)
         service = self.service
         try:
-            with service.place():
+            with service.queued():
                 numbers = self._numbers(model, beside)
                 new = live.numbers != numbers  # also at the first frame
                 if new:

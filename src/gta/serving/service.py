@@ -116,7 +116,7 @@ class Service:
             raise busy()
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
+    def queued(self) -> Iterator[None]:
         """A place in the queue for one request. One that came before the server was told to stop still gets it.
 
         Raises:

@@ -16,7 +16,7 @@ import torch
 
 from gta.config import TrainConfig, config_from_json
 from gta.datasets.listing import open_videos
-from gta.evaluation.metrics import summarise
+from gta.evaluation.metrics import all_measures
 from gta.evaluation.opposites import Opposites
 from gta.evaluation.orders import ORDERED, REVERSED
 from gta.evaluation.probe import ProbeResult
@@ -57,7 +57,7 @@ def run_cell(config: TrainConfig, folder: Path, *, row: str, frames: Path | None
     memory = None if fitted.resumed else _peak_memory_mib(before, run.accelerator)
     epochs = [line for line in fitted.timing if line["seconds"]]  # not one that was interrupted in its validation
     probed = _probe(config, fitted.last_checkpoint, frames)
-    measures = summarise(probed.scores[ORDERED], probed.labels, probed.classes, dict(probed.reversals))
+    measures = all_measures(probed.scores[ORDERED], probed.labels, probed.classes, dict(probed.reversals))
     shuffled = probed.shuffled_top1()
     assert shuffled is not None  # there are always shuffles
     names = ("train_loss", "train_top1", "val_loss", "val_top1", "val_direction_accuracy")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gta.errors import RunFolderError
-from gta.evaluation.metrics import summarise
+from gta.evaluation.metrics import all_measures
 from gta.evaluation.orders import ORDERED, REVERSED
 from gta.files import atomic_path
 from gta.studies.grids import Grid
@@ -94,7 +94,7 @@ def _average(
         raise RunFolderError(f"row {key}, seed {seed}: its rows were tested on different videos")
     names = [name for name in orders[0][1] if all(name in scores for _, scores in orders)]
     scores = {name: np.mean([scores[name] for _, scores in orders], axis=0) for name in names}
-    measures = summarise(scores[ORDERED], labels, classes, dict(reversals))
+    measures = all_measures(scores[ORDERED], labels, classes, dict(reversals))
     top1 = {name: float((values.argmax(axis=1) == labels).mean()) for name, values in scores.items()}
     shuffles = [name for name in names if name.startswith("shuffle")]
     moved = [REVERSED, *shuffles]

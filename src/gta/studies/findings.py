@@ -97,13 +97,13 @@ def _order_findings(results: Sequence[RowResult], where: str) -> list[str]:
     means = {result.row.key: summary.mean for result in results if (summary := result.summary("top1"))}
     parts = {result.row.part for result in results}
     names = {result.row.key: _name(result) if len(parts) > 1 else result.row.label for result in results}
-    place = ranks(means)
-    order = sorted(means, key=lambda key: place[key])
+    rank = ranks(means)
+    order = sorted(means, key=lambda key: rank[key])
     where = f"{where}: " if where else ""
     lines = [f"{where}order by mean top-1: {'; '.join(f'{names[key]} ({100 * means[key]:.1f})' for key in order)}."]
     reference = next((result.row.key for result in results if result.is_reference), None)
     if reference is not None:
-        lines.append(f"{where}{names[reference]} ranks {_ordinal(place[reference])} of {len(place)}.")
+        lines.append(f"{where}{names[reference]} ranks {_ordinal(rank[reference])} of {len(rank)}.")
     return lines + _paper_findings(results, names, means, where)
 
 

@@ -40,7 +40,7 @@ def claim_folder(folder: Path, grid: Grid, data: Path | None, *, command: str = 
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunFolderError(f"{folder}: exists and contains no study ({STUDY}): choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"format": _FORMAT, "data": _place(data), "command": command, "grid": grid_to_json(grid)})
+    write_json(path, {"format": _FORMAT, "data": _stored_path(data), "command": command, "grid": grid_to_json(grid)})
 
 
 def check_folder(folder: Path, grid: Grid, data: Path | None) -> None:
@@ -59,7 +59,7 @@ def check_folder(folder: Path, grid: Grid, data: Path | None) -> None:
         raise RunFolderError(f"{folder}: holds a study with another budget ({name} differs): {advice}")
     if not all(row in grid.rows for row in before.rows):
         raise RunFolderError(f"{folder}: holds a study of other rows: {advice}")
-    if stored.get("data") != _place(data):
+    if stored.get("data") != _stored_path(data):
         raise RunFolderError(f"{folder}: holds a study of other videos ({stored.get('data')}): {advice}")
 
 
@@ -67,7 +67,7 @@ def _differ(first: Budget, second: Budget, name: str) -> bool:
     return getattr(first, name) != getattr(second, name)
 
 
-def _place(data: Path | None) -> str | None:
+def _stored_path(data: Path | None) -> str | None:
     return None if data is None else str(data.resolve())
 
 

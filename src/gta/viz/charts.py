@@ -129,15 +129,15 @@ def bars(
     """
     full = high or max((value for value in values.values() if value is not None), default=0.0) or 1.0
 
-    def place(value: Number) -> str:
+    def percent(value: Number) -> str:
         return f"{100 * min(max(value / full, 0.0), 1.0):.2f}%"
 
     rows = []
     for label, value in values.items():
-        parts = [f'<span class="fill" style="width:{place(0 if value is None else value)}"></span>']
-        parts += [f'<span class="dot" style="left:{place(dot)}"></span>' for dot in (dots or {}).get(label, ())]
+        parts = [f'<span class="fill" style="width:{percent(0 if value is None else value)}"></span>']
+        parts += [f'<span class="dot" style="left:{percent(dot)}"></span>' for dot in (dots or {}).get(label, ())]
         if limit is not None:
-            parts.append(f'<span class="limit" style="left:{place(limit)}"></span>')
+            parts.append(f'<span class="limit" style="left:{percent(limit)}"></span>')
         number = "-" if value is None else f"{value:.{digits}f} {unit}"
         parts.append(f'<span class="value">{text(number)}</span>')
         rows.append(
@@ -228,9 +228,9 @@ class _Axis:
 
 
 def _grid_line(axis: _Axis, value: Number) -> str:
-    place = axis(value)
-    label = f'<text x="{_LEFT - 5}" y="{place + 4}" text-anchor="end">{value:g}</text>'
-    return f'<path class="grid" d="M{_LEFT} {place}H{_WIDTH - _RIGHT}"/>{label}'
+    height = axis(value)
+    label = f'<text x="{_LEFT - 5}" y="{height + 4}" text-anchor="end">{value:g}</text>'
+    return f'<path class="grid" d="M{_LEFT} {height}H{_WIDTH - _RIGHT}"/>{label}'
 
 
 def _below(axis: _Axis, value: Number, label: str) -> str:

@@ -66,7 +66,7 @@ class Strip:
         def text(x: float, y: float, words: str, room: float | None = None, **how: Any) -> None:
             placed = figure.text(x / width, 1 - y / height, plain_lines(words), va="top", **how)
             if room is not None:
-                _fit(placed, words, room)
+                _shorten(placed, words, room)
 
         whole = width - 2 * _MARGIN
         text(_MARGIN, _MARGIN, self.title, whole, fontsize=11, fontweight="bold")
@@ -100,7 +100,7 @@ def plain_lines(text: str) -> str:
     return "\n".join(plain_text(line) for line in text.split("\n"))
 
 
-def _fit(text: Text, words: str, room: float) -> None:
+def _shorten(text: Text, words: str, room: float) -> None:
     """Cut the middle out of each line of `words` that is wider than `room` inches, as names differ at their ends."""
     figure = text.get_figure(root=True)
     assert figure is not None

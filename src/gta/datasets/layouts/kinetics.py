@@ -122,13 +122,13 @@ def _classes(root: Path) -> list[str]:
 def _videos_by_stem(folder: Path) -> dict[str, Path]:
     """Videos in a folder and in its class folders, by their name without suffix."""
     found: dict[str, Path] = {}
-    for place in [folder, *(folder / name for name in folders(folder))]:
-        with os.scandir(place) as entries:
+    for parent in [folder, *(folder / name for name in folders(folder))]:
+        with os.scandir(parent) as entries:
             for entry in entries:
                 if is_video_name(entry.name):
-                    found[os.path.splitext(entry.name)[0]] = place / entry.name
+                    found[os.path.splitext(entry.name)[0]] = parent / entry.name
                 elif (
-                    place != folder and not entry.name.startswith(".") and entry.is_dir()
+                    parent != folder and not entry.name.startswith(".") and entry.is_dir()
                 ):  # frames extracted by `gta data prepare`
-                    found[entry.name] = place / entry.name
+                    found[entry.name] = parent / entry.name
     return found
