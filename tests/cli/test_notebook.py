@@ -14,7 +14,7 @@ _CELLS = {
 import gta
 from gta.synthetic import synthesize
 
-summary = synthesize("videos", num_videos=32, num_workers=2, frame_size=(32, 48), progress=True)
+summary = synthesize("videos", num_videos=32, num_workers=2, frame_size=(32, 48))
 """,
     "train": """
 small = {"data.clip.crop_size": 32, "data.clip.resize": 36}

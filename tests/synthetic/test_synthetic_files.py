@@ -83,6 +83,11 @@ def test_what_cannot_be_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_old_name_of_live_works_with_a_notice(tmp_path):
+    with pytest.warns(FutureWarning, match="progress is live now"):
+        assert synthesize(tmp_path, num_videos=6, classes=FEW, frame_size=SIZE, progress=False).num_rendered == 6
+
+
 def test_folder_layout(tmp_path):
     summary = synthesize(tmp_path / "d", num_videos=12, val_fraction=0.25, classes=FEW, frame_size=SIZE)
     assert (summary.num_train, summary.num_val, summary.num_test) == (9, 3, 0)

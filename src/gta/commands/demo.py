@@ -91,7 +91,6 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
         val_fraction=0.1,
         test_fraction=0.2,
         num_workers=options.num_workers,
-        progress=True,
     )
     _clear_finished(options)  # only now, when nothing speaks against starting
     ceiling = permutation_invariant_ceiling(CLASSES)

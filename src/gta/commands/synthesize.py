@@ -63,7 +63,6 @@ def main(arguments: list[str]) -> None:
         frame_size=(options.height, options.width),
         keyframe_interval=options.keyframe_interval,
         num_workers=options.num_workers,
-        progress=True,
         classes=options.classes,
         masks=options.masks,
         difficulty=options.difficulty,

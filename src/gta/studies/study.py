@@ -138,7 +138,6 @@ def prepare_videos(budget: Budget, root: Path, *, num_workers: int) -> None:
         val_fraction=budget.num_val / total,
         frame_size=budget.frame_size,
         num_workers=num_workers,
-        progress=True,
         difficulty=budget.difficulty,
     )
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -61,10 +62,11 @@ def synthesize(
     frame_size: tuple[int, int] = FRAME_SIZE,
     keyframe_interval: int = KEYFRAME_INTERVAL,
     num_workers: int = 0,
-    progress: bool = False,
+    live: bool | None = None,
     classes: Sequence[str] | None = None,
     masks: bool = False,
     difficulty: Difficulty = "normal",
+    progress: bool | None = None,
 ) -> SynthesisSummary:
     """Render the synthetic data set into the folder `root`; files that already exist from the same settings are kept.
 
@@ -78,15 +80,21 @@ def synthesize(
         frame_size: height and width in pixels, each even and at least 32.
         keyframe_interval: frames between key frames; see `write_clip`.
         num_workers: processes that render; 0 renders in this one.
-        progress: show a progress bar, in a terminal or a notebook.
+        live: whether to draw a progress bar; by default, only in a terminal or a notebook.
         classes: names from `CLASSES` or, if `difficulty` is `hard`, from `HARD_CLASSES`; by default, all.
         masks: also write where the object is in each frame (`write_mask`), into the folder `masks`.
         difficulty: `hard` has ten more classes, several moving objects, a moving camera and occlusions.
+        progress: the old name of `live`.
 
     Raises:
         OptionError: a setting is invalid.
         DataError: `root` contains something else, or the same data set with other settings.
     """
+    if progress is not None:
+        warnings.warn(
+            "progress is live now; the old name will be removed in the next release", FutureWarning, stacklevel=2
+        )
+        live = None if progress else False
     config = SynthesisConfig(
         layout=layout,
         num_videos=num_videos,
@@ -109,7 +117,7 @@ def synthesize(
     incomplete = [
         video for video in videos if video.path in missing or (config.masks and not (root / video.mask_path).exists())
     ]
-    _render_all(root, config, incomplete, num_workers, progress)
+    _render_all(root, config, incomplete, num_workers, live)
     write_annotations(root, config, videos)  # last, so that an interrupted data set does not look complete
     sizes = config.split_sizes()
     return SynthesisSummary(
@@ -167,10 +175,10 @@ def _leftovers(root: Path) -> list[Path]:
 
 
 def _render_all(
-    root: Path, config: SynthesisConfig, videos: Sequence[PlannedVideo], num_workers: int, progress: bool
+    root: Path, config: SynthesisConfig, videos: Sequence[PlannedVideo], num_workers: int, live: bool | None
 ) -> None:
     batches = [tuple(videos[start : start + _BATCH]) for start in range(0, len(videos), _BATCH)]
-    with counted("rendering", len(videos), live=None if progress else False) as advance:
+    with counted("rendering", len(videos), live=live) as advance:
         if num_workers == 0:
             for video in videos:
                 _render_batch(root, config, (video,))
