@@ -10,17 +10,37 @@ beyond the prediction.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from gta.predictor import Predictor
 
 _BOUNDARY = "xxloadxx"
+
+
+@contextlib.contextmanager
+def served(checkpoint: Path, *words: str) -> Iterator[tuple[str, int]]:
+    """Run `gta serve` on a free port and the CPU; gives its address, such as http://127.0.0.1:8000, and its process."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "gta", "serve", str(checkpoint), "--port", "0", "--device", "cpu", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().split()[0], server.pid
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
 def bare(predictor: Predictor, clip: Path, seconds: float) -> tuple[float, float]:
@@ -115,16 +135,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="of load, all rounds together")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    words = [sys.executable, "-m", "gta", "serve", str(options.checkpoint), "--port", "0", "--no-page"]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    server = subprocess.Popen(
-        [*words, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    )
     times: list[float] = []
     answers: Counter[str] = Counter()
-    try:
-        assert server.stdout is not None
-        port = int(server.stdout.readline().split("/")[2].rpartition(":")[2])
+    with served(options.checkpoint, "--no-page") as (address, process):
+        port = int(address.rpartition(":")[2].strip("/"))
         predictor = Predictor.from_checkpoint(options.checkpoint, device="cpu")
         predictor.predict(options.clip)
         request = request_bytes(options.clip.read_bytes())
@@ -133,13 +147,10 @@ def main() -> None:
         part = options.seconds / options.rounds
         bares, loads, cpu = [bare(predictor, options.clip, part / 4)], [], 0.0
         for _ in range(options.rounds):
-            before = cpu_seconds(server.pid)
+            before = cpu_seconds(process)
             loads.append(asyncio.run(load(port, request, options.clients, part, times, answers)))
-            cpu += cpu_seconds(server.pid) - before
+            cpu += cpu_seconds(process) - before
             bares.append(bare(predictor, options.clip, part / 4))
-    finally:
-        server.terminate()
-        server.wait(60)
     shares = [2 * rate / (bares[place][0] + bares[place + 1][0]) for place, rate in enumerate(loads)]
     one, two = statistics.median(predictions), statistics.median(alone)
     print(f"1 client: prediction {1000 * one:.0f} ms, answer {1000 * two:.0f} ms: {1000 * (two - one):.0f} ms more")

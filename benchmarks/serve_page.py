@@ -7,11 +7,8 @@ page, then uploaded to it; the page's time minus the predictor's is the extra ti
 """
 
 import argparse
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from gta.clips.dataset import clip_views
 from gta.predictor import Predictor
+from serve_load import served
 
 # Counts how often an answer with bars appeared: clicking, waiting and drawing are all inside what is timed.
 _COUNT = """() => {
@@ -82,30 +80,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gta-examples-") as folder:
         for path in options.videos:
             shutil.copy(path, folder)
-        server = subprocess.Popen(
-            [sys.executable, "-m", "gta", "serve", str(options.checkpoint), "--port", "0", "--examples", folder],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-        try:
-            assert server.stdout is not None
-            address = server.stdout.readline().split()[0]
-            with sync_playwright() as driver:
-                browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-                page = browser.new_page()
-                uploaded(page, address, options.videos[0])  # the first answer starts processes
-                predicted(predictor, options.videos[0])
-                times: list[tuple[float, float, float]] = []
-                for path in options.videos:
-                    upload = uploaded(page, address, path)
-                    opened(page, address)
-                    times.append((predicted(predictor, path), chosen(page, path.stem), upload))
-                browser.close()
-        finally:
-            server.terminate()
-            server.wait(60)
+        with served(options.checkpoint, "--examples", folder) as (address, _), sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            page = browser.new_page()
+            uploaded(page, address, options.videos[0])  # the first answer starts processes
+            predicted(predictor, options.videos[0])
+            times: list[tuple[float, float, float]] = []
+            for path in options.videos:
+                upload = uploaded(page, address, path)
+                opened(page, address)
+                times.append((predicted(predictor, path), chosen(page, path.stem), upload))
+            browser.close()
     for number, what in ((1, "example"), (2, "upload")):
         extra = [one[number] - one[0] for one in times]
         print(
