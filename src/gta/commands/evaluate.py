@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.config import Layout, Precision
+from gta.commands.arguments import CheckpointPath, parse_arguments
+from gta.commands.measuring import MeasuringOptions
 from gta.errors import OptionError
 from gta.terminal import print_line
 
@@ -31,33 +31,17 @@ _COMMON = (
 
 
 @dataclass(frozen=True)
-class EvaluateArguments:
+class EvaluateArguments(MeasuringOptions):
     """Measure a checkpoint: top-1, top-5, per class, confusion, direction; by default on its own validation videos."""
 
     checkpoint: CheckpointPath
     """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
-    data: OptionalDataPath = None
-    """Folder of the data set; the one of the training run if not given."""
-    layout: Layout | None = None
-    """Layout of the folder; `auto` detects it. If DATA is not given, as in the training run."""
-    fold: Literal[1, 2, 3] | None = None
-    """Which official split of UCF-101 or HMDB-51; 1 by default or, if DATA is not given, as in the training run."""
-    split: Literal["train", "val", "test"] = "val"
-    """Which part of the data set."""
     test_clips: int | None = None
     """Temporal clips per video; as stored in the checkpoint if not given."""
     test_crops: int | None = None
     """Spatial crops per clip, 1 or 3; as stored in the checkpoint if not given."""
     averaging: Literal["softmax", "logits"] | None = None
     """What is averaged over the views of a video; as stored in the checkpoint if not given."""
-    batch_size: int = 16
-    """Videos per step."""
-    num_workers: int = 2
-    """Processes that decode videos; 0 decodes in the main process."""
-    precision: Precision = "32"
-    """Precision of the computation."""
-    device: str = "auto"
-    """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
     """JSON file for the results; a report (.html) is written next to it. By default, evaluation_<split>.json next to
     the checkpoint (for a hub's model, in ./owner/name); DATA, views and averaging, if given, are added to its name."""
@@ -67,12 +51,8 @@ class EvaluateArguments:
     """Load an exported folder of the formats torch or aoti, whose files can run arbitrary code."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise OptionError(f"--batch-size is {self.batch_size}: it must be 1 or more")
-        if self.num_workers < 0:
-            raise OptionError(f"--num-workers is {self.num_workers}: it must be 0 or more")
-        if self.test_clips is not None and self.test_clips < 1:
-            raise OptionError(f"--test-clips is {self.test_clips}: it must be 1 or more")
+        super().__post_init__()
+        self._check_least(test_clips=1)
         if self.test_crops not in (None, 1, 3):
             raise OptionError(f"--test-crops is {self.test_crops}: it must be 1 or 3")
 
@@ -103,16 +83,9 @@ def evaluate_checkpoint(
         check_writable(options.scores)
     measured = measure_checkpoint(
         options.checkpoint,
-        options.data,
-        layout=options.layout,
-        fold=options.fold,
-        split=options.split,
+        options.measuring,
         views={name: getattr(options, name) for name in ("test_clips", "test_crops", "averaging")},
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        precision=options.precision,
         trust=options.trust,
-        device=options.device,
     )
     result, videos, written = measured.result, measured.videos, measured.to_json()
     if show:

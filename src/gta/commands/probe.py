@@ -3,11 +3,10 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from gta.commands.arguments import CheckpointPath, OptionalDataPath, parse_arguments
-from gta.config import Layout, Precision
-from gta.errors import OptionError
+from gta.commands.arguments import parse_arguments
+from gta.commands.measuring import MeasuringOptions
 from gta.terminal import print_line, printable
 
 if TYPE_CHECKING:
@@ -25,46 +24,26 @@ _COMMON = ("--split", "--opposites", "--permutations", "--num-workers", "--devic
 
 
 @dataclass(frozen=True)
-class ProbeArguments:
+class ProbeArguments(MeasuringOptions):
     """Measure whether a model uses the order of frames: in order, reversed, shuffled, and with a single frame repeated.
 
     Works with every checkpoint and every data set, by default with the checkpoint's own validation videos. If the data
     set's classes differ from the model's, it measures how far the predictions move, but no accuracies.
     """
 
-    checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run."""
-    data: OptionalDataPath = None
-    """Folder of the data set; the one of the training run if not given."""
-    layout: Layout | None = None
-    """Layout of the folder; `auto` detects it. If DATA is not given, as in the training run."""
-    fold: Literal[1, 2, 3] | None = None
-    """Which official split of UCF-101 or HMDB-51; 1 by default or, if DATA is not given, as in the training run."""
-    split: Literal["train", "val", "test"] = "val"
-    """Which part of the data set."""
     opposites: Path | None = None
     """JSON file with additional opposites (words or classes that are time reversals); see docs/adapting.md."""
     permutations: int = 5
     """Number of random orders of each video."""
     seed: int = 0
     """Seed of the shuffles."""
-    batch_size: int = 16
-    """Videos per step."""
-    num_workers: int = 2
-    """Processes that decode videos; 0 decodes in the main process."""
-    precision: Precision = "32"
-    """Precision of the computation."""
-    device: str = "auto"
-    """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     output: Path | None = None
     """Folder for probe.json, report.html and the plots; by default, `probe` next to the checkpoint (for a hub's model,
     in ./owner/name)."""
 
     def __post_init__(self) -> None:
-        for name, least in (("permutations", 1), ("seed", 0), ("batch_size", 1), ("num_workers", 0)):
-            value = getattr(self, name)
-            if value < least:
-                raise OptionError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
+        super().__post_init__()
+        self._check_least(permutations=1, seed=0)
 
 
 def main(arguments: list[str]) -> None:
@@ -94,17 +73,10 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
     check_writable(_folder(options) / RESULTS)
     return probe_source(
         options.checkpoint,
-        options.data,
-        layout=options.layout,
-        fold=options.fold,
-        split=options.split,
+        options.measuring,
         opposites=opposites,
         num_permutations=options.permutations,
         seed=options.seed,
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        precision=options.precision,
-        device=options.device,
         on_strange=_tell_strange,
     )
 

@@ -31,6 +31,43 @@ from gta.runs.sources import Source, find_source
 
 
 @dataclass(frozen=True)
+class Measuring:
+    """Which videos a checkpoint is measured on, and how the measurement is computed.
+
+    Args:
+        data: folder of the data set; the one of the training run if not given.
+        layout: layout of the folder; `auto` detects it.
+        fold: official split of UCF-101 or HMDB-51, 1 to 3.
+        split: which part of the data set.
+        batch_size: videos per step.
+        num_workers: processes that decode videos; 0 decodes in this process.
+        precision: precision of the computation.
+        device: `auto` (a GPU if there is one), or a PyTorch device name.
+        live: whether to draw a progress bar; by default, only in a terminal or a notebook.
+    """
+
+    data: Path | None = None
+    layout: Layout | None = None
+    fold: int | None = None
+    split: Split = "val"
+    batch_size: int = 16
+    num_workers: int = 2
+    precision: Precision = "32"
+    device: str = "auto"
+    live: bool | None = None
+
+    def loader(self, videos: VideoList, clip: ClipConfig, device: torch.device, frames: Path | None = None) -> Any:
+        """The batches of the videos, in their order; `frames` is the folder of a frame store that has them."""
+        return build_loader(
+            VideoDataset(videos, clip, training=False, opener=frames and FrameStore(frames).open),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            shuffle=False,
+            pin_memory=device.type == "cuda",
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The result of evaluating a checkpoint on a data set, and how it was obtained."""
 
@@ -111,64 +148,48 @@ def evaluate(
     >>> result.num_videos, result.scores.shape, 0 <= result.top1 <= 1
     (16, (16, 16), True)
     """
-    views = {"test_clips": test_clips, "test_crops": test_crops, "averaging": averaging}
-    return measure_checkpoint(
-        Path(checkpoint),
-        None if data is None else Path(data),
+    how = Measuring(
+        data=None if data is None else Path(data),
         layout=layout,
         fold=fold,
         split=split,
-        views=views,
         batch_size=batch_size,
         num_workers=num_workers,
         precision=precision,
         device=device,
-        trust=trust,
         live=live,
-    ).result
+    )
+    views = {"test_clips": test_clips, "test_crops": test_crops, "averaging": averaging}
+    return measure_checkpoint(Path(checkpoint), how, views=views, trust=trust).result
 
 
-def measure_checkpoint(
-    path: Path,
-    root: Path | None,
-    *,
-    layout: Layout | None,
-    fold: int | None,
-    split: Split,
-    views: dict[str, Any],
-    batch_size: int,
-    num_workers: int,
-    precision: Precision,
-    device: str,
-    trust: bool = False,
-    live: bool | None = None,
-) -> Evaluation:
+def measure_checkpoint(path: Path, how: Measuring, *, views: dict[str, Any], trust: bool = False) -> Evaluation:
     """Evaluate; arguments as of `evaluate`.
 
     Args:
         views: fields of the clip configuration to be replaced; those that are None stay.
     """
-    if precision != "32" and is_exported(path):
+    if how.precision != "32" and is_exported(path):
         raise OptionError(
-            f"`precision` is {precision}: the precision of an exported model was chosen when it was exported"
+            f"`precision` is {how.precision}: the precision of an exported model was chosen when it was exported"
         )
-    predictor = load_predictor(path, device=device, trust=trust)
+    predictor = load_predictor(path, device=how.device, trust=trust)
     clip = replace(predictor.clip, **{name: value for name, value in views.items() if value is not None})
-    source = find_source(path, root, layout, fold)
-    videos = open_videos(source.root, split, layout=source.layout, classes=predictor.classes, fold=source.fold)
-    with counted("evaluating", len(videos), live=live) as on_batch:
+    source = find_source(path, how.data, how.layout, how.fold)
+    videos = open_videos(source.root, how.split, layout=source.layout, classes=predictor.classes, fold=source.fold)
+    with counted("evaluating", len(videos), live=how.live) as on_batch:
         result = evaluate_loader(
             predictor.fused,
-            _loader(videos, clip, batch_size, num_workers, predictor.device),
+            how.loader(videos, clip, predictor.device),
             prepare=predictor.prepare,
             classes=predictor.classes,
             averaging=clip.averaging,
             reversals=predictor.reversals,
-            precision=precision,
+            precision=how.precision,
             device=predictor.device,
             on_batch=on_batch,
         )
-    return Evaluation(result, path, source, videos, clip, precision)
+    return Evaluation(result, path, source, videos, clip, how.precision)
 
 
 def probe(
@@ -236,43 +257,32 @@ def probe(
         raise TypeError(f"{', '.join(of_any_model)}: only for a module; a checkpoint contains it")
     if not (data is None or isinstance(data, str | Path)):
         raise TypeError("a checkpoint is probed on the folder of a data set: gta.probe(checkpoint, folder)")
-    result, _ = probe_checkpoint(
-        Path(model),
-        None if data is None else Path(data),
-        layout=layout,
+    how = Measuring(
+        data=None if data is None else Path(data),
+        layout=layout,  # pyright: ignore[reportArgumentType]
         fold=fold,
         split=split,
-        opposites=opposites or known_opposites(),
-        num_permutations=num_permutations,
-        seed=seed,
         batch_size=batch_size,
         num_workers=num_workers,
         precision=precision,
         device=device or "auto",
         live=live,
     )
-    return result
+    opposites = opposites or known_opposites()
+    return probe_checkpoint(Path(model), how, opposites=opposites, num_permutations=num_permutations, seed=seed)[0]
 
 
 def probe_checkpoint(
     path: Path,
-    root: Path | None,
+    how: Measuring,
     *,
-    layout: Any,
-    fold: int | None,
-    split: Split,
     opposites: Opposites,
     num_permutations: int,
     seed: int,
-    batch_size: int,
-    num_workers: int,
-    precision: Precision,
-    device: str,
     frames: Path | None = None,
-    live: bool | None = None,
     on_strange: Callable[[Source, str, int], None] | None = None,
 ) -> tuple[ProbeResult, Source]:
-    """Probe a checkpoint; arguments as of `probe` and `measure_checkpoint`.
+    """Probe a checkpoint; arguments as of `probe`.
 
     Args:
         frames: folder of a frame store (`gta.datasets.frame_store`), which holds the videos' decoded frames.
@@ -281,8 +291,8 @@ def probe_checkpoint(
     """
     checkpoint = read_checkpoint(path)
     clip = clip_protocol(checkpoint)
-    source = find_source(path, root, layout, fold)
-    opened = partial(open_videos, source.root, split, layout=source.layout, fold=source.fold)
+    source = find_source(path, how.data, how.layout, how.fold)
+    opened = partial(open_videos, source.root, how.split, layout=source.layout, fold=source.fold)
     videos = opened()
     strange = sorted(set(videos.classes) - set(checkpoint.classes))
     foreign = videos.classes if strange else None
@@ -291,11 +301,11 @@ def probe_checkpoint(
     elif on_strange:
         on_strange(source, strange[0], len(checkpoint.classes))
     pairs = find_chiral_pairs(checkpoint.classes, opposites)
-    chosen = choose_device(device)
-    with counted("probing", len(videos), live=live) as on_batch:
+    chosen = choose_device(how.device)
+    with counted("probing", len(videos), live=how.live) as on_batch:
         result = probe_loader(
             fuse(build_model(checkpoint).to(chosen)),
-            _loader(videos, clip, batch_size, num_workers, chosen, frames),
+            how.loader(videos, clip, chosen, frames),
             prepare=Normalize(clip.mean, clip.std, flow=clip.flow).to(chosen),
             classes=checkpoint.classes,
             reversals={**reversals_of(pairs), **checkpoint.reversals},
@@ -304,25 +314,8 @@ def probe_checkpoint(
             averaging=clip.averaging,
             num_permutations=num_permutations,
             seed=seed,
-            precision=precision,
+            precision=how.precision,
             device=chosen,
             on_batch=on_batch,
         )
     return result, source
-
-
-def _loader(
-    videos: VideoList,
-    clip: ClipConfig,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device,
-    frames: Path | None = None,
-) -> Any:
-    return build_loader(
-        VideoDataset(videos, clip, training=False, opener=frames and FrameStore(frames).open),
-        batch_size=batch_size,
-        num_workers=num_workers,
-        shuffle=False,
-        pin_memory=device.type == "cuda",
-    )

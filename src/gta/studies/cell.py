@@ -24,7 +24,7 @@ from gta.files import write_json
 from gta.model_card import library_versions
 from gta.models.flops import count_flops
 from gta.runs.composition import build_model
-from gta.runs.evaluate import probe_checkpoint
+from gta.runs.evaluate import Measuring, probe_checkpoint
 from gta.runs.train import train
 from gta.stored import read_json
 from gta.studies.ensembles import write_orders
@@ -93,18 +93,16 @@ def _probe(config: TrainConfig, checkpoint: Path, frames: Path | None) -> ProbeR
     """Probe the held-out videos, in 32 bits: whether a model sees their order must not drown in rounding."""
     probed, _ = probe_checkpoint(
         checkpoint,
-        config.data.root,
-        layout=None,
-        fold=None,
-        split="val",
+        Measuring(
+            data=config.data.root,
+            batch_size=config.data.batch_size,
+            num_workers=config.data.num_workers,
+            device="cuda" if config.run.accelerator == "gpu" else "cpu",
+            live=False,
+        ),
         opposites=Opposites(),  # only what the data set itself states
         num_permutations=_PERMUTATIONS,
         seed=0,
-        batch_size=config.data.batch_size,
-        num_workers=config.data.num_workers,
-        precision="32",
-        device="cuda" if config.run.accelerator == "gpu" else "cpu",
-        live=False,
         frames=frames,
     )
     return probed
