@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gta.clips import sampling
 from gta.clips.presets import clip_config
 from gta.clips.sampling import (
     dense_test_indices,
@@ -184,3 +185,14 @@ def test_the_configuration_chooses_the_protocol():
     assert evaluation_indices(dense, 300) == dense_test_indices(300, 8, 2, 10)
     assert training_indices(tsn, 48, random.Random(3)) == tsn_train_indices(48, 8, random.Random(3))
     assert training_indices(dense, 300, random.Random(3)) == dense_train_indices(300, 8, 2, random.Random(3))
+
+
+def test_the_picture_in_the_docstring_is_true():
+    drawn = {
+        "tsn": tsn_test_indices(20, 4)[0],
+        "segments": segment_test_indices(20, 4)[0],
+        "dense": dense_test_indices(20, 4, 3)[0],
+    }
+    for name, indices in drawn.items():
+        line = next(line for line in (sampling.__doc__ or "").splitlines() if line.split()[:1] == [name])
+        assert line.split()[1] == "".join("x" if index in indices else "." for index in range(20))

@@ -156,7 +156,7 @@ class BLVNetBackbone(BackboneBase):
         return features.mean(dim=(2, 3, 4))
 
     def stages(self) -> dict[str, list[str]]:
-        """Dotted names of the modules of res2..res4; what a pair gives is there twice."""
+        """Dotted names of the modules of res2..res4; both frames of a pair have the same features."""
         return {stage: [stage] for stage in ("res2", "res3", "res4")}
 
     def resize(self, num_frames: int) -> list[str]:

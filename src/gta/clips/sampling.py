@@ -2,6 +2,12 @@
 
 `N` is the number of frames in the video, `n` the number to draw. Every function returns ascending indices in
 [0, N - 1] and works for any N >= 1: a video with fewer frames than wanted is stretched by repeating frames.
+
+Of the frames of a video with N = 20, an evaluation with n = 4 draws those marked x:
+
+    tsn        ..x....x....x....x..    the middle of each of n segments; training draws any frame of each
+    segments   ..x....x....x...x...    the middle of each of n equal parts, which reach from the first frame to the last
+    dense      ....x..x..x..x......    every third frame (stride 3) of a window at the centre; training draws its start
 """
 
 import itertools

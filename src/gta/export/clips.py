@@ -38,7 +38,7 @@ def real_clips(
         without: files that must not be among them.
 
     Returns:
-        The clips by what they are of, in the order of the draw, which is the same every time; no video is there twice.
+        The clips by what they are of, in the order of the draw, which is the same every time; each video at most once.
 
     Raises:
         DataError: there are no videos, or none can be read.
