@@ -317,7 +317,7 @@ def test_two_commands_do_not_write_the_same_table(model, videos, tmp_path):
         (["v.mp4", "--time-limit", "8"], "--time-limit requires --manifest"),
         (["v.mp4", "--overwrite"], "--overwrite requires --manifest"),
         (["--manifest", "x", "--output", "a.csv", "--batch-size", "2"], "omit --batch-size"),
-        (["v.mp4", "--manifest", "x", "--output", "a.csv"], "takes the place of videos"),
+        (["v.mp4", "--manifest", "x", "--output", "a.csv"], "--manifest replaces videos"),
     ],
 )
 def test_mistakes_are_one_line(model, words, text, tmp_path, monkeypatch, capsys):

@@ -46,7 +46,7 @@ def test_check_names_what_it_ignores_and_classes_without_videos(data, capsys):
     shutil.copy(data / "train" / "class 0" / "2.mp4", data / "train" / "class 2" / "x.mp4")
     assert run(["data", "check", str(data), "--num-workers", "0"]) == 0
     shown = capsys.readouterr().out
-    assert "ignored (names that are not those of videos): 1 .docx" in shown
+    assert "ignored (not videos by their names): 1 .docx" in shown
     assert "val: classes without a video 1\n    class 2" in shown
     assert "test is not listed" in shown
 

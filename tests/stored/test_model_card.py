@@ -80,7 +80,7 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, card, words: str) -> No
         ({"at": {"res9": 1}}, "res9"),
         ({"num_heads": 0}, "num_heads"),
         ({"num_groups": 7}, "cannot be built"),
-        ({"colour": 1}, "'colour' is no argument"),
+        ({"colour": 1}, "'colour' is not an argument"),
         ({"name": "hf-hub:someone/something"}, "cannot be built"),
         ({"name": "tiny", "at": None}, "the weights do not fit the model"),
         ({"name": "r2d50_gta"}, "the weights do not fit the model"),

@@ -157,11 +157,11 @@ def test_what_joins_frames_unseen_is_not_shared() -> None:
 
     model = lively(gta.create_model("tiny_gta", num_classes=7, num_frames=4))
     model.backbone.network.conv1 = Blur(model.backbone.network.conv1)
-    with pytest.raises(CannotShareError, match="join frames"):
+    with pytest.raises(CannotShareError, match="combine frames"):
         SharedLayers(model, (32, 32))
     stream = Stream(Predictor(model, classes=CLASSES, clip=CLIP))
     assert stream.shared is None
-    assert "join frames" in str(stream.not_shared)
+    assert "combine frames" in str(stream.not_shared)
     assert "_Average" in str(Stream(_AVERAGE).not_shared)
 
 

@@ -158,7 +158,7 @@ def test_the_page_draws_the_numbers_of_the_runs(study):
     """Charts of the page itself, which stay readable on a narrow screen, not pictures made for a wide one."""
     page = html_page(study)
     assert "<img" not in page
-    assert "most to be expected without the order of frames (56.25 %)" in page
+    assert "best to be expected without the order of frames (56.25 %)" in page
     assert '<bdi>2D, + GTA</bdi></div><div class="track"' in page
     assert ">82.0 %</span>" in page
     assert page.count('class="dot"') == 2 * 9

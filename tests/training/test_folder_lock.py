@@ -97,6 +97,6 @@ class Vandal(nn.Module):
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_folder_that_is_gone_stops_the_run(tmp_path: Path, moved: bool) -> None:
     folder = tmp_path / "run"
-    with pytest.raises(RunFolderError, match="the run folder was deleted or moved while the run went on"):
+    with pytest.raises(RunFolderError, match="the run folder was deleted or moved during the run"):
         train(folder, prepare=Vandal(folder, moved=moved), max_epochs=3)
     assert not (folder / "last.ckpt").exists()

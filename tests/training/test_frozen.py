@@ -135,7 +135,7 @@ def test_other_weights_of_the_backbone_are_refused(place: Path, tmp_path: Path, 
     best = ["evaluate", str(tmp_path / "run" / "best.ckpt"), str(place / "videos"), "--num-workers=0"]
     try:
         assert run(best) == 2
-        assert "put backbone.safetensors beside it" in capsys.readouterr().err
+        assert "put backbone.safetensors next to it" in capsys.readouterr().err
         shutil.copy(kept, moved)
         assert run(best) == 0
         torch.manual_seed(4)

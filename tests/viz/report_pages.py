@@ -132,7 +132,7 @@ def _probe() -> str:
     return probe_page(
         "Order of frames: best.ckpt",
         {
-            "verdict": "the order of the frames changes what this model says",
+            "verdict": "the order of the frames changes what this model predicts",
             "num_videos": 64,
             "treatments": {
                 key: {"top1": 0.5, "top5": 0.9, "direction_accuracy": None, "share_of_predictions_changed": 0.2,

@@ -124,7 +124,7 @@ class ShardedOutput:
         """Make the folder ready for new shards."""
         if self._begun.exists() and not overwrite:
             why = self._difference(self._stored().get("plan")) or "another version"
-            self._refuse(f"it was begun with something else ({self.folder.name}): from {why}")
+            self._refuse(f"it was started with something else ({self.folder.name}): from {why}")
         self._begun.unlink(missing_ok=True)  # first: without it, what is in the folder counts for nothing
         for path in self.folder.iterdir():
             path.unlink()

@@ -200,7 +200,7 @@ def _print_report(root: Path, report: "CheckReport") -> None:
         _print_some(f"{split}: classes without a video", names)
     if report.ignored:
         listed = ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common())
-        print_line(f"ignored (names that are not those of videos): {listed}")
+        print_line(f"ignored (not videos by their names): {listed}")
     for split, reason in report.not_listed.items():
         print_line(f"{split} is not listed: {reason}")
     if report.index is not None:

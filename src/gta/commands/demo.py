@@ -122,8 +122,8 @@ def run_demo(options: DemoArguments) -> dict[str, Any]:
             panels=_panels(),
             pictures=pictures,
             explained=[
-                f"What {options.models[-1]} sees in one of the fresh videos below; open {PAGE} beside this file to "
-                "ask it at any point of any frame."
+                f"What {options.models[-1]} sees in one of the fresh videos below; open {PAGE} next to this file "
+                "to explore any point of any frame."
             ],
         ),
     )
@@ -279,13 +279,13 @@ def _summary(
     num_train: int, num_test: int, num_classes: int, ceiling: float, error: float, options: DemoArguments
 ) -> list[str]:
     return [
-        f"Every model was trained with the same budget ({options.epochs} epochs, seed {options.seed}) on "
+        f"Every model was trained on the same budget ({options.epochs} epochs, seed {options.seed}) on "
         f"{num_train} synthetic videos of {num_classes} classes and tested on {num_test} others. Seven pairs of "
         "classes are each other's time reversal, such as opening and closing.",
         f"The ceiling of {100 * ceiling:.1f} % top-1 is computed from the classes: a model whose answer does not "
         "depend on the order of the frames - a 2D network that averages over frames, or self-attention among them - "
-        "can at best tell the pair and has to guess the direction. On this many test videos its measured top-1 would "
-        f"scatter by {100 * error:.1f} points (one standard deviation) around that.",
+        "can at best recognise the pair and has to guess the direction. With this many test videos, its measured top-1 "
+        f"would vary by {100 * error:.1f} points (one standard deviation) around the ceiling.",
     ]
 
 
@@ -343,4 +343,4 @@ def _print_results(
     print(f"\nReport:  {options.output / REPORT}\nNumbers: {options.output / RESULTS}\n\nNext, for example:")
     for command in commands:
         print(f"  {command}")
-    print(f"\nOpen in a browser, and click into the video: {options.output / PAGE}")
+    print(f"\nOpen in a browser, and click any point of the video: {options.output / PAGE}")

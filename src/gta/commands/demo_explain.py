@@ -77,18 +77,17 @@ def _pictures(record: "Explanation") -> "list[Picture]":
     words = {
         "attention": (
             f"attention of {record.model} from one point of a video",
-            "Where the model looks from the place of the red cross, where in each frame the evidence for the class is, "
-            "and how much the class loses when a frame is left out.",
+            "What the position of the red cross attends to, where in each frame the evidence for the class is, and how "
+            "much the class loses when a frame is left out.",
         ),
         "regions": (
             f"regions of {record.model} in a video",
-            "The most distinct of the regions that the model has learned to form; beside each, how sharply it sets "
-            "places apart.",
+            "The most distinct of the learned regions; next to each, how sharply it separates positions.",
         ),
         "mixing": (
             f"mixing of frames in {record.model}",
-            "Left of each pair: how much each frame (column) alters each other one (row) in this video. Learned "
-            "matrices that look at earlier and later frames differently can tell a video from its reversal.",
+            "Left of each pair: how much each frame (column) changes each other one (row) in this video. Learned "
+            "matrices that treat earlier and later frames differently can distinguish a video from its reversal.",
         ),
     }
     return [Picture(png_bytes(figure), *words[name]) for name, figure in record_figures(record).items()]

@@ -88,7 +88,7 @@ class PredictArguments:
             raise OptionError("--manifest and --output go together: the videos, and the table to write")
         self._check_bulk()
         if self.manifest is not None and (self.videos or self.list or self.window is not None or self.json):
-            raise OptionError("--manifest takes the place of videos, --list, --window and --json: leave them out")
+            raise OptionError("--manifest replaces videos, --list, --window and --json: omit them")
 
     def _check_bulk(self) -> None:
         """Refuse options that would be ignored."""

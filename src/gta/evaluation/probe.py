@@ -93,8 +93,8 @@ class ProbeResult:
             return f"the order of the frames changes no prediction of this model, and {effect}"
         moved = max(float(self.movement(name).mean()) for name in orders)
         return (
-            f"the order of the frames changes what this model says: up to {100 * changed:.1f} % of the predictions, "
-            f"and the class probabilities by up to {moved:.2g} on average"
+            f"the order of the frames changes what this model predicts: up to {100 * changed:.1f} % of the "
+            f"predictions, and the class probabilities by up to {moved:.2g} on average"
         )
 
     def top1(self, treatment: str) -> float:

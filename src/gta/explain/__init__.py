@@ -1,7 +1,7 @@
 """What a model attends to: arrays and records, no pictures (floor 5).
 
 `gta.explain(model, clip)` explains a clip: the package itself can be called, so that the function and the modules
-beside it go by one name. `gta.explain.records` says how to read the result.
+share one name. `gta.explain.records` says how to read the result.
 """
 
 import sys

@@ -122,7 +122,7 @@ def _explain(network: Network, given: Clip, names: tuple[str, ...] | None, wishe
     class_index = _class_index(wishes.target, classes, logits)
     maps = _maps(network, clip, layers, class_index, logits, wishes)
     if not maps:
-        notes.append("No layer has features over space, so there are no class maps.")
+        notes.append("No layer has spatial features, so there are no class maps.")
     asked = _query(wishes.query, given, maps)
     blocks, _ = explain_blocks(network, clip, asked, table_side=wishes.table_side)
     if not blocks:
@@ -131,10 +131,10 @@ def _explain(network: Network, given: Clip, names: tuple[str, ...] | None, wishe
     if wishes.swap:
         blocks, swapped = _swapped(network, clip, asked, blocks, wishes.table_side)
         if swapped is None:
-            notes.append("No spatial and temporal attention stand side by side, so there is nothing to swap.")
+            notes.append("There is no pair of spatial and temporal attention, so there is nothing to swap.")
     measure = wishes.importance and clip.shape[2] > 1
     if wishes.importance and not measure:
-        notes.append("The clip is a single frame, which has no importance beside others.")
+        notes.append("The clip is a single frame, so the importance of frames cannot be measured.")
     importance = None
     if measure:
         importance = frame_importance(network, clip, class_index, logits=logits, backward=backward)

@@ -58,7 +58,7 @@ class LoadReport:
             options = ", ".join(f"--{line.split()[0].replace('_', '-')}" for line in self.assumed)
             lines.append(
                 f"{len(self.assumed)} assumed, because the file does not say: {', '.join(self.assumed)} "
-                f"(if not so: gta convert with {options})"
+                f"(if that is wrong, use gta convert with {options})"
             )
         return "\n".join([*lines, *self.notes])
 

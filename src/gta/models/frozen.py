@@ -166,6 +166,6 @@ def _find(pretrained: str, path: Path) -> str:
     if found is None:
         raise CheckpointError(
             f"{path}: it contains only what was trained, without the backbone, whose file is not there: put "
-            f"{Path(pretrained).name} beside it (or where it was: {pretrained})"
+            f"{Path(pretrained).name} next to it (or where it was: {pretrained})"
         )
     return str(found)

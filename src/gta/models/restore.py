@@ -77,7 +77,7 @@ def _checked(arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for name, value in arguments.items():
         if name not in types:
             raise CheckpointError(
-                f"{path}: the model it describes cannot be built: {shown(name)} is no argument of "
+                f"{path}: the model it describes cannot be built: {shown(name)} is not an argument of "
                 "this version: update gta"
             )
         try:

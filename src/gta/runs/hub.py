@@ -23,7 +23,7 @@ def write_repository(checkpoint: str | Path, name: str, folder: Path) -> None:
     """Write what a repository holds: `model.safetensors`, `config.json` (the card) and `README.md` (the page).
 
     Args:
-        checkpoint: file of a training run; what lies beside it goes into the page.
+        checkpoint: file of a training run; the page also uses the files next to it.
         name: `owner/name` of the repository, which the page says how to use.
         folder: made if missing.
 

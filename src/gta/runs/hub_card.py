@@ -117,7 +117,7 @@ def _views(clip: ClipConfig) -> str:
 
 def _training(facts: RunFacts) -> str:
     if not facts.config:
-        return "How it was trained is not known: there was no configuration beside the checkpoint."
+        return "How it was trained is not known: there was no configuration next to the checkpoint."
     data, optim, run = (_part(facts.config, name) for name in ("data", "optim", "run"))
     rows = [
         ("recipe", run.get("recipe") or None),
@@ -142,7 +142,7 @@ def _results(facts: RunFacts) -> str:
         for name, values, views in found
     ]
     if not rows:
-        return "No measurement was found beside the checkpoint."
+        return "No measurement was found next to the checkpoint."
     return _table(("measured", "videos", "views (clips x crops)", "top-1", "top-5"), rows)
 
 
@@ -162,7 +162,7 @@ def _order(clip: ClipConfig | None, probe: Mapping[str, Any]) -> str:
     found = _part(probe, "treatments")
     rows = [(name, _percent(_part(found, name).get("top1"))) for name in found]
     if not rows:
-        return "Not probed: `gta probe` measures what a model makes of the order of frames."
+        return "Not probed: `gta probe` measures whether a model uses the order of frames."
     verdict = probe.get("verdict")
     views = "" if clip is None else f"\n\nWith {clip.test_clips} clip(s) x {clip.test_crops} crop(s) of each video."
     return _table(("frames", "top-1"), rows) + views + (f"\n\n{_text(verdict)}" if isinstance(verdict, str) else "")

@@ -64,13 +64,13 @@ def film(service: Service, path: Path, video: ReadVideo, number: int) -> Film:
         views = service.read_as(path, shown)
         reads = f"{clip.num_frames} frames" if clip.test_clips == 1 else f"{clip.test_clips} x {clip.num_frames} frames"
         caption = (
-            f"The model's square of the video at its own pace, {video.seconds:.1f} s. The model reads {reads} of it."
+            f"What the model sees of the video, at the original speed, {video.seconds:.1f} s. It reads {reads} of it."
         )
         return Film(_pictures(views[0]), video.seconds, caption)
     indices = evaluation_indices(clip, video.num_frames)[clip.test_clips // 2]
     step = (indices[-1] - indices[0]) / max(len(indices) - 1, 1)
     seconds = video.seconds * (indices[-1] - indices[0] + step) / video.num_frames
-    caption = f"The {clip.num_frames} frames that the model reads, at the pace of the video, {seconds:.1f} s."
+    caption = f"The {clip.num_frames} frames that the model reads, at the original speed, {seconds:.1f} s."
     return Film(_pictures(middle_view(service.views(video, number), clip)), seconds, caption)
 
 

@@ -141,7 +141,7 @@ class SharedLayers:
             raise CannotShareError(f"its layers before {self.place} do not run on single frames ({error})") from error
         limit = _TOLERANCE * max(float(whole.abs().max()), 1.0)
         if ours.shape != whole.shape or float((ours - whole).abs().max()) > limit:
-            raise CannotShareError(f"its layers before {self.place or 'the head'} join frames")
+            raise CannotShareError(f"its layers before {self.place or 'the head'} combine frames")
 
 
 def _copy(model: nn.Module) -> nn.Module:
@@ -218,7 +218,7 @@ def _is_inside(name: str, other: str) -> bool:
 
 def _network(model: nn.Module) -> str:
     if not isinstance(getattr(model.get_submodule("backbone"), "network", None), nn.Module):
-        raise CannotShareError("no layer of it joins frames where that could be seen")
+        raise CannotShareError("no layer was found in it that combines frames")
     return "network"
 
 

@@ -163,9 +163,9 @@ def _notes(study: Study) -> list[str]:
     count = next((result.num_videos for result in study.rows if result.cells), 0)
     budget = study.grid.budget
     notes = [
-        "Top-1 and direction accuracy are of the final weights on the held-out videos: mean ± sample deviation over "
-        "the runs, one for each seed. Direction: how often the true class scores above its own time reversal; guessing "
-        "gives 50 %.",
+        "Top-1 and direction accuracy are of the final weights on the held-out videos: mean ± sample standard "
+        "deviation over the runs, one for each seed. Direction: how often the true class scores above its own time "
+        "reversal; guessing gives 50 %.",
         "Gap: difference of top-1 in percentage points, seed by seed, with the 95 % confidence interval of its mean "
         "(Student's t). Two rows differ significantly if the interval of their difference excludes 0. Sees order: "
         "whether any class probability of any held-out video changes when its frames are reversed or shuffled, as "
@@ -174,13 +174,13 @@ def _notes(study: Study) -> list[str]:
         f"rate {budget.optim.lr:g}, {budget.clip.crop_size}-pixel clips, {budget.accelerator} in {budget.precision} "
         "arithmetic. GFLOPs count a multiply-add once, for one clip. Memory: "
         + (
-            "what the cell's process grew by at its peak (weights, activations, optimiser, evaluation)."
+            "peak growth of the cell's process (weights, activations, optimiser, evaluation)."
             if budget.accelerator == "cpu"
-            else "allocated on the GPU at its peak."
+            else "peak allocation on the GPU."
         ),
-        "Clips/s: of the cells as they trained, loading included; cells that run side by side share the machine. "
-        "Relative speed: training steps per second on clips in memory, as a multiple of the row that gaps refer to; "
-        "all rows take turns in one process, medians.",
+        "Clips/s: throughput of training, loading included; cells that run at the same time share the machine. "
+        "Relative speed: training steps per second on clips in memory, as a multiple of the reference row's; all rows "
+        "take turns in one process, medians.",
         "The paper's numbers were measured on Something-Something V1 and V2 with ResNet-50 networks: another data set "
         "and other training. Only the order of the rows can be compared, not the values.",
     ]
@@ -281,7 +281,7 @@ def _plots(study: Study) -> list[Html]:
         limit = None if ceiling is None else 100 * ceiling
         words = "Mean over the runs; dots: single runs."
         if limit is not None:
-            words += f" Dashed: most to be expected without the order of frames ({limit:.2f} %)."
+            words += f" Dashed: best to be expected without the order of frames ({limit:.2f} %)."
         note = paragraph(words, kind="note")
         plots.append(section(title, note, bars(means, high=100, dots=runs, limit=limit)))
     trained = [result for result in finished if not result.row.ensemble]
@@ -291,7 +291,7 @@ def _plots(study: Study) -> list[Html]:
         limit = None if study.ceiling is None else 100 * study.ceiling
         chart = line_chart(series, x_label="epoch", y_label="top-1, %", from_zero=True, limit=limit)
         names = legend(
-            [label for label, _ in curves], limit="" if limit is None else "most without the order of frames"
+            [label for label, _ in curves], limit="" if limit is None else "best without the order of frames"
         )
         plots.append(
             section(

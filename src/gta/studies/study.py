@@ -60,7 +60,7 @@ def run_study(
         console: where progress is shown; standard error if not given.
 
     Returns:
-        The Markdown report's path; CSV files, HTML page and plots lie beside it.
+        The Markdown report's path; CSV files, HTML page and plots are next to it.
 
     Raises:
         OptionError: the grid needs a GPU and there is none.
@@ -200,9 +200,9 @@ def _study(
         counts = Counter(val.classes[record.label] for record in val.records)
         ceiling = permutation_invariant_ceiling(counts)
         data += (
-            f" A model that ignores the order of frames can expect at most {100 * ceiling:.2f} % on the held-out ones, "
-            f"computed from their classes; with {len(val):,} of them, chance adds or takes "
-            f"{100 * proportion_error(ceiling, len(val)):.1f} points (standard error)."
+            f" A model that ignores the order of frames is expected to reach at most {100 * ceiling:.2f} % on the "
+            f"held-out ones, computed from their classes; with {len(val):,} of them, the standard error is "
+            f"{100 * proportion_error(ceiling, len(val)):.1f} points."
         )
     finished = {(cell.row.key, cell.seed): (cell.result, cell.folder) for cell in cells if cell.result is not None}
     results = [result for result, _ in finished.values()]

@@ -70,8 +70,8 @@ class FolderLock:
             present = None
         if present is None or (present.st_dev, present.st_ino) != (ours.st_dev, ours.st_ino):
             raise RunFolderError(
-                f"{self.folder}: the run folder was deleted or moved while the run went on: what it held is "
-                "lost, so the run was stopped"
+                f"{self.folder}: the run folder was deleted or moved during the run: its contents are lost, "
+                "so the run was stopped"
             )
 
     def __del__(self) -> None:

@@ -148,9 +148,9 @@ def regions_figure(record: Explanation, block: BlockExplanation) -> Figure:
         remark = f"{region.share:.0%} of the positions\ncontrast {region.contrast:.2f}"
         strip.rows.append(Row(f"region {region.index}", remark, pictures))
     strip.footnote = textwrap.fill(
-        f"{block_label(block.name)}: {len(strip.rows) - 1} of {total} regions, the most distinct: each time the one "
-        "with the highest contrast (spread of its weights over positions, 1 = all or nothing) times one minus its "
-        "greatest correlation with those above. Bright is each region's highest weight, dark its lowest.",
+        f"{block_label(block.name)}: {len(strip.rows) - 1} of {total} regions, the most distinct first: each has the "
+        "highest product of contrast (spread of its weights over positions, 1 = all or nothing) and one minus its "
+        "greatest correlation with those above. Bright is the region's highest weight, dark its lowest.",
         width=30 + 17 * len(shown),
     )
     return strip.figure(record.frames.shape[1] / record.frames.shape[2])
@@ -188,8 +188,8 @@ def mixing_figure(blocks: Sequence[BlockExplanation], title: str) -> Figure:
     figure.suptitle(plain_text(title), fontsize=11, fontweight="bold")
     figure.supxlabel(
         "What to look for: on the left, brightness below the diagonal means that frames use the past, above it the "
-        "future;\non the right, red beside blue in a row is a difference between frames, which sees change and is "
-        "blind to what stays the same.",
+        "future;\non the right, red next to blue in a row is a difference between frames, which responds to change "
+        "and ignores what stays the same.",
         fontsize=8,
     )
     return figure
@@ -208,7 +208,7 @@ def _draw_influence(axis: Axes, block: BlockExplanation, highest: float) -> None
     axis.tick_params(labelsize=8)
     bar = axis.figure.colorbar(picture, ax=axis, shrink=0.75)
     bar.ax.tick_params(labelsize=7)
-    bar.set_label("change of the features (share of their size)", fontsize=8)
+    bar.set_label("change of the features, relative to their size", fontsize=8)
 
 
 def _draw_matrices(axis: Axes, block: BlockExplanation, limit: float) -> None:

@@ -47,7 +47,7 @@ def _treatments(treatments: Mapping[str, Mapping[str, Any]]) -> Html:
     head = ["frames", "top-1", "top-5", "direction", "predictions changed", "movement"]
     top1 = {treatment: row["top1"] for treatment, row in treatments.items()}
     drawn = [bars({key: 100 * share for key, share in top1.items()}, high=100)] if None not in top1.values() else []
-    note = "Movement: how much probability went to other classes than in the original order, on average."
+    note = "Movement: how much probability moved to other classes compared with the original order, on average."
     return section("Frames in another order", *drawn, table(head, rows), paragraph(note, kind="note"))
 
 
@@ -66,7 +66,7 @@ def _pairs(pairs: Sequence[Mapping[str, Any]]) -> Html:
         for pair in pairs
     ]
     note = (
-        "Direction: how many videos score higher for their own class than for its reversal; a guess gives half. "
+        "Direction: how many videos score higher for their own class than for its reversal; guessing gives half. "
         "Taken for its reversal: how many are classified as the other class when played backwards."
     )
     return section("Actions and their time reversals", table(head, rows), paragraph(note, kind="note"))
@@ -111,7 +111,7 @@ def _classes(per_class: Mapping[str, Mapping[str, Any]]) -> Html:
         blocks += [
             Html("<h3>Taken for its reversal when played backwards</h3>"),
             paragraph(
-                "A model that reads time as people do comes near its accuracy on the original videos.", kind="note"
+                "For a model that understands time, this is close to its accuracy on the original videos.", kind="note"
             ),
             bars(known, high=100),
         ]

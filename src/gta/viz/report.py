@@ -90,9 +90,9 @@ def compare_to_ceiling(models: Sequence[ModelResult], ceiling: float, error: flo
         gap = model.top1 - ceiling
         where = f"{100 * abs(gap):.1f} points {'above' if gap > 0 else 'below'} the ceiling"
         if gap > 2 * error:
-            meaning = "more than a model can reach that ignores the order of frames."
+            meaning = "more than a model that ignores the order of frames can reach."
         elif gap > 0:
-            meaning = "within what chance explains: this does not show that it uses the order of frames."
+            meaning = "which chance can explain: this does not show that it uses the order of frames."
         else:
             meaning = "which does not show any use of the order of frames."
         sentences.append(f"{model.name}: {percent(model.top1)} top-1, {where}, {meaning}")
@@ -168,7 +168,7 @@ def _result_table(models: Sequence[ModelResult], ceiling: tuple[float, float] | 
     ]
     if ceiling is not None:
         best = f"{percent(ceiling[0])} ± {100 * ceiling[1]:.1f}"
-        rows.append(["most without the order of frames", best, "", "50.0 %", "", "", ""])
+        rows.append(["best without the order of frames", best, "", "50.0 %", "", "", ""])
     head = ["model", "top-1", "top-5", "direction", "parameters", "GFLOPs", "training"]
     return table(head, rows, quiet_rows=int(ceiling is not None))
 
@@ -184,8 +184,8 @@ def _backwards(models: Sequence[ModelResult]) -> Html:
         "Played backwards",
         paragraph(
             "The same test videos with their frames in another order; each keeps its label. A model that uses the "
-            "order of frames calls a video played backwards by the name of its reversal, so its top-1 falls; one that "
-            "ignores it loses nothing. Top-1 in percent:"
+            "order of frames classifies a video played backwards as its reversal, so its top-1 falls; one that ignores "
+            "it loses nothing. Top-1 in percent:"
         ),
         shaded_table(
             values,

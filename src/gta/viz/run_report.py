@@ -90,8 +90,8 @@ def _outcome(report: TrainingReport) -> list[Html | str]:
         return [*parts, "; no validation was made."]
     top1 = percent(report.best.values["top1"])
     return [*parts, f": {top1} top-1 on {report.best.values['num_videos']} validation videos, after epoch "
-            f"{report.best_epoch}, whose weights are best.ckpt. The best epoch was chosen on these videos, so other "
-            "videos may give less."]  # fmt: skip
+            f"{report.best_epoch}, whose weights are best.ckpt. The best epoch was chosen on these videos, so the "
+            "accuracy on others may be lower."]  # fmt: skip
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> Html:
@@ -143,13 +143,13 @@ def _speed(report: TrainingReport) -> Html:
     seconds, validation = known("seconds"), known("validation_seconds")
     items = {}
     if seconds:
-        items["training"] = f"{sum(seconds):.0f} s in all, {statistics.median(seconds):.3g} s an epoch (median)"
+        items["training"] = f"{sum(seconds):.0f} s in total, {statistics.median(seconds):.3g} s per epoch (median)"
     if clips := known("clips_per_second"):
         items["speed"] = f"{statistics.median(clips):.3g} clips per second (median), loading included"
     if validation:
-        items["validation"] = f"{sum(validation):.0f} s in all"
+        items["validation"] = f"{sum(validation):.0f} s in total"
     if memory := known("peak_memory_mib"):
-        items["GPU memory"] = f"{max(memory):.0f} MiB at its peak"
+        items["GPU memory"] = f"{max(memory):.0f} MiB at the peak"
     if report.bad_steps:
         items["steps without a finite loss"] = str(report.bad_steps)
     return section("Speed", facts(items)) if items else Html()

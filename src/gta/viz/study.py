@@ -68,7 +68,7 @@ def accuracy_figure(
     left.set_xlabel(x_label, fontsize=9)
     if ceiling is not None:
         left.axvline(100 * ceiling, color="#b00020", linewidth=1.2, linestyle="--")
-        left.set_title(f"dashed: most to be expected without the\norder of frames ({100 * ceiling:.2f} %)", fontsize=8)
+        left.set_title(f"dashed: best to be expected without the\norder of frames ({100 * ceiling:.2f} %)", fontsize=8)
     if with_paper:
         _paper_panel(panels[0][1], bars, parts)
     for axis in panels[0]:
@@ -117,7 +117,7 @@ def cost_figure(points: Sequence[CostPoint], *, ceiling: float | None, title: st
     figure = new_figure(12.5 if timed else 8.4, 4.6)
     panels = figure.subplots(1, 2 if timed else 1, squeeze=False, sharey=True)[0]
     costs = [[point.gflops for point in points], [point.rate or 0.0 for point in points]]
-    names = ("GFLOPs of a clip (less is cheaper)", "training clips per second, measured (more is cheaper)")
+    names = ("GFLOPs per clip (lower is cheaper)", "training clips per second, measured (higher is cheaper)")
     for axis, values, name in zip(panels, costs, names, strict=False):
         for number, (point, cost) in enumerate(zip(points, values, strict=True)):
             runs = 100 * np.asarray(point.top1, dtype=np.float64)
