@@ -64,8 +64,8 @@ def test_self_contained_balanced_and_escaped():
 def test_the_verdict_claims_only_what_the_numbers_show():
     model = ModelResult("m", 0.9, 1.0, None, 1, 1.0, 1.0, np.eye(2))
     sentences = [compare_to_ceiling([replace(model, top1=top1)], 0.56, 0.03)[0] for top1 in (0.9, 0.60, 0.4)]
-    assert "34.0 points above the ceiling, more than a model that ignores" in sentences[0]
-    assert "4.0 points above the ceiling, within what chance explains" in sentences[1]
+    assert "34.0 points above the ceiling, more than a model that ignores the order of frames can reach" in sentences[0]
+    assert "4.0 points above the ceiling, which chance can explain" in sentences[1]
     assert "16.0 points below the ceiling, which does not show" in sentences[2]
 
 
