@@ -235,8 +235,7 @@ def create_grid(name: str, size: Size = "cpu") -> Grid:
 # Learning rate and epochs of the CPU size. Narrow 2D networks learn fastest at 1e-2; at that rate the narrow SlowFast
 # ones stay at chance for anything between two and six epochs, so the grid that has both is slower and longer. With
 # ten epochs it would rank them by when they happen to leave chance (docs/results/studies.md).
-# A transformer has to learn from the videos what a convolution knows by its form: it gets three times as many of them
-# (with 1280 it had learned half of the classes after as many clips), and larger batches for their gentler noise.
+# A transformer has to learn from the videos what a convolution knows by its form: it gets three times as many of them.
 @dataclass(frozen=True, slots=True)
 class _CpuTraining:
     lr: float = 1e-2
@@ -247,7 +246,7 @@ class _CpuTraining:
 
 _CPU_TRAINING = {
     "table1": _CpuTraining(lr=4e-3, epochs=16),
-    "transformers": _CpuTraining(lr=2e-3, num_train=3840, batch_size=32),
+    "transformers": _CpuTraining(lr=2e-3, epochs=6, num_train=3840),
 }
 
 
