@@ -5,7 +5,7 @@ A `.ckpt` is what `torch.save` writes of a dictionary with these entries:
     "gta"          the model card (`gta.model_card.ModelCard`) as plain values
     "state_dict"   the weights that train, each name with the prefix "model."
     "averaged"     the averaged weights, without prefix, if the run kept some: the ones that were validated
-    "epoch", "global_step", "batches_done", "run", "training", ...   where a run continues (`gta.run_state`)
+    "epoch", "global_step", "batches_done", "run", "training", ...   where a run continues (`gta.training.run_state`)
 
 Files that `gta convert` writes are safetensors with the card, as JSON, in the metadata. Whoever reads one of both -
 to predict, evaluate, convert, resume or start from it - goes through here: checksums first, nothing but plain values

@@ -28,15 +28,23 @@ from gta.settings import (
 )
 
 __all__ = [
+    "Averaging",
+    "BatchNormPolicy",
     "ClipConfig",
     "DataConfig",
+    "Difficulty",
+    "Flip",
+    "Fold",
     "Interpolation",
     "KnownLayout",
     "Layout",
     "ModelConfig",
     "OptimConfig",
     "Precision",
+    "Preset",
     "RunConfig",
+    "Sampling",
+    "Split",
     "TrainConfig",
     "WrittenLayout",
     "config_from_json",
@@ -51,6 +59,23 @@ WrittenLayout = Literal["folder", "ssv2", "ssv1", "kinetics"]
 """Layouts that synthetic videos can be written in."""
 Precision = Literal["32", "bf16", "fp16"]
 """Precision of a network: 32-bit floats, or mixed with bfloat16 or float16."""
+
+Split = Literal["train", "val", "test"]
+"""Part of a data set."""
+Fold = Literal[1, 2, 3]
+"""Official split of UCF-101 or HMDB-51."""
+Difficulty = Literal["normal", "hard"]
+"""Of the synthetic data set; `hard`: more classes, several moving objects, a moving camera and occlusions."""
+Preset = Literal["paper", "tsm", "pyslowfast"]
+"""Whose protocol of clips (`gta.clips.presets.clip_config`)."""
+Sampling = Literal["tsn", "segments", "dense"]
+"""Which frames make a clip (`gta.clips.sampling`)."""
+Flip = Literal["none", "random", "label_aware", "swap"]
+"""Which clips of the training are mirrored (`gta.clips.labels`)."""
+Averaging = Literal["softmax", "logits"]
+"""What is averaged over the views of a video: class probabilities or logits."""
+BatchNormPolicy = Literal["train", "partial", "frozen", "sync"]
+"""What becomes of batch norms in training (`gta.training.norms`)."""
 
 Interpolation = Literal["bilinear", "bicubic"]
 """How frames are resized; with antialiasing either way."""
@@ -119,13 +144,13 @@ class ClipConfig:
     protocol.
     """
 
-    preset: Literal["paper", "tsm", "pyslowfast"] = "paper"
+    preset: Preset = "paper"
     """Protocol to follow where public code bases disagree."""
     num_frames: Count = 8
     """Frames per clip."""
     flow: Annotated[int, Field(ge=0, le=100)] = 0
     """Read optical flow from folders instead of frames: this many consecutive flow fields per frame; 0: frames."""
-    sampling: Literal["tsn", "segments", "dense"] = "tsn"
+    sampling: Sampling = "tsn"
     """`tsn`: one frame from each of num_frames equal segments; `segments`: likewise, with PySlowFast's borders, which
     reach the last frame; `dense`: a window of frames frame_stride apart."""
     frame_stride: Count = 1
@@ -138,7 +163,7 @@ class ClipConfig:
     """Training crop: TSN's multi-scale fixed positions, a random position, or the centre."""
     crop_size: Count = 224
     """Height and width of the clip, in pixels."""
-    flip: Literal["none", "random", "label_aware", "swap"] = "label_aware"
+    flip: Flip = "label_aware"
     """Horizontal flip in training: never, any video, only classes without left/right, or all, swapping these labels."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Mean of red, green and blue, subtracted from values in [0, 1]."""
@@ -154,7 +179,7 @@ class ClipConfig:
     """Temporal clips per video in evaluation."""
     test_crops: Literal[1, 3] = 1
     """Spatial crops per clip in evaluation: 1 (centre) or 3 (left, centre, right or top, centre, bottom)."""
-    averaging: Literal["softmax", "logits"] = "softmax"
+    averaging: Averaging = "softmax"
     """What is averaged over the views of a video."""
 
     @property
@@ -176,7 +201,7 @@ class DataConfig:
     """Folder of the data set."""
     layout: Layout = "auto"
     """Layout of the folder; `auto` detects it."""
-    fold: Literal[1, 2, 3] = 1
+    fold: Fold = 1
     """Split of UCF-101, HMDB-51 or UTD-MHAD (where 1 is the protocol, and 2 and 3 are for tuning)."""
     index: Path | None = None
     """Index file that `gta data check --index` wrote; by default, the one next to the data or in the user's cache."""
@@ -254,7 +279,7 @@ class OptimConfig:
     """Batches whose gradients are averaged before each step; the global batch is larger by this factor."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Keep an exponential moving average of the weights with this decay; it is evaluated and stored."""
-    batch_norm: Literal["train", "partial", "frozen", "sync"] = "train"
+    batch_norm: BatchNormPolicy = "train"
     """BatchNorm: `train`; `partial` freezes all but the first one and those of attention blocks; `frozen`; `sync`
     computes statistics over all devices."""
 

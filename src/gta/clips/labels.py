@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+
+from gta.config import Flip
 
 _SIDE = re.compile(r"\b(left|right)(wards?)?\b", re.IGNORECASE)
 _MIRRORED = {"left": "right", "right": "left"}
@@ -26,7 +27,7 @@ def mirrored_name(name: str) -> str:
     return _SIDE.sub(exchange, name.replace("_", " \0 ")).replace(" \0 ", "_")
 
 
-def flip_targets(classes: Sequence[str], flip: Literal["none", "random", "label_aware", "swap"]) -> list[int | None]:
+def flip_targets(classes: Sequence[str], flip: Flip) -> list[int | None]:
     """For each class, the label of its mirrored videos, or None where they must not be mirrored.
 
     - `none`: no video is mirrored; `random`: every class keeps its label.

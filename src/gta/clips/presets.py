@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from gta.config import ClipConfig, Interpolation
+from gta.config import ClipConfig, Interpolation, Preset, Sampling
 from gta.errors import OptionError
 
-PRESETS = ("paper", "tsm", "pyslowfast")
+PRESETS: tuple[Preset, ...] = get_args(Preset)
 _REFERENCE_CROP = 224
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SLOWFAST_MEAN, _SLOWFAST_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 
 
-Sampling = Literal["tsn", "segments", "dense"]
 DataKind = Literal["something", "kinetics"]
 
 

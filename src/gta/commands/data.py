@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gta.commands.arguments import DataPath, DestinationPath, SourcePath, VideoPath, parse_arguments
-from gta.config import Layout
+from gta.config import Layout, Preset, Sampling
 from gta.errors import DataError, OptionError
 from gta.terminal import print_line
 
@@ -69,9 +69,9 @@ class ShowArguments:
 
     video: VideoPath
     """A video file or a folder of numbered images."""
-    preset: Literal["paper", "tsm", "pyslowfast"] = "paper"
+    preset: Preset = "paper"
     """Protocol."""
-    sampling: Literal["tsn", "segments", "dense"] | None = None
+    sampling: Sampling | None = None
     """Which frames make a clip; the protocol's own choice if not given."""
     dataset: Literal["something", "kinetics"] = "something"
     """Kind of data set that the protocol is for; it determines flips and views."""

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gta.commands.arguments import CheckpointPath, parse_arguments
 from gta.commands.measuring import MeasuringOptions
+from gta.config import Averaging
 from gta.errors import OptionError
 from gta.terminal import print_line
 
@@ -40,7 +41,7 @@ class EvaluateArguments(MeasuringOptions):
     """Temporal clips per video; as stored in the checkpoint if not given."""
     test_crops: int | None = None
     """Spatial crops per clip, 1 or 3; as stored in the checkpoint if not given."""
-    averaging: Literal["softmax", "logits"] | None = None
+    averaging: Averaging | None = None
     """What is averaged over the views of a video; as stored in the checkpoint if not given."""
     output: Path | None = None
     """JSON file for the results; a report (.html) is written next to it. By default, evaluation_<split>.json next to

@@ -1,10 +1,10 @@
 """The options that `gta evaluate` and `gta probe` share: what a checkpoint is measured on, and how."""
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gta.commands.arguments import CheckpointPath, OptionalDataPath
-from gta.config import Layout, Precision
+from gta.config import Fold, Layout, Precision, Split
 from gta.errors import OptionError
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ class MeasuringOptions:
     """Folder of the data set; the one of the training run if not given."""
     layout: Layout | None = None
     """Layout of the folder; `auto` detects it. If DATA is not given, as in the training run."""
-    fold: Literal[1, 2, 3] | None = None
+    fold: Fold | None = None
     """Which official split of UCF-101 or HMDB-51; 1 by default or, if DATA is not given, as in the training run."""
-    split: Literal["train", "val", "test"] = "val"
+    split: Split = "val"
     """Which part of the data set."""
     batch_size: int = 16
     """Videos per step."""

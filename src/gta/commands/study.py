@@ -5,11 +5,12 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from gta.commands.arguments import parse_arguments
+from gta.config import Difficulty
 from gta.errors import OptionError
 from gta.stored import StoredError, read_json
 from gta.studies.grids import Grid, grid_from_json, grid_to_json
@@ -57,7 +58,7 @@ class StudyArguments:
     """Synthetic training videos; the grid's own number if not given."""
     num_val: int | None = None
     """Synthetic held-out videos; the grid's own number if not given."""
-    difficulty: Literal["normal", "hard"] | None = None
+    difficulty: Difficulty | None = None
     """Difficulty of the synthetic videos (see `gta synthesize`); the grid's own if not given."""
     rows: tuple[str, ...] | None = None
     """Only these rows (by their keys, which `--print` shows) and the reference rows that they are compared with."""

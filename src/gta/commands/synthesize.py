@@ -1,10 +1,9 @@
 """`gta synthesize`: render the synthetic data set as real video files with annotations."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from gta.commands.arguments import DestinationPath, parse_arguments
-from gta.config import WrittenLayout
+from gta.config import Difficulty, WrittenLayout
 from gta.terminal import print_line
 
 _COMMON = ("--layout", "--num-videos", "--seed", "--difficulty", "--masks", "--num-workers")  # what `--help` shows
@@ -37,7 +36,7 @@ class SynthesizeArguments:
     keyframe_interval: int = 1
     """Frames from one key frame of a video to the next. Above 1, the files are smaller, but the encoding may hint at
     the direction of time."""
-    difficulty: Literal["normal", "hard"] = "normal"
+    difficulty: Difficulty = "normal"
     """`hard`: ten more classes, which differ in the order of their halves and not in single steps; several moving
     objects, a moving camera and occlusions."""
     classes: tuple[str, ...] | None = None

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from gta.config import KnownLayout, Layout
+from gta.config import KnownLayout, Layout, Split
 from gta.datasets.index import VideoFacts, load_index, relative_name, save_index, stamp_of
 from gta.datasets.layouts.common import UNKNOWN_LABEL, Listed, ignored_files
-from gta.datasets.listing import Split, check_root, detect_layout, list_layout
+from gta.datasets.listing import check_root, detect_layout, list_layout
 from gta.datasets.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.types import VideoRecord

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
-from gta.config import KnownLayout, Layout
+from gta.config import KnownLayout, Layout, Split
 from gta.datasets.index import DataIndex, load_index
 from gta.datasets.layouts.common import SPLIT_NAMES, Listed, folders, videos_in
 from gta.datasets.layouts.folder import list_folder
@@ -16,8 +16,6 @@ from gta.datasets.layouts.splits import hmdb_lists, list_hmdb51, list_ucf101, uc
 from gta.datasets.layouts.utd_mhad import holds_utd_mhad, list_utd_mhad
 from gta.errors import DataError, OptionError
 from gta.types import VideoRecord
-
-Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gta.config import Precision
+from gta.config import Averaging, Precision
 from gta.evaluation.opposites import Opposites, find_chiral_pairs, reversals_of
 from gta.evaluation.probe import ProbeResult, probe
-from gta.evaluation.scores import Averaging
 
 ClipAxes = Literal["BCTHW", "BTCHW", "BTHWC"]
 

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gta.config import Precision
+from gta.config import Averaging, Precision
 from gta.errors import DataError
 from gta.evaluation.metrics import all_measures, direction_accuracy, reversal_indices
 from gta.evaluation.opposites import ChiralPair
 from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED, frame_orders, sees_order
-from gta.evaluation.scores import Averaging, score_treated
+from gta.evaluation.scores import score_treated
 from gta.evaluation.statistics import Summary, summarise
 
 

@@ -7,22 +7,20 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gta.config import Precision
+from gta.config import Averaging, Precision
 from gta.errors import DataError, GtaError
 from gta.evaluation.metrics import all_measures, worst_confusions
 from gta.evaluation.orders import ORDERED
 from gta.evaluation.score_files import write_scores
 from gta.modes import evaluating
 from gta.processes import guarded
-
-Averaging = Literal["softmax", "logits"]
 
 
 @dataclass(frozen=True)

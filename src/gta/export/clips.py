@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from gta.clips.dataset import VideoDataset, clip_views
 from gta.clips.sampling import evaluation_indices
 from gta.clips.transforms import EvaluationViews
-from gta.config import ClipConfig
+from gta.config import ClipConfig, Split
 from gta.datasets.layouts.common import videos_in
-from gta.datasets.listing import Split, VideoList, open_videos
+from gta.datasets.listing import VideoList, open_videos
 from gta.errors import DataError, VideoError
 from gta.synthetic import CLASSES, render_clip
 

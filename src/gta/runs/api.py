@@ -2,9 +2,9 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from gta.config import ClipConfig, TrainConfig
+from gta.config import ClipConfig, Split, TrainConfig
 from gta.errors import OptionError
 from gta.recipes import SHORT_NAMES, recipe
 from gta.recipes.files import SUFFIXES, read_config_file
@@ -63,7 +63,7 @@ def _full_names(overrides: dict[str, Any]) -> dict[str, Any]:
 
 def open_dataset(
     root: str | Path,
-    split: Literal["train", "val", "test"] = "train",
+    split: Split = "train",
     *,
     clip: ClipConfig | None = None,
     training: bool | None = None,

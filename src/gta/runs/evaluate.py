@@ -14,9 +14,9 @@ from gta.checkpoint import read_checkpoint
 from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
 from gta.clips.transforms import Normalize
-from gta.config import ClipConfig, Layout, Precision, config_to_json
+from gta.config import Averaging, ClipConfig, Layout, Precision, Split, config_to_json
 from gta.datasets.frame_store import FrameStore
-from gta.datasets.listing import Split, VideoList, open_videos
+from gta.datasets.listing import VideoList, open_videos
 from gta.errors import OptionError
 from gta.evaluation.any_model import probe_model
 from gta.evaluation.opposites import Opposites, find_chiral_pairs, known_opposites, reversals_of
@@ -110,7 +110,7 @@ def evaluate(
     split: Split = "val",
     test_clips: int | None = None,
     test_crops: Literal[1, 3] | None = None,
-    averaging: Literal["softmax", "logits"] | None = None,
+    averaging: Averaging | None = None,
     batch_size: int = 16,
     num_workers: int = 2,
     precision: Precision = "32",

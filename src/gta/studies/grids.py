@@ -12,6 +12,7 @@ from typing import Any, Literal
 from gta.config import (
     ClipConfig,
     DataConfig,
+    Difficulty,
     ModelConfig,
     OptimConfig,
     Precision,
@@ -66,7 +67,7 @@ class Budget:
     """Seed of the synthetic videos."""
     frame_size: tuple[int, int] = (72, 96)
     """Height and width of the synthetic videos, in pixels."""
-    difficulty: Literal["normal", "hard"] = "normal"
+    difficulty: Difficulty = "normal"
     """Of the synthetic videos; see `gta synthesize`."""
     epochs: int = 20
     """Passes over the training videos."""

@@ -6,17 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from gta.config import WrittenLayout
+from gta.config import Split, WrittenLayout
 from gta.errors import OptionError
 from gta.files import write_json, write_text
 from gta.synthetic.classes import CLASSES, HARD_CLASSES, template
 from gta.synthetic.parameters import DIFFICULTIES, Color, Difficulty, Look, draw_parameters
 from gta.synthetic.render import FRAME_SIZE, MIN_SIDE
 from gta.synthetic.write import KEYFRAME_INTERVAL
-
-Split = Literal["train", "val", "test"]
 
 MANIFEST = "synthetic.json"
 """Name of the file that records what a folder holds."""

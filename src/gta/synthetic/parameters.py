@@ -8,9 +8,11 @@ progress is as likely as its mirror image), so speed and hesitation tell nothing
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
+
+from gta.config import Difficulty
 
 Color = tuple[float, float, float]
 """Red, green and blue in [0, 1]."""
@@ -19,9 +21,7 @@ Texture = Literal["plain", "striped", "checked"]
 
 SHAPES: tuple[Shape, ...] = ("disc", "square", "triangle", "hexagon", "cross", "dome")
 TEXTURES: tuple[Texture, ...] = ("plain", "striped", "checked")
-Difficulty = Literal["normal", "hard"]
-"""`hard`: more classes, several moving objects, a moving camera and occlusions."""
-DIFFICULTIES: tuple[Difficulty, ...] = ("normal", "hard")
+DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
 FRAME_RATES = (12, 15, 20, 24, 25, 30)
 MIN_FRAMES, MAX_FRAMES = 16, 40
 

@@ -1,11 +1,9 @@
 """BatchNorm policies: training, partially or wholly frozen, synchronised over devices."""
 
-from typing import Literal
-
 import torch
 from torch import nn
 
-BatchNormPolicy = Literal["train", "partial", "frozen", "sync"]
+from gta.config import BatchNormPolicy
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
