@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gta.commands.arguments import DataPath, DestinationPath, SourcePath, VideoPath, parse_arguments
+from gta.commands.arguments import DataPath, DestinationPath, SourcePath, VideoPath, parse_arguments, require_least
 from gta.config import Layout, Preset, Sampling
 from gta.errors import DataError, OptionError
 from gta.terminal import print_line
@@ -59,8 +59,7 @@ class CheckArguments:
     """Exit with code 2 if there is any problem."""
 
     def __post_init__(self) -> None:
-        if self.num_workers < 0:
-            raise OptionError(f"--num-workers is {self.num_workers}: it must be 0 or more")
+        require_least(self, num_workers=0)
 
 
 @dataclass(frozen=True)

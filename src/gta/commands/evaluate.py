@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gta.commands.arguments import CheckpointPath, parse_arguments
+from gta.commands.arguments import CheckpointPath, parse_arguments, require_least
 from gta.commands.measuring import MeasuringOptions
 from gta.config import Averaging
 from gta.errors import OptionError
@@ -53,7 +53,7 @@ class EvaluateArguments(MeasuringOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_least(test_clips=1)
+        require_least(self, test_clips=1)
         if self.test_crops not in (None, 1, 3):
             raise OptionError(f"--test-crops is {self.test_crops}: it must be 1 or 3")
 

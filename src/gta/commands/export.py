@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gta.commands.arguments import CheckpointPath, changed_options, parse_arguments
+from gta.commands.arguments import CheckpointPath, changed_options, parse_arguments, require_least
 from gta.errors import DataError, OptionError
 from gta.terminal import print_line
 
@@ -90,13 +90,7 @@ class ExportArguments:
             raise OptionError("--to is empty: name torch, onnx, openvino or aoti")
         if len(set(self.to)) < len(self.to):
             raise OptionError(f"--to {' '.join(self.to)}: name each format once")
-        for option, number in (
-            ("--batch-size", self.batch_size),
-            ("--clips", self.clips),
-            ("--calibration-clips", self.calibration_clips),
-        ):
-            if number < 1:
-                raise OptionError(f"{option} is {number}: it must be 1 or more")
+        require_least(self, batch_size=1, clips=1, calibration_clips=1)
         if self.batch_size > LARGEST_BATCH:
             raise OptionError(f"--batch-size is {self.batch_size}: it must be {LARGEST_BATCH} or less")
         if self.dynamic_batch and self.batch_size > 1:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from gta.commands.arguments import CheckpointPath, OptionalDataPath
+from gta.commands.arguments import CheckpointPath, OptionalDataPath, require_least
 from gta.config import Fold, Layout, Precision, Split
-from gta.errors import OptionError
 
 if TYPE_CHECKING:
     from gta.runs.evaluate import Measuring
@@ -35,13 +34,7 @@ class MeasuringOptions:
     """Where to compute: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
 
     def __post_init__(self) -> None:
-        self._check_least(batch_size=1, num_workers=0)
-
-    def _check_least(self, **least: int) -> None:
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise OptionError(f"--{name.replace('_', '-')} is {value}: it must be {lowest} or more")
+        require_least(self, batch_size=1, num_workers=0)
 
     @property
     def measuring(self) -> "Measuring":

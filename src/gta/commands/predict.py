@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gta.commands.arguments import CheckpointPath, VideoPaths, changed_options, parse_arguments
+from gta.commands.arguments import CheckpointPath, VideoPaths, changed_options, parse_arguments, require_least
 from gta.errors import OptionError, VideoError
 from gta.terminal import print_json, print_line
 
@@ -75,8 +75,7 @@ class PredictArguments:
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:
             raise OptionError(f"--top-k is {self.top_k}: at least one class is needed")
-        if self.batch_size < 1:
-            raise OptionError(f"--batch-size is {self.batch_size}: it must be 1 or more")
+        require_least(self, batch_size=1)
         for option, seconds in (("--window", self.window), ("--hop", self.hop)):
             if seconds is not None and not 0 < seconds < math.inf:
                 raise OptionError(f"{option} is {seconds:g}: it must be above 0 seconds")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import parse_arguments, require_least
 from gta.commands.measuring import MeasuringOptions
 from gta.terminal import print_line, printable
 
@@ -43,7 +43,7 @@ class ProbeArguments(MeasuringOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_least(permutations=1, seed=0)
+        require_least(self, permutations=1, seed=0)
 
 
 def main(arguments: list[str]) -> None:

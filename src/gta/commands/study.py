@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from gta.commands.arguments import parse_arguments
+from gta.commands.arguments import parse_arguments, require_least
 from gta.config import Difficulty
 from gta.errors import OptionError
 from gta.stored import StoredError, read_json
@@ -70,10 +70,7 @@ class StudyArguments:
     """Only write the report, from the finished cells in the study's folder; train nothing."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "jobs", "num_threads", "epochs", "num_train", "num_val"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"--{name.replace('_', '-')} is {value}: it must be 1 or more")
+        require_least(self, seeds=1, jobs=1, num_threads=1, epochs=1, num_train=1, num_val=1)
         if self.rows == ():
             raise OptionError("--rows names no row: name some, or leave the option out for all")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from gta.commands.arguments import CheckpointPath, parse_arguments
+from gta.commands.arguments import CheckpointPath, parse_arguments, require_least
 from gta.errors import OptionError
 from gta.terminal import print_line
 
@@ -52,8 +52,7 @@ class WatchArguments:
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise OptionError(f"--top-k is {self.top_k}: at least one class is needed")
-        if self.max_retries < 0:
-            raise OptionError(f"--max-retries is {self.max_retries}: it must be 0 or more")
+        require_least(self, max_retries=0)
         for option, seconds in (("--window", self.window), ("--hop", self.hop)):
             if seconds is not None and not 0 < seconds < math.inf:
                 raise OptionError(f"{option} is {seconds:g}: it must be above 0 seconds")
