@@ -14,7 +14,7 @@ help:
 	@echo "make docs    the documentation site, into docs/_build/html"
 	@echo "make bench   every benchmark, as ratios in one run"
 	@echo "make fuzz    4,000 damaged videos, 400 checkpoints and 200 indices through the readers"
-	@echo "make format  let ruff mend what it can"
+	@echo "make format  fix what ruff can fix"
 
 setup: $(STAMP)
 

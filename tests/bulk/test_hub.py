@@ -182,7 +182,7 @@ def test_the_page_says_what_is_known_and_no_path_of_the_machine(model, tmp_path)
         "he2021gta",
     ):
         assert text in page
-    assert "Views of a video in predictions: 1 clip(s) x 1 crop(s)" in page
+    assert "Views of a video in predictions: 1 clip x 1 crop, averaged" in page
     assert "secret place" not in page
     assert str(model.parent) not in page
     assert read_checkpoint(tmp_path / "repository" / "model.safetensors").classes == CLASSES
@@ -211,8 +211,8 @@ def test_every_result_is_shown_with_its_own_views(model, tmp_path, capsys):
         "evaluation_1x1": "1 x 1",
         "old": "-",
     }
-    assert "1 clip(s)" not in results
-    assert "With 1 clip(s) x 1 crop(s) of each video." in page.split("## Order of frames")[1]
+    assert "1 clip " not in results
+    assert "With 1 clip x 1 crop of each video." in page.split("## Order of frames")[1]
     assert run(["predict", str(tmp_path / "repository"), "a.mp4"]) == 2
     assert f"give the checkpoint file in it, {tmp_path / 'repository' / 'model.safetensors'}" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()

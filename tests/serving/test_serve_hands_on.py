@@ -126,7 +126,7 @@ def test_a_codec_that_the_browser_lacks_is_predicted_all_the_same_and_told(visit
     predictor = models[0].predictor
     wait_for(page, "#answer", expected(predictor, clip_views(unplayable, predictor.clip)))
     assert page.locator("#answer .frames img").count() == 8
-    page.get_by_text("This browser cannot play the video. The model reads it all the same").wait_for()
+    page.get_by_text("This browser cannot play the video, but the model can read it").wait_for()
     assert page.get_by_test_id("toast-body").filter(visible=True).count() == 0
 
 

@@ -145,7 +145,7 @@ def test_what_cannot_be_read_is_told_in_words(visit, tmp_path):
         "document.querySelector('#video video')?.error"
     )  # that the browser cannot play it, either ...
     assert page.get_by_test_id("toast-body").filter(visible=True).count() == 0  # ... is not worth a second notice
-    assert page.get_by_text("The model reads it all the same").filter(visible=True).count() == 0
+    assert page.get_by_text("but the model can read it").filter(visible=True).count() == 0
 
 
 # The browser of the tests grants every camera without asking: this is what one answers whose visitor does not.

@@ -14,7 +14,7 @@ def test_renders_a_folder_and_says_so(tmp_path, capsys):
     shown = capsys.readouterr()
     assert f"{tmp_path / 'd'}: 16 classes, 16 train, 16 val (folder layout)" in shown.out
     assert "rendered 32 videos" in shown.out
-    assert "56.25% top-1 at best" in shown.out
+    assert "56.25 % top-1 at best" in shown.out
     assert shown.err == ""  # no progress bar where nobody watches
     assert len(list((tmp_path / "d").rglob("*.mp4"))) == 32
     assert cli.run(words) == 0
@@ -24,7 +24,7 @@ def test_renders_a_folder_and_says_so(tmp_path, capsys):
 def test_chosen_classes(tmp_path, capsys):
     chosen = ["--classes", "Opening something", "Closing something", "--num-videos", "4"]
     assert cli.run(["synthesize", str(tmp_path / "d"), *chosen, *SMALL]) == 0
-    assert "50.00% top-1 at best" in capsys.readouterr().out
+    assert "50.00 % top-1 at best" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -149,9 +149,9 @@ def _print(written: dict[str, Any]) -> None:
     print_line(f"{written['num_videos']} videos of {written['data']} ({written['split']})")
     clip = written["protocol"]
     clips, crops = clip["test_clips"], clip["test_crops"]
-    views = f"{clips} x {crops} views of each" if clips * crops > 1 else "1 view of each"
+    views = f"{clips} x {crops} views of each (clips x crops)" if clips * crops > 1 else "1 view of each"
     size = clip["test_crop_size"] or clip["crop_size"]
-    print_line(f"{views} (clips x crops), {clip['num_frames']} frames, {size} x {size} pixels")
+    print_line(f"{views}, {clip['num_frames']} frames, {size} x {size} pixels")
     print_line(f"top-1                {100 * written['top1']:6.2f} %")
     if len(written["per_class"]) > _TOP:  # otherwise it is 100 % whatever the model says
         print_line(f"top-5                {100 * written['top5']:6.2f} %")

@@ -170,7 +170,7 @@ def _pair_table(pairs: list[dict[str, Any]]) -> Any:
 
     title = f"actions and their time reversals ({len(pairs)} pairs)"
     table = Table(title=title, title_justify="left")
-    for number, name in enumerate(("class", "reversal", "found by", "videos", "direction %", "taken for it %")):
+    for number, name in enumerate(("class", "reversal", "found by", "videos", "direction %", "taken for reversal %")):
         table.add_column(name, justify="left" if number < 3 else "right", overflow="fold")
     ordered = sorted(pairs, key=lambda pair: (pair["direction_accuracy"] is None, pair["direction_accuracy"] or 0.0))
     for pair in ordered[:_CLASSES_IN_TERMINAL]:
@@ -193,7 +193,7 @@ def _class_table(per_class: dict[str, Any]) -> Any:
     from rich.text import Text
 
     table = Table(title="temporal sensitivity: how much probability moves to other classes, %", title_justify="left")
-    heads = ("class", "videos", "top-1 %", "reversed", "shuffled", "one frame", "read as its reversal %")
+    heads = ("class", "videos", "top-1 %", "reversed", "shuffled", "one frame", "taken for reversal %")
     for number, name in enumerate(heads):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     ordered = sorted(per_class.items(), key=lambda item: -item[1]["sensitivity"]["reversed"])

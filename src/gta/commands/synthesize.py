@@ -70,4 +70,4 @@ def main(arguments: list[str]) -> None:
     sizes = ", ".join(f"{size:,} {split}" for split, size in splits.items() if size)
     print_line(f"{summary.root}: {len(summary.classes)} classes, {sizes} ({summary.layout} layout)")
     print_line(f"rendered {summary.num_rendered:,} videos in {summary.seconds:.1f} s, kept {summary.num_kept:,}")
-    print_line(f"a model that ignores the order of frames can reach {summary.ceiling:.2%} top-1 at best")
+    print_line(f"a model that ignores the order of frames can reach {100 * summary.ceiling:.2f} % top-1 at best")

@@ -175,6 +175,7 @@ def _print_result(result: "TrainResult") -> None:
             line += f", direction {100 * best['direction_accuracy']:.2f} %"
         print_line(line)
     sessions = f"; {result.total_seconds:.0f} s with the epochs of earlier sessions" if result.resumed else ""
-    print_line(f"written: {result.folder} ({result.steps} steps in {result.seconds:.0f} s{sessions})")
+    steps = "1 step" if result.steps == 1 else f"{result.steps} steps"
+    print_line(f"written: {result.folder} ({steps} in {result.seconds:.0f} s{sessions})")
     print_line(f"report: {result.folder / 'report.html'}")
     print_line(f"next: gta evaluate {result.best_checkpoint}")

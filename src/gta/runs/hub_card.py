@@ -109,10 +109,12 @@ def _protocol(clip: ClipConfig | None) -> str:
 
 
 def _views(clip: ClipConfig) -> str:
-    return (
-        f"Views of a video in predictions: {clip.test_clips} clip(s) x {clip.test_crops} crop(s), averaged "
-        f"({clip.averaging})."
-    )
+    views = _counted(clip.test_clips, "clip"), _counted(clip.test_crops, "crop")
+    return f"Views of a video in predictions: {' x '.join(views)}, averaged ({clip.averaging})."
+
+
+def _counted(number: int, one: str) -> str:
+    return f"{number} {one if number == 1 else one + 's'}"
 
 
 def _training(facts: RunFacts) -> str:
@@ -164,8 +166,12 @@ def _order(clip: ClipConfig | None, probe: Mapping[str, Any]) -> str:
     if not rows:
         return "Not probed: `gta probe` measures whether a model uses the order of frames."
     verdict = probe.get("verdict")
-    views = "" if clip is None else f"\n\nWith {clip.test_clips} clip(s) x {clip.test_crops} crop(s) of each video."
-    return _table(("frames", "top-1"), rows) + views + (f"\n\n{_text(verdict)}" if isinstance(verdict, str) else "")
+    told = [_table(("frames", "top-1"), rows)]
+    if clip is not None:
+        told.append(f"With {_counted(clip.test_clips, 'clip')} x {_counted(clip.test_crops, 'crop')} of each video.")
+    if isinstance(verdict, str):
+        told.append(f"Verdict: {_text(verdict)}.")
+    return "\n\n".join(told)
 
 
 def _classes(classes: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ def notice(limits: Limits) -> str:
 
 def unplayable() -> Html:
     """Shown by the script where the browser cannot play the video that has been answered about."""
-    return Html('<p class="unplayable" hidden>This browser cannot play the video. The model reads it all the same.</p>')
+    return Html('<p class="unplayable" hidden>This browser cannot play the video, but the model can read it.</p>')
 
 
 def bars(found: Sequence[dict[str, Any]]) -> Html:
@@ -161,7 +161,7 @@ def explanation(token: str, names: Sequence[str]) -> str:
     return framed(
         Html(
             "<p>Click any frame below to see in all frames what the model attends to at that point. "
-            f'<a href="explanations/{token}?download=1" download="explain.html">Keep this page: explain.html</a></p>'
+            f'<a href="explanations/{token}?download=1" download="explain.html">Save this page: explain.html</a></p>'
             f'<iframe src="explanations/{token}" title="{title}" sandbox="allow-scripts allow-downloads"></iframe>'
         )
     )

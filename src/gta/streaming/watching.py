@@ -48,9 +48,9 @@ class Summary:
         text = f"{self.predictions} predictions in {self.seconds:.1f} s of video, {self.frames} frames read"
         text += f", {self.dropped} dropped"
         if self.skipped_windows:
-            text += f", {self.skipped_windows} windows skipped"
+            text += f", {self.skipped_windows} window{'s' * (self.skipped_windows != 1)} skipped"
         if self.reconnections:
-            text += f", {self.reconnections} reconnections"
+            text += f", {self.reconnections} reconnection{'s' * (self.reconnections != 1)}"
         return text
 
 

@@ -273,7 +273,8 @@ def _announce(display: Display, plan: Plan, optim: OptimConfig, stored: dict[str
     rule = f"{optim.lr:g} x {plan.global_batch}/{optim.lr_batch_size}" if optim.scale_lr else "not scaled"
     display.say(
         f"global batch {plan.global_batch} = {plan.batch_size} clips x {plan.world_size} process(es) x "
-        f"{plan.accumulate} accumulated; learning rate {rate:g} ({rule}); {plan.steps_per_epoch} steps per epoch"
+        f"{plan.accumulate} accumulated; learning rate {rate:g} ({rule}); {plan.steps_per_epoch} "
+        f"{'step' if plan.steps_per_epoch == 1 else 'steps'} per epoch"
     )
     if optim.warmup_epochs >= plan.total_epochs:
         display.say(
