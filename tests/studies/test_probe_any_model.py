@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from torch import nn
 
+import gta
+from gta.clips.transforms import Normalize
 from gta.errors import OptionError
 from gta.evaluation.any_model import probe_model
 from gta.evaluation.opposites import find_chiral_pairs, known_opposites, read_opposites, reversals_of
@@ -175,6 +177,28 @@ def test_channels_last_clips_arrive_as_the_model_wants_them() -> None:
     assert result.top1("in order") == 1
 
 
+UINT8 = torch.zeros(2, 6, 3, 4, 5, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("prepare", [gta.prepare, lambda clip: clip / 255, Normalize((0.5,) * 3, (0.5,) * 3)])
+def test_clips_are_prepared_by_a_module_or_any_function(prepare) -> None:
+    clip, label = clips()
+    pixels = (255 * clip).round().to(torch.uint8)
+    result = gta.probe(FramesFirst(), [(pixels.transpose(1, 2), label)], layout="BTCHW", prepare=prepare)
+    with torch.no_grad():
+        expected = FramesFirst()(prepare(pixels).transpose(1, 2)).logits.softmax(dim=1).numpy()
+    assert result.scores["in order"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_reversals_of_classes_that_nobody_named_are_those_of_their_numbers() -> None:
+    clip, label = clips()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(clip[0].numel(), 3))
+    result = gta.probe(model, [(clip, label)], reversals={"class 0": "class 1"}, num_permutations=1)
+    assert result.reversals == {"class 0": "class 1"}
+    with pytest.raises(ValueError, match="`reversals` names 'opening'"):
+        gta.probe(model, [(clip, label)], reversals={"class 0": "opening"}, num_permutations=1)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -183,7 +207,14 @@ def test_channels_last_clips_arrive_as_the_model_wants_them() -> None:
         ({"loader": [(torch.rand(2, 3, 4, 4), torch.zeros(2))]}, "five axes"),
         ({"classes": ("a", "b")}, "3 logits per clip, but there are 2 classes"),
         ({"loader": [(clips()[0].transpose(1, 2), torch.full((9,), 7))]}, "one is 7"),
-        ({"loader": [(torch.zeros(2, 6, 3, 4, 5, dtype=torch.uint8), torch.zeros(2))]}, "give `prepare`"),
+        ({"loader": [(clips()[0].transpose(1, 2), torch.tensor([*range(-1, 2)] * 3))]}, "one is -1"),
+        ({"loader": [(clips()[0].transpose(1, 2), torch.eye(9, dtype=torch.int64))]}, r"one whole number .*\(9, 9\)"),
+        ({"loader": [(clips()[0].transpose(1, 2), torch.zeros(9))]}, "one whole number .*torch.float32"),
+        ({"loader": [(clips()[0].transpose(1, 2), torch.zeros(8, dtype=torch.int64))]}, r"\(9,\) here; .*\(8,\)"),
+        ({"loader": [(clips()[0].transpose(1, 2), torch.tensor(0))]}, "one whole number"),
+        ({"loader": [(UINT8, torch.zeros(2, dtype=torch.int64))]}, "give `prepare`"),
+        ({"reversals": {"opening door": "shutting door"}}, "`reversals` names 'shutting door'"),
+        ({"reversals": {"a": "b"}, "classes": None}, "`reversals` names 'a'"),
     ],
 )
 def test_what_does_not_fit_is_a_value_error(change, words: str) -> None:

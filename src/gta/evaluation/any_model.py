@@ -1,6 +1,6 @@
 """The probe of temporal order for models that are not ours: any `nn.Module` that maps clips to logits."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from gta.config import Averaging, Precision
 from gta.evaluation.opposites import Opposites, find_chiral_pairs, reversals_of
 from gta.evaluation.probe import ProbeResult, probe
+from gta.stored import shown
 
 ClipAxes = Literal["BCTHW", "BTCHW", "BTHWC"]
 
 # Where the axes of a clip of this layout come from in (B, C, T, H, W), and the other way round.
 _FROM_OURS: dict[str, tuple[int, ...]] = {"BCTHW": (0, 1, 2, 3, 4), "BTCHW": (0, 2, 1, 3, 4), "BTHWC": (0, 2, 3, 4, 1)}
 _TO_OURS: dict[str, tuple[int, ...]] = {"BCTHW": (0, 1, 2, 3, 4), "BTCHW": (0, 2, 1, 3, 4), "BTHWC": (0, 4, 1, 2, 3)}
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _CLIPS, _LABELS = ("clip", "pixel_values", "video"), ("label", "labels")
 
 
@@ -41,13 +43,25 @@ class _Logits(nn.Module):
         return out
 
 
-class _Floats(nn.Module):
-    """Clips as they are; pixels are refused, since only the user knows the model's normalisation."""
+class _Prepared(nn.Module):
+    """What the user's function makes of the clips."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
 
     def forward(self, clip: Tensor) -> Tensor:
-        if not clip.is_floating_point():
-            raise ValueError(f"the clips are {clip.dtype}: give `prepare`, which turns them into the model's input")
-        return clip
+        return self.function(clip)
+
+
+def _as_they_are(clip: Tensor) -> Tensor:
+    """Pixels are refused, since only the user knows the model's normalisation."""
+    if not clip.is_floating_point():
+        raise ValueError(
+            f"the clips are {clip.dtype}: give `prepare`, which turns them into the model's input; `gta.prepare` does "
+            "it with ImageNet's mean and std"
+        )
+    return clip
 
 
 def probe_model(
@@ -56,7 +70,7 @@ def probe_model(
     *,
     classes: Sequence[str] | None = None,
     layout: ClipAxes = "BCTHW",
-    prepare: nn.Module | None = None,
+    prepare: nn.Module | Callable[[Tensor], Tensor] | None = None,
     opposites: Opposites | None = None,
     reversals: Mapping[str, str] | None = None,
     num_permutations: int = 5,
@@ -75,8 +89,8 @@ def probe_model(
         classes: K names in the order of the logits; if not given, those of the model's `config.id2label` (Hugging
             Face), else "class 0", "class 1", ...
         layout: order of the axes of clips, `BTCHW` for Hugging Face's models, `BCTHW` for torchvision's.
-        prepare: makes the model's input (B, 3, T, H, W) of the loader's clips, in that layout; clips are used as they
-            are if not given, and must be floating-point then.
+        prepare: a module or function, such as `gta.prepare`, that makes the model's input of the loader's clips, both
+            (B, 3, T, H, W) whatever the layout; if not given, clips are used as they are and must be floating-point.
         opposites: what turns a class into its time reversal, by name; `known_opposites()` if not given.
         reversals: class -> its time reversal, instead of looking at the names.
         num_permutations: shuffles of each clip, 1 or more.
@@ -84,18 +98,20 @@ def probe_model(
         averaging, precision, device: as of `gta.evaluation.probe.probe`.
 
     Raises:
-        ValueError: the layout is unknown, a batch is none of these, classes and logits differ in number, or a label
-            is none of the classes.
+        ValueError: the layout is unknown, a batch is none of these, classes and logits differ in number, or a label or
+            a name in `reversals` is none of the classes.
         DataError: the loader is empty.
     """
     if layout not in _TO_OURS:
         raise ValueError(f"layout is {layout!r}: it must be one of {', '.join(_TO_OURS)}")
     names = tuple(classes) if classes is not None else _own_names(model)
+    if names:
+        _check_reversals(reversals, names)
     chosen = torch.device(device) if device is not None else next((p.device for p in model.parameters()), "cpu")
     result = probe(
         _Logits(model, layout),
         _batches(loader, layout),
-        prepare=prepare or _Floats(),
+        prepare=prepare if isinstance(prepare, nn.Module) else _Prepared(prepare or _as_they_are),
         classes=names,
         num_permutations=num_permutations,
         seed=seed,
@@ -107,10 +123,18 @@ def probe_model(
     names = names or tuple(f"class {number}" for number in range(count))
     if len(names) != count:
         raise ValueError(f"the model gives {count} logits per clip, but there are {len(names)} classes")
-    if int(result.labels.min()) < 0 or int(result.labels.max()) >= count:
-        raise ValueError(f"labels lie between 0 and {count - 1}, one is {int(result.labels.max())}")
+    strange = result.labels[(result.labels < 0) | (result.labels >= count)]
+    if len(strange):
+        raise ValueError(f"labels lie between 0 and {count - 1}, one is {int(strange[0])}")
+    _check_reversals(reversals, names)
     pairs = () if reversals is not None else find_chiral_pairs(names, opposites)
     return replace(result, classes=names, reversals=dict(reversals or reversals_of(pairs)), pairs=pairs)
+
+
+def _check_reversals(reversals: Mapping[str, str] | None, classes: Sequence[str]) -> None:
+    strange = [name for pair in (reversals or {}).items() for name in pair if name not in classes]
+    if strange:
+        raise ValueError(f"`reversals` names {strange[0]!r}, which is none of the classes {shown(tuple(classes))}")
 
 
 def _own_names(model: nn.Module) -> tuple[str, ...]:
@@ -137,6 +161,11 @@ def _batches(loader: Iterable[Any], layout: ClipAxes) -> Iterator[Mapping[str, A
                 f"({layout}); this one is a {type(batch).__name__}"
             )
         label = torch.as_tensor(label)
+        if label.ndim != 1 or len(label) != len(clip) or label.dtype not in _INTEGERS:
+            raise ValueError(
+                f"labels are the numbers of the classes, one whole number per clip, ({len(clip)},) here; these are "
+                f"{label.dtype} of shape {tuple(label.shape)}"
+            )
         index = torch.arange(number, number + len(label))
         number += len(label)
         yield {"clip": clip.permute(_TO_OURS[layout]), "label": label, "index": index}
