@@ -10,6 +10,7 @@ import torch
 from gta.checkpoint import load_file, read_checkpoint
 from gta.cli import run
 from gta.config import OptimConfig
+from gta.models.frozen import describe_frozen
 from gta.models.pretrained import save_weights
 from gta.models.registry import create_model
 from gta.predictor import Predictor
@@ -114,6 +115,35 @@ def test_it_evaluates_predicts_probes_and_starts_another_run(place: Path, tmp_pa
     assert run(words(place, tmp_path / "next", f"--model.pretrained={best}")) == 0
     again = read_checkpoint(tmp_path / "next" / "best.ckpt")
     assert again.card.notes["frozen"] == read_checkpoint(best).card.notes["frozen"]
+
+
+def test_norms_that_trained_in_the_run_before_are_stored(place: Path, tmp_path: Path, capsys) -> None:
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert run(words(place, first, "--model.train-norms")) == 0
+    assert run(words(place, second, f"--model.pretrained={first / 'best.ckpt'}")) == 0
+    assert "checkpoints hold the whole network" in capsys.readouterr().err
+    assert run(words(place, third, f"--model.pretrained={second / 'best.ckpt'}")) == 0  # whose own backbone is a source
+    frozen = read_checkpoint(third / "best.ckpt").card.notes["frozen"]
+    assert Path(frozen["pretrained"]) == second / "best.ckpt"  # type: ignore[index]
+    for folder in (second, third):
+        assert run(["evaluate", str(folder / "best.ckpt"), "--num-workers=0"]) == 0
+    norm = "backbone.network.conv1.1.weight"
+    trained, kept = (
+        Predictor.from_checkpoint(f / "best.ckpt", device="cpu").model.state_dict() for f in (first, third)
+    )
+    assert torch.equal(trained[norm], kept[norm])
+
+
+def test_the_source_is_named_whatever_else_the_next_run_leaves_out(place: Path) -> None:
+    best = str(place / "run" / "best.ckpt")
+    model = create_model("tiny_gta", num_classes=7, num_frames=4, pretrained=best)
+    model.freeze_backbone(train_norms=True)
+    state = torch.get_rng_state()
+    frozen = describe_frozen(model, best)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert frozen is not None
+    assert frozen.train_norms
+    assert Path(frozen.pretrained) == (place / "backbone.safetensors").absolute()
 
 
 def test_resuming_gives_the_numbers_of_a_run_in_one_piece(place: Path, tmp_path: Path) -> None:

@@ -82,24 +82,50 @@ def describe_frozen(model: VideoClassifier, pretrained: str | None) -> FrozenBac
         pretrained: where those came from, as given to `create_model`.
 
     Returns:
-        None if the backbone started at random (its weights could not be had again) or is not frozen.
+        None if the backbone is not frozen, or its weights could not be had again: it started at random, or from a
+        frozen run's file whose own source no longer holds them, as its norms trained.
     """
     names = model.frozen_weights()
     if pretrained is None or not names:
         return None
     source = str(Path(pretrained).absolute()) if is_file_name(pretrained) else pretrained
+    digest = weights_digest(model.state_dict(), names)
     if is_file_name(pretrained) and pretrained.endswith(".ckpt"):
         try:
             before = FrozenBackbone.of(read_checkpoint(pretrained).card)
         except StoredError as error:
             raise CheckpointError(f"{pretrained}: {error}") from error
-        source = before.pretrained if before else source  # that file has no backbone of its own
+        if before is not None:  # that file has no backbone of its own
+            source = before.pretrained
+            if digest != _digest_at(_find(source, Path(pretrained)), model):
+                return None
     return FrozenBackbone(
         backbone=str(model.arguments["name"]),
         pretrained=source,
-        digest=weights_digest(model.state_dict(), names),
+        digest=digest,
         train_norms=model.trains_norms,
     )
+
+
+def _digest_at(source: str, like: VideoClassifier) -> str | None:
+    """The digest of what a model leaves out as `source` gives it; None where that does not fit the model."""
+    try:
+        with torch.random.fork_rng(devices=[]):  # the run draws what it would have drawn without this look
+            names, whole = _weights_at(source, like.arguments, train_norms=like.trains_norms)
+    except (ValueError, CheckpointError):
+        return None
+    return weights_digest(whole, names)
+
+
+def _weights_at(
+    source: str, arguments: Mapping[str, Any], *, train_norms: bool
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+    """Names of the weights that a file leaves out, and all those of the network that starts from `source`."""
+    from gta.models.registry import create_model  # which loads weights through this module
+
+    model = create_model(**arguments, pretrained=source)
+    model.freeze_backbone(train_norms=train_norms)
+    return model.frozen_weights(), model.state_dict()
 
 
 def left_out(card: ModelCard, outline: nn.Module) -> frozenset[str]:
@@ -132,8 +158,6 @@ def complete_weights(
     Raises:
         CheckpointError: the backbone's weights cannot be found, or are other ones than those it was trained on.
     """
-    from gta.models.registry import create_model  # which loads weights through this module
-
     try:
         frozen = FrozenBackbone.of(card)
     except StoredError as error:
@@ -142,11 +166,9 @@ def complete_weights(
         return dict(weights)
     source = _find(frozen.pretrained, path)
     try:
-        model = create_model(**arguments, pretrained=source)
+        names, whole = _weights_at(source, arguments, train_norms=frozen.train_norms)
     except ValueError as error:
         raise CheckpointError(f"{path}: it contains only what was trained, without the backbone: {error}") from error
-    model.freeze_backbone(train_norms=frozen.train_norms)
-    names, whole = model.frozen_weights(), model.state_dict()
     digest = weights_digest(whole, names)
     if digest != frozen.digest:
         raise CheckpointError(
