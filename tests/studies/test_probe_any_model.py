@@ -35,6 +35,7 @@ def test_the_pairs_of_the_synthetic_data_set_are_found_from_its_names() -> None:
         ("Turning the camera upwards while filming", "Turning the camera downwards while filming"),
         ("Zooming In With Full Hand", "Zooming Out With Full Hand"),
         ("Turning Hand Clockwise", "Turning Hand Counterclockwise"),
+        ("Pushing Hand Away", "Pulling Hand In"),
         ("Pushing Two Fingers Away", "Pulling Two Fingers In"),
         ("Rolling Hand Forward", "Rolling Hand Backward"),
         ("opening door", "closing door"),
@@ -61,6 +62,69 @@ def test_pairs_in_the_styles_of_the_field(one: str, other: str) -> None:
 )
 def test_what_is_no_time_reversal_is_no_pair(names) -> None:
     assert find_chiral_pairs(names) == ()
+
+
+# Class names of Something-Something V2: those with words that rules exchange, and neighbours that look like reversals.
+SOMETHING = """
+Approaching something with your camera; Attaching something to something; Burying something in something;
+Closing something; Covering something with something; Digging something out of something;
+Dropping something into something; Failing to put something into something because something does not fit;
+Folding something; Letting something roll along a flat surface; Letting something roll down a slanted surface;
+Letting something roll up a slanted surface, so it rolls back down;
+Lifting something up completely without letting it drop down;
+Lifting something up completely, then letting it drop down;
+Lifting up one end of something without letting it drop down;
+Lifting up one end of something, then letting it drop down;
+Moving away from something with your camera; Moving something and something away from each other;
+Moving something and something closer to each other; Moving something and something so they pass each other;
+Moving something away from something; Moving something away from the camera; Moving something closer to something;
+Moving something down; Moving something towards the camera; Moving something up; Opening something;
+Picking something up; Piling something up; Plugging something into something;
+Plugging something into something but pulling it right out as you remove your hand; Pouring something into something;
+Pouring something onto something; Pouring something out of something;
+Pretending to be tearing something that is not tearable; Pretending to close something without actually closing it;
+Pretending to open something without actually opening it; Pretending to pick something up;
+Pretending to put something into something; Pretending to put something on a surface;
+Pretending to take something from somewhere; Pretending to take something out of something;
+Pretending to turn something upside down; Pulling something from behind of something;
+Pulling something from left to right; Pulling something from right to left; Pulling something onto something;
+Pulling something out of something; Pulling two ends of something but nothing happens;
+Pulling two ends of something so that it gets stretched; Pushing something from left to right;
+Pushing something from right to left; Pushing something off of something; Pushing something onto something;
+Pushing something so that it slightly moves; Pushing something with something; Putting something behind something;
+Putting something into something; Putting something on a surface; Putting something onto something;
+Removing something, revealing something behind; Rolling something on a flat surface; Stacking number of something;
+Stuffing something into something; Taking something from somewhere; Taking something out of something;
+Tearing something into two pieces; Tearing something just a little bit;
+Trying but failing to attach something to something because it doesn't stick; Turning something upside down;
+Turning the camera downwards while filming something; Turning the camera left while filming something;
+Turning the camera right while filming something; Turning the camera upwards while filming something;
+Twisting something; Uncovering something; Unfolding something; Wiping something off of something
+"""
+
+
+def test_the_pairs_of_something_something_are_exactly_its_time_reversals() -> None:
+    names = [" ".join(name.split()) for name in SOMETHING.split(";")]
+    assert {(pair.first, pair.second) for pair in find_chiral_pairs(names)} == {
+        ("Approaching something with your camera", "Moving away from something with your camera"),
+        ("Burying something in something", "Digging something out of something"),
+        ("Closing something", "Opening something"),
+        ("Covering something with something", "Uncovering something"),
+        ("Folding something", "Unfolding something"),
+        ("Moving something and something away from each other", "Moving something and something closer to each other"),
+        ("Moving something away from something", "Moving something closer to something"),
+        ("Moving something away from the camera", "Moving something towards the camera"),
+        ("Moving something down", "Moving something up"),
+        ("Pouring something into something", "Pouring something out of something"),
+        ("Pulling something from left to right", "Pulling something from right to left"),
+        ("Pushing something from left to right", "Pushing something from right to left"),
+        ("Putting something into something", "Taking something out of something"),
+        (
+            "Turning the camera downwards while filming something",
+            "Turning the camera upwards while filming something",
+        ),
+        ("Turning the camera left while filming something", "Turning the camera right while filming something"),
+    }
 
 
 @settings(max_examples=25, deadline=None)
