@@ -9,6 +9,7 @@ import pytest
 from sphinx.util.inventory import InventoryFile
 
 import gta
+from gta import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,8 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     documented = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
     wanted = {f"gta.{name}" for name in gta.__all__ if not name.startswith("__")}
     wanted |= {f"gta.blocks.{name}" for name in gta.blocks.__all__} | {f"gta.ops.{name}" for name in gta.ops.__all__}
+    wanted |= {f"gta.synthetic.{name}" for name in synthetic.__all__ if callable(getattr(synthetic, name))}
+    wanted |= {f"gta.config.{name}" for name in ("ClipConfig", "DataConfig", "ModelConfig", "OptimConfig", "RunConfig")}
     wanted = {"gta.explain.explain" if name == "gta.explain" else name for name in wanted}
     assert wanted <= documented, sorted(wanted - documented)
 

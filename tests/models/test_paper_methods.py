@@ -21,6 +21,7 @@ def test_what_differs_by_more_than_two_per_cent_is_explained(row):
     assert close or row.note
     noted = marks(list_rows(row.table))
     assert f"| {' | '.join(as_cells(measured, noted.get(row.note, '')))} |" in DOCUMENTED
+    assert not row.note or f"{noted[row.note]}: {row.note}" in DOCUMENTED
 
 
 def test_tables_hold_the_papers_own_rows_and_the_methods():

@@ -1,4 +1,8 @@
-"""Pure tensor functions without parameters."""
+"""Pure tensor functions without parameters.
+
+In shapes, B is the number of clips, T of frames, S = H * W of positions of a frame, C of channels, D of output
+channels, G of groups, N_h of heads, and R of regions; N = B * T is the number of frames of all clips.
+"""
 
 from gta.ops.attention import pool_positions, softmax_attention
 from gta.ops.encoding import sinusoidal_encoding

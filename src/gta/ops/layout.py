@@ -37,7 +37,8 @@ def from_tokens(tokens: Shaped[Tensor, "B T S C"], height: int, width: int) -> S
 
     Args:
         tokens: the positions of each frame, row by row.
-        height, width: H and W; `H * W` must equal S.
+        height: H, the number of rows of a frame.
+        width: W, the number of columns; `H * W` must equal S.
 
     Raises:
         RuntimeError: `H * W` is not S.

@@ -1,8 +1,8 @@
 """The synthetic data set: procedurally rendered videos of actions whose names depend on the direction of time.
 
-`classes` names them and says what a model blind to the order of frames can reach; `parameters` draws what varies from
-clip to clip; `motion` and `render` make the frames; `write` encodes them; `layouts` imitates the folders and
-annotations of known data sets; `build` makes a whole data set. Nothing here imports PyTorch.
+`classes` names them and computes what a model that ignores the order of frames can reach; `parameters` draws what
+varies from clip to clip; `motion` and `render` make the frames; `write` encodes them; `layouts` imitates the folders
+and annotations of known data sets; `build` makes a whole data set. Nothing here imports PyTorch.
 """
 
 from gta.synthetic.build import SynthesisSummary, synthesize
