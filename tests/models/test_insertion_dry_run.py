@@ -41,6 +41,19 @@ def small_vit(**options):
     return timm.create_model("vit_tiny_patch16_224", depth=2, embed_dim=24, num_heads=2, num_classes=2, **options)
 
 
+@pytest.mark.parametrize("size", [32, 160, 384])
+def test_torchvisions_vit_is_tried_with_the_size_that_it_was_built_for(size):
+    network = torchvision.models.VisionTransformer(
+        size, patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=16, num_classes=3
+    ).eval()
+    frames = torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        plain = network(frames)
+        gta.insert_attention(network, at={"blocks": "all"}, num_frames=2)
+        assert len(inserted(network)) == 2
+        assert torch.allclose(network(frames), plain, atol=1e-5)
+
+
 class Tokens(nn.Module):
     """Images as tokens, with others before them, of single frames or of several joined."""
 

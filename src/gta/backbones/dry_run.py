@@ -248,12 +248,15 @@ def _default_inputs(network: nn.Module, num_frames: int) -> list[list[Tensor]]:
 
 
 def _sizes(network: nn.Module) -> list[tuple[int, int]]:
-    """Heights and widths to try: the one that a backbone asks for, usual ones, those that a timm network names."""
+    """Heights and widths to try: the one that a backbone asks for, usual ones, those that a network names."""
     trial = getattr(network, "trial_size", None) or getattr(network, "minimum_size", None)
     sizes = [(trial, trial)] if isinstance(trial, int) else []
     sizes += [(size, size) for size in _SIZES]
-    built = getattr(getattr(network, "patch_embed", None), "img_size", None)  # may be another than timm's own
-    sizes += [(int(built[0]), int(built[1]))] if isinstance(built, tuple | list) and len(built) == 2 else []
+    # What a transformer of timm's, which may be another than its `default_cfg` says, or torchvision's was built for.
+    embed = getattr(network, "patch_embed", None)
+    for built in (getattr(embed, "img_size", None), getattr(network, "image_size", None)):
+        pair = (built, built) if isinstance(built, int) else built
+        sizes += [(int(pair[0]), int(pair[1]))] if isinstance(pair, tuple | list) and len(pair) == 2 else []
     named = _named_size(network)
     return list(dict.fromkeys([*sizes, named] if named else sizes))
 
