@@ -1,5 +1,7 @@
 """Attention in other people's networks: torchvision, timm, modules of one's own."""
 
+import inspect
+
 import pytest
 import timm
 import torch
@@ -139,6 +141,33 @@ def test_places_that_do_not_exist_are_named(at, message):
     with pytest.raises(ValueError, match=message):
         gta.insert_attention(network, at=at, num_frames=2)
     assert attended(network) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (3, r"`at` is 3: give stages and their blocks, such as \{'res3': 2"),
+        ("blocks", "`at` is 'blocks': give stages"),
+        ([3], r"`at` is \[3\]: give stages"),
+        ({"blocks": [1.0]}, r"`at` has blocks: \[1.0\]: give a number of blocks, their indices, or 'all'"),
+        ({"blocks": "some"}, "`at` has blocks: 'some'"),
+        ({"blocks": True}, "`at` has blocks: True"),
+        ({"block": 2}, "has no module 'block': give 'blocks'"),
+        ({"res3": 2}, "has no stage res3: give 'blocks'"),
+    ],
+)
+def test_places_of_another_form_are_refused_with_what_to_give(at, message):
+    model = gta.create_model("tiny_vit", num_classes=2, num_frames=2)
+    insert, create = map(inspect.unwrap, (gta.insert_attention, gta.create_model))  # without the tests' type checks
+    with pytest.raises(ValueError, match=message):
+        insert(model.backbone, at=at, num_frames=2)
+    with pytest.raises(ValueError, match=message):
+        create("tiny_vit_gta", at=at, num_frames=2)
+
+
+def test_names_of_modules_are_for_insert_attention_only():
+    with pytest.raises(ValueError, match=r"`at` is \['layer2.0'\]: give .*; only `gta.insert_attention` takes names"):
+        inspect.unwrap(gta.create_model)("tiny_gta", at=["layer2.0"])
 
 
 def test_a_place_is_taken_once():

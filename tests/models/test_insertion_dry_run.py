@@ -12,6 +12,7 @@ from torch import nn
 import gta
 from gta.backbones.arrangement import Arrangement
 from gta.backbones.feature_shape import FeatureShape, InputShape, recognise
+from gta.backbones.framewise import FramewiseBackbone
 from gta.backbones.insertion import AttendedBlock, resize_attention
 from gta.backbones.token_shape import TokenFacts
 
@@ -52,6 +53,27 @@ def test_torchvisions_vit_is_tried_with_the_size_that_it_was_built_for(size):
         gta.insert_attention(network, at={"blocks": "all"}, num_frames=2)
         assert len(inserted(network)) == 2
         assert torch.allclose(network(frames), plain, atol=1e-5)
+
+
+def test_a_network_of_fixed_windows_is_no_backbone_but_takes_attention_itself():
+    with pytest.raises(ValueError, match=r"MaxxVit does not read images of 32x32 pixels .*gta\.insert_attention"):
+        gta.create_model("maxvit_pico_rw_256_gta", num_frames=2)
+    network = timm.create_model("maxvit_pico_rw_256")
+    gta.insert_attention(network, at={"res5": 1}, num_frames=1)
+    assert len(inserted(network)) == 1
+
+
+def test_a_transformer_without_a_convolution_is_a_backbone():
+    network = timm.create_model("naflexvit_base_patch16_gap", num_classes=0, depth=2, embed_dim=24, num_heads=2)
+    backbone = FramewiseBackbone(network, 2).eval()
+    clip = torch.rand(2, 3, 2, 48, 48)
+    with torch.no_grad():
+        plain = backbone.pool(backbone(clip))
+        gta.insert_attention(backbone, at={"blocks": "all"}, num_frames=2)
+        assert len(inserted(backbone)) == 2
+        assert torch.allclose(backbone.pool(backbone(clip)), plain, atol=1e-5)
+    with pytest.raises(ValueError, match="do not divide into patches of 16x16"):
+        backbone(torch.rand(1, 3, 2, 40, 40))
 
 
 class Tokens(nn.Module):

@@ -87,9 +87,10 @@ def shapes_at(
                 failed = failed if of_kind else ((clip,), error)
     if failed is None:
         raise ValueError(
-            f"{type(network).__name__} has no convolution from which to infer its input: pass an input as example="
+            f"{type(network).__name__} has no convolution from which to infer its input: "
+            "`gta.insert_attention` takes one as example="
         )
-    raise _does_not_run(network, *failed, "the default input (pass a suitable one as example=)")
+    raise _does_not_run(network, *failed, "the default input (`gta.insert_attention` takes a suitable one as example=)")
 
 
 def _does_not_run(network: nn.Module, inputs: tuple[Any, ...], error: Exception, whose: str) -> ValueError:
@@ -237,7 +238,7 @@ def _default_inputs(network: nn.Module, num_frames: int) -> list[list[Tensor]]:
     own = callable(getattr(network, "attention_frames", None))  # a backbone of this package: it reads clips
     first = _first_convolution(network)
     named = _named_size(network)
-    if first is None and named is None:
+    if first is None and named is None and not own:
         return []
     channels = getattr(network, "in_channels", 3) if own or first is None else first.in_channels
     like = next(network.parameters()) if first is None else first.weight

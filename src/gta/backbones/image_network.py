@@ -12,7 +12,10 @@ def features_are_tokens(network: nn.Module, size: int) -> bool:
 
     Args:
         network: a timm network.
-        size: height and width of an image that it reads.
+        size: height and width of a small image.
+
+    Raises:
+        ValueError: it does not read images of this size.
     """
     if isinstance(getattr(network, "num_prefix_tokens", None), int):
         return True
@@ -21,8 +24,14 @@ def features_are_tokens(network: nn.Module, size: int) -> bool:
     image = torch.empty(1, 3, size, size, device="meta")
     features = _Features(network)
     shapes = {name: tensor.to("meta") for name, tensor in [*features.named_parameters(), *features.named_buffers()]}
-    with evaluating(features), torch.no_grad():
-        return torch.func.functional_call(features, shapes, (image,)).ndim == 3
+    try:
+        with evaluating(features), torch.no_grad():
+            return torch.func.functional_call(features, shapes, (image,)).ndim == 3
+    except (AssertionError, RuntimeError) as error:  # timm's networks of fixed windows
+        raise ValueError(
+            f"{type(network).__name__} does not read images of {size}x{size} pixels ({error}), so it cannot be a "
+            "backbone by its name: put attention into timm's network itself with `gta.insert_attention`"
+        ) from error
 
 
 class _Features(nn.Module):
@@ -50,7 +59,7 @@ def fixed_size(network: nn.Module) -> tuple[int, int] | None:
 
 def patch_size(network: nn.Module) -> int | None:
     """Pixels of a patch's side, of which height and width have to be multiples; None if there is no such rule."""
-    embed = getattr(network, "patch_embed", None)
+    embed = getattr(network, "patch_embed", None) or getattr(network, "embeds", None)  # NaFlexViT's
     side = getattr(embed, "patch_size", None)
     if side is None or getattr(embed, "dynamic_img_pad", False):
         return None

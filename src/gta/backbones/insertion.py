@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, Literal, Unpack
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from gta.backbones.arrangement import Arrangement, Prefix
 from gta.backbones.dry_run import Example, PlaceShape, put_modules, shapes_at
 from gta.backbones.feature_shape import split_sizes
-from gta.backbones.stages import BLOCKS, child_names, every_other, find_stages, spread
+from gta.backbones.stages import BLOCKS, STAGES, child_names, every_other, find_stages, spread
 from gta.backbones.token_shape import drops_patches
 from gta.blocks.adapters import TemporalReuse
 from gta.blocks.contract import AttentionBlock
@@ -135,9 +136,9 @@ def insert_attention(
         `network`, for chaining.
 
     Raises:
-        ValueError: a place does not exist or is taken; its block is not called, or returns features with other shapes
-            `(B*T, C, H, W)`, `(B, C, T, H, W)`, these with channels last, or tokens `(B*T, L, C)`; or the network does
-            not run, or drops patches in training.
+        ValueError: `at` has another form; a place does not exist or is taken; its block is not called, or returns
+            features with other shapes `(B*T, C, H, W)`, `(B, C, T, H, W)`, these with channels last, or tokens
+            `(B*T, L, C)`; or the network does not run, or drops patches in training.
         TypeError: a keyword is unknown, or is given together with spec.
 
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3))
@@ -150,6 +151,7 @@ def insert_attention(
         raise ValueError(f"side is {side!r}: it must be 'after' or 'before'")
     if prefix not in ("keep", "mix"):
         raise ValueError(f"prefix is {prefix!r}: it must be 'keep' or 'mix'")
+    check_places(at)
     names = list(dict.fromkeys(find_places(network, at, first=first)))
     hosts = {name: network.get_submodule(name) for name in names}
     for name, host in hosts.items():
@@ -240,6 +242,35 @@ def resize_attention(network: nn.Module, num_frames: int | Mapping[str, int]) ->
     return [f"{name}.{key}" for name, module in attended.items() for key in module.resize(num_frames[name])]
 
 
+def check_places(at: object, *, by_name: bool = True) -> None:
+    """Refuse what does not have the form of `at` (see `insert_attention`); which places exist is found later.
+
+    Args:
+        at: what the user gave.
+        by_name: modules may be listed by their dotted names.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    if isinstance(at, Mapping):
+        for stage, which in at.items():
+            indices = isinstance(which, Sequence) and all(map(_is_whole, which))
+            if not (which == "all" if isinstance(which, str) else indices or _is_whole(which)):
+                raise ValueError(f"`at` has {stage}: {which!r}: give a number of blocks, their indices, or 'all'")
+        return
+    listed = isinstance(at, Sequence) and not isinstance(at, str) and all(isinstance(name, str) for name in at)
+    if not (by_name and listed):
+        names = ", or a list of dotted names of modules" if by_name else "; only `gta.insert_attention` takes names"
+        raise ValueError(
+            f"`at` is {at!r}: give stages and their blocks, such as {{'res3': 2, 'res4': 'all'}} or "
+            f"{{'blocks': [3, 6, 9]}}{names}"
+        )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def find_places(network: nn.Module, at: Places, *, first: int = 0) -> list[str]:
     """The dotted names of the modules that `at` means (see `insert_attention`)."""
     if not isinstance(at, Mapping):
@@ -252,18 +283,20 @@ def find_places(network: nn.Module, at: Places, *, first: int = 0) -> list[str]:
         if key in stages:
             blocks = stages[key]
         else:
-            if key in ("res2", "res3", "res4", "res5"):
-                raise ValueError(f"{type(network).__name__} has no stage {key}: name its blocks by their dotted names")
-            _require_module(network, key)
+            others = (
+                f"give {' or '.join(map(repr, stages))}" if stages else "name a container of blocks by its dotted name"
+            )
+            if key in STAGES:
+                raise ValueError(f"{type(network).__name__} has no stage {key}: {others}")
+            _require_module(network, key, f": {others}")
             blocks = child_names(network, key)
         if which == "all":
             indices: Sequence[int] = range(len(blocks))
-        elif isinstance(which, str):
-            raise ValueError(f"{key} is {which!r}: give a number of blocks, their indices, or 'all'")
-        elif isinstance(which, int):
-            indices = spread(which, len(blocks)) if key == BLOCKS else every_other(which, len(blocks), first)
-        else:
+        elif isinstance(which, Sequence):
             indices = which
+        else:
+            count = int(which)
+            indices = spread(count, len(blocks)) if key == BLOCKS else every_other(count, len(blocks), first)
         for index in indices:
             if not 0 <= index < len(blocks):
                 raise ValueError(f"{key} has {len(blocks)} blocks, there is no block {index}")
@@ -271,8 +304,8 @@ def find_places(network: nn.Module, at: Places, *, first: int = 0) -> list[str]:
     return names
 
 
-def _require_module(network: nn.Module, name: str) -> None:
+def _require_module(network: nn.Module, name: str, advice: str = "") -> None:
     try:
         network.get_submodule(name)
     except AttributeError:
-        raise ValueError(f"{type(network).__name__} has no module {name!r}") from None
+        raise ValueError(f"{type(network).__name__} has no module {name!r}{advice}") from None

@@ -11,7 +11,7 @@ from torch import nn
 
 from gta.backbones.arrangement import Prefix
 from gta.backbones.contract import VideoBackbone
-from gta.backbones.insertion import Side, Where, insert_attention
+from gta.backbones.insertion import Side, Where, check_places, insert_attention
 from gta.backbones.stages import BLOCKS, find_stages
 from gta.backbones.torchvision_video import PREFIX
 from gta.backbones.tsm import make_shift_causal
@@ -141,6 +141,8 @@ def create_model(
     spec = BACKBONES.get(backbone_name) or framewise_spec(backbone_name)
     frames = spec.num_frames if num_frames is None else num_frames
     _check_numbers(frames, num_classes, dropout)
+    if at is not None:
+        check_places(at, by_name=False)
     if at and block is None:
         raise ValueError(f"'at' says where attention goes, but {name!r} has none: name a block, e.g. {name}_gta")
     asked = BackboneOptions(
