@@ -214,7 +214,8 @@ class DataConfig:
     val_views: Literal["one", "all"] = "one"
     """Views of each video when validating during training: one (the centre), or all test views of `clip`."""
     match_model: bool = False
-    """Preprocess clips like the pretrained network's images: mean, std, interpolation, and its size instead of 224."""
+    """Preprocess clips like the pretrained network's images: mean, std, interpolation, and instead of a `crop_size` of
+    224 its size (`model.image_size` if given)."""
     clip: ClipConfig = field(default_factory=ClipConfig)
     """Preprocessing of videos into clips."""
 

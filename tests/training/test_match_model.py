@@ -13,6 +13,7 @@ from gta.cli import run
 from gta.clips.presets import clip_config, matched_to
 from gta.clips.transforms import EvaluationViews
 from gta.models.pretrained import save_weights
+from gta.runs.composition import _matched
 from gta.synthetic import CLASSES, synthesize
 
 SIGLIP = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "input_size": (3, 384, 384), "interpolation": "bicubic"}
@@ -28,6 +29,18 @@ def test_mean_std_size_and_interpolation_come_from_the_network_and_the_rest_is_s
     assert (small.crop_size, small.interpolation) == (112, "bicubic")
     assert matched_to(clip_config("paper"), {}) == clip_config("paper")
     assert matched_to(clip_config("paper"), {"interpolation": "lanczos"}).interpolation == "bilinear"
+
+
+@pytest.mark.parametrize(
+    ("built", "crop", "expected"),
+    [(None, 224, 160), (224, 224, 224), (96, 224, 96), (None, 128, 128), (96, 128, 128)],
+)
+def test_the_size_is_the_crops_unless_224_then_that_the_network_is_built_for_then_its_own(built, crop, expected):
+    model = gta.create_model("test_vit_gta", num_classes=2, num_frames=4, image_size=built)
+    assert model.data_config["input_size"] == (3, 4, built or 160, built or 160)
+    config = gta.recipe("adapt").override("model.pretrained", "imagenet", "data.clip.crop_size", crop)
+    clip = _matched(config, model).data.clip
+    assert (clip.crop_size, clip.mean) == (expected, (0.5, 0.5, 0.5))
 
 
 def test_torchvisions_weights_say_what_their_clips_are():

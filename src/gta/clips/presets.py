@@ -125,7 +125,8 @@ def matched_to(clip: ClipConfig, facts: Mapping[str, Any]) -> ClipConfig:
     """Clips as a pretrained network had its images: mean, std and interpolation, and size.
 
     Args:
-        clip: a resolved protocol. Its size stays if it is another than the protocols' 224.
+        clip: a resolved protocol. Its size stays if it is another than the protocols' 224; that a user asked for 224
+            cannot be told from the protocols' own, so this needs a network that is built for it (`image_size`).
         facts: timm's `pretrained_cfg`: `mean`, `std`, `input_size` (C, H, W), `interpolation`; what is missing stays.
     """
     size = facts.get("input_size")

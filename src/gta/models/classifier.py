@@ -148,14 +148,16 @@ class VideoClassifier(nn.Module):
     def data_config(self) -> dict[str, Any]:
         """The input that suits the backbone, in timm's terms: `input_size` (3, T, H, W), `mean`, `std`, ...
 
-        For image networks, the values come from timm, otherwise they are ImageNet's. A checkpoint stores what it was
+        For image networks, the values come from timm, otherwise they are ImageNet's. A network that was built with
+        `image_size` has that size. A checkpoint stores what it was
         trained with in its `ClipConfig` (`gta.Predictor.from_checkpoint(path).clip`), which takes precedence.
         """
         from timm.data.config import resolve_model_data_config  # here, since importing timm takes seconds
 
         network = getattr(self.backbone, "network", None)
         found = resolve_model_data_config(self if network is None else network)
-        size = getattr(self.backbone, "fixed_size", None) or found["input_size"][1:]
+        asked = self.arguments.get("image_size")
+        size = (asked, asked) if asked else getattr(self.backbone, "fixed_size", None) or found["input_size"][1:]
         return {**found, "input_size": (3, self.num_frames, *size)}
 
     def get_classifier(self) -> nn.Module:
