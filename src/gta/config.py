@@ -30,6 +30,7 @@ from gta.settings import (
 __all__ = [
     "Averaging",
     "BatchNormPolicy",
+    "Blocks",
     "ClipConfig",
     "DataConfig",
     "Difficulty",
@@ -81,6 +82,12 @@ Interpolation = Literal["bilinear", "bicubic"]
 """How frames are resized; with antialiasing either way."""
 
 
+Blocks = Whole | Literal["all"] | tuple[Whole, ...]
+"""Which blocks of a stage have attention: how many, all, or those with these indices."""
+Places = Annotated[Mapping[str, Blocks], Field(examples=[{"res3": 2, "res4": [1, 3], "res5": "all"}])]
+"""Stage -> its blocks."""
+
+
 @settings("model")
 class ModelConfig:
     """Which network: a name of `gta models`, and how its attention blocks are built and placed."""
@@ -91,8 +98,9 @@ class ModelConfig:
     """Frames per clip that the model reads."""
     dropout: Fraction = 0.5
     """Probability of dropping a feature before the classifier, in [0, 1)."""
-    at: dict[str, Whole] | None = None
-    """Number of attention blocks per stage, e.g. `res3 2 res4 3`; the model's own choice if not given."""
+    at: Places | None = None
+    """Attention blocks per stage: how many, their indices or all, e.g. `res3 2 res4 1,3 res5 all`; the model's own
+    choice if not given."""
     inner_channels: Count | None = None
     """Inner width D of attention blocks; by default, each block's own (in transformers, half of the channels)."""
     side: Literal["after", "before"] | None = None

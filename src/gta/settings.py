@@ -85,6 +85,8 @@ def config_to_json(config: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
     return str(value) if isinstance(value, Path) else value
 
 
@@ -236,7 +238,8 @@ def _rule(hint: Any) -> str:
     elif low:
         rule = f"be {low[1:]} or more" if low[0] == "[" else f"be above {low[1:]}"
     else:
-        return f"be {_words(inner)}"
+        example = next((note.examples[0] for note in notes if getattr(note, "examples", None)), None)
+        return f"be {_words(inner)}{'' if example is None else f', such as {example}'}"
     return rule if inner is not int or high is None else rule.replace("lie in", "be a whole number in")
 
 

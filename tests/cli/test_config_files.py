@@ -51,9 +51,50 @@ def test_mappings_that_are_values_are_replaced_not_merged(tmp_path: Path) -> Non
     assert read_config_file(path).model.at == {"res5": 1}
 
 
+AT = {"res2": 1, "res3": (0,), "res4": (1, 3), "res5": "all"}
+AT_WORDS = ["res2", "1", "res3", "0,", "res4", "1,3", "res5", "all"]
+
+
+def test_attention_is_placed_by_count_index_or_everywhere_in_files(tmp_path: Path) -> None:
+    config = gta.recipe("synthetic").override("model.at", AT)
+    assert config_to_json(config)["model"]["at"] == {"res2": 1, "res3": [0], "res4": [1, 3], "res5": "all"}
+    assert read_config_file(_write(tmp_path, write_yaml(config))) == config
+    assert read_config_file(_write(tmp_path, json.dumps(config_to_json(config)), "config.json")) == config
+    assert read_config_file(_write(tmp_path, "model: {at: {blocks: [3, 6]}}\n")).model.at == {"blocks": (3, 6)}
+
+
+def test_attention_is_placed_by_count_index_or_everywhere_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gta.cli import run
+
+    assert run(["train", "synthetic", "--print", "--yaml", "--model.at", *AT_WORDS]) == 0
+    path = _write(tmp_path, capsys.readouterr().out)
+    assert read_config_file(path).model.at == AT
+    assert run(["train", str(path), "--print"]) == 0  # what a file says is the default of the command line
+    assert json.loads(capsys.readouterr().out)["model"]["at"] == config_to_json(read_config_file(path))["model"]["at"]
+    for words, complaint in (
+        (["blocks"], "--model.at: give stages and their blocks in turn, such as res3 2 res4 1,3 res5 all"),
+        (
+            ["blocks", "some"],
+            "--model.at: blocks is 'some': give a number of blocks, their indices with commas, or all",
+        ),
+        (["blocks", "1,,2"], "--model.at: blocks is '1,,2'"),
+    ):
+        assert run(["train", "synthetic", "--print", "--model.at", *words]) == 2
+        assert complaint in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (
+            "model:\n  at: {blocks: some}\n",
+            "run.yaml:2: model.at is {'blocks': 'some'}: it must be a mapping, such as {'res3': 2, 'res4': [1, 3], "
+            "'res5': 'all'} or null",
+        ),
+        ("model:\n  at: [blocks]\n", "run.yaml:2: model.at is ('blocks',): it must be a mapping, such as {'res3': 2"),
+        ("model:\n  at: {blocks: [-1]}\n", "run.yaml:2: model.at is {'blocks': [-1]}: it must be a mapping, such as"),
         ("optim:\n  lr: 0.1\n  lrr: 2\n", "run.yaml:3: there is no field optim.lrr: did you mean optim.lr?"),
         ("oprim: {}\n", "run.yaml:1: there is no field oprim: did you mean optim?"),
         ("data:\n  clip:\n    crop_size: 0\n", "run.yaml:3: data.clip.crop_size is 0: it must be 1 or more"),

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -145,6 +145,47 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         is_instance=lambda value: value is None or inner.is_instance(value),
         str_from_instance=lambda value: ["None"] if value is None else inner.str_from_instance(value),
     )
+
+
+@_OPTIONAL.primitive_rule
+def _places(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Stages and their blocks in turn: `res3 2 res4 1,3 res5 all`."""
+    parts = get_args(info.type)
+    if get_origin(info.type) is not Mapping or len(parts) != 2 or Literal["all"] not in get_args(parts[1]):
+        return None
+
+    def read(words: list[str]) -> dict[str, Any]:
+        if len(words) % 2:
+            raise ValueError(f"give stages and their blocks in turn, such as {_PLACES}")
+        return {stage: _blocks(stage, which) for stage, which in zip(words[::2], words[1::2], strict=True)}
+
+    def written(which: Any) -> str:
+        if isinstance(which, int | str):
+            return str(which)
+        return ",".join(map(str, which)) + "," * (len(which) == 1)
+
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[STAGE BLOCKS [STAGE BLOCKS ...]]",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, Mapping),
+        str_from_instance=lambda value: [word for stage, which in value.items() for word in (stage, written(which))],
+    )
+
+
+_PLACES = "res3 2 res4 1,3 res5 all"
+
+
+def _blocks(stage: str, which: str) -> Any:
+    """A number of blocks, their indices (a single one with a comma after it), or `all`."""
+    if which == "all":
+        return which
+    try:
+        return tuple(map(int, which.removesuffix(",").split(","))) if "," in which else int(which)
+    except ValueError:
+        raise ValueError(
+            f"{stage} is {which!r}: give a number of blocks, their indices with commas, or all, such as {_PLACES}"
+        ) from None
 
 
 def _with_new_names(arguments: list[str], renamed: Mapping[str, str], command: str) -> list[str]:
