@@ -1,5 +1,8 @@
 """The attentive probe instead of averaging: what it sees, and that it is stored and built again."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -69,6 +72,26 @@ def test_the_frozen_network_trains_it() -> None:
     model(torch.randn(2, 3, 4, 32, 32)).sum().backward()
     assert all(value.grad is not None for key, value in model.named_parameters() if key.startswith("head."))
     assert count_flops(model, (3, 4, 32, 32)) > 0
+
+
+_UNKNOWN = """
+import gta
+
+for name, options in (("tiny", {"head": "linear"}), ("tiny_c2d", {"head_average": "mean"})):
+    try:
+        gta.create_model(name, num_classes=3, num_frames=4, **options)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_unknown_words_are_refused_with_the_choices() -> None:
+    # In a process of its own, since the tests' run-time type checker would refuse them first.
+    done = subprocess.run([sys.executable, "-c", _UNKNOWN], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "head is 'linear': choose from average, attentive, step, relation",
+        "head_average is 'mean': choose from probabilities, logits",
+    ]
 
 
 def test_windows_go_with_averaging_only() -> None:

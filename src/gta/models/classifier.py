@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -73,6 +73,9 @@ class VideoClassifier(nn.Module):
         super().__init__()
         if head_window is not None and head_window < 1:
             raise ValueError(f"head_window is {head_window}: it must be at least 1 position")
+        for option, value, choices in (("head", head, Head), ("head_average", head_average, HeadAverage)):
+            if value not in get_args(choices):
+                raise ValueError(f"{option} is {value!r}: choose from {', '.join(get_args(choices))}")
         self.head_window = head_window
         self.head_average: HeadAverage = head_average
         if not isinstance(backbone, VideoBackbone):
