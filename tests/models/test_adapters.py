@@ -124,6 +124,16 @@ def test_where_there_is_no_attention_to_use_it_is_said():
     assert not [name for name in gta.list_models() if name.endswith("_aim")]
 
 
+def test_options_that_a_block_or_network_would_ignore_are_refused():
+    for block in ("aim", "st_adapter"):
+        with pytest.raises(ValueError, match=f"toeplitz is True, .* '{block}' has none"):
+            gta.create_model(f"vit_tiny_patch16_224_{block}", num_frames=4, image_size=64, toeplitz=True)
+        with pytest.raises(ValueError, match=f"instantiation is 'dot_product', .* '{block}' has no such option"):
+            gta.insert_attention(small_vit(), block=block, at={"blocks": 1}, num_frames=4, instantiation="dot_product")
+    with pytest.raises(ValueError, match="prefix is 'mix', an option of transformers"):
+        gta.create_model("tiny_gta", num_frames=4, prefix="mix")
+
+
 def test_adapters_export_with_their_network():
     network = gta.insert_attention(small_vit(), block="aim", at={"blocks": "all"}, num_frames=FRAMES)
     with torch.no_grad():

@@ -15,7 +15,7 @@ from gta.backbones.stages import BLOCKS, STAGES, child_names, every_other, find_
 from gta.backbones.token_shape import drops_patches
 from gta.blocks.adapters import TemporalReuse
 from gta.blocks.contract import AttentionBlock
-from gta.blocks.factory import REUSE, create_block
+from gta.blocks.factory import REUSE, check_options, create_block
 from gta.blocks.spec import AttentionArguments, AttentionSpec, one_spec
 from gta.ops.layout import channels_to_back, channels_to_front, exported_for_any_batch
 
@@ -138,7 +138,8 @@ def insert_attention(
     Raises:
         ValueError: `at` has another form; a place does not exist or is taken; its block is not called, or returns
             features with other shapes `(B*T, C, H, W)`, `(B, C, T, H, W)`, these with channels last, or tokens
-            `(B*T, L, C)`; or the network does not run, or drops patches in training.
+            `(B*T, L, C)`; the network does not run, or drops patches in training; or an option does not apply to it or
+            to the block.
         TypeError: a keyword is unknown, or is given together with spec.
 
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3))
@@ -152,6 +153,8 @@ def insert_attention(
     if prefix not in ("keep", "mix"):
         raise ValueError(f"prefix is {prefix!r}: it must be 'keep' or 'mix'")
     check_places(at)
+    if block == REUSE:
+        check_options(block, (REUSE,), spec)
     names = list(dict.fromkeys(find_places(network, at, first=first)))
     hosts = {name: network.get_submodule(name) for name in names}
     for name, host in hosts.items():
@@ -159,7 +162,10 @@ def insert_attention(
             raise ValueError(f"{name} has an attention block already")
     before = None if side is None else side == "before"
     shapes = shapes_at(network, names, num_frames=num_frames, example=example, before=before) if names else {}
-    if any(shape.arrangement.layout == "tokens" for shape, _ in shapes.values()) and drops_patches(network):
+    layouts = {shape.features.arrangement.layout for shape in shapes.values()}
+    if prefix == "mix" and layouts == {"channels_first"}:
+        raise ValueError("prefix is 'mix', an option of transformers: this network has no class or register tokens")
+    if "tokens" in layouts and drops_patches(network):
         raise ValueError(
             f"{type(network).__name__} drops different patches of every frame in training, but attention over time "
             "needs the same ones: build it without patch dropout"

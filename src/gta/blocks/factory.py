@@ -1,5 +1,6 @@
 """Blocks by name, alone or composed with "+" as in the paper's Table 3."""
 
+from collections.abc import Collection
 from typing import Unpack
 
 from jaxtyping import Float
@@ -111,20 +112,29 @@ def create_block(
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not a block: choose from {', '.join(known)}, joined with '+'")
     names = [part for word in name.split("+") for part in known[word]]
-    if spec.instantiation != "softmax" and "nl" not in names:
-        raise ValueError(
-            f"instantiation is {spec.instantiation!r}, an option of the block 'nl': {name!r} has no such option"
-        )
-    changed = spec.mixing.changed()
-    changed.pop("share_mixing", None)  # says nothing where there is one level or none
-    if changed and not any(part.endswith("gta") for part in names):
-        option, value = next(iter(changed.items()))
-        raise ValueError(f"{option} is {value!r}, an option of global temporal attention: {name!r} has none")
+    check_options(name, names, spec)
     parts: dict[str, nn.Module] = {}
     for part in names:
         key = "gta" if part.endswith("gta") else part
         parts[key if key not in parts else f"{key}{len(parts)}"] = _create_part(part, channels, num_frames, spec)
     return next(iter(parts.values())) if len(parts) == 1 else Composition(parts)
+
+
+def check_options(name: str, parts: Collection[str], spec: AttentionSpec) -> None:
+    """Refuse options that the block `name`, made of `parts`, would ignore: of NL, and of how GTA mixes frames.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if spec.instantiation != "softmax" and "nl" not in parts:
+        raise ValueError(
+            f"instantiation is {spec.instantiation!r}, an option of the block 'nl': {name!r} has no such option"
+        )
+    changed = spec.mixing.changed()
+    changed.pop("share_mixing", None)  # says nothing where there is one level or none
+    if changed and not any(part.endswith("gta") for part in parts):
+        option, value = next(iter(changed.items()))
+        raise ValueError(f"{option} is {value!r}, an option of global temporal attention: {name!r} has none")
 
 
 def _create_part(name: str, channels: int, num_frames: int, spec: AttentionSpec) -> nn.Module:
