@@ -85,6 +85,12 @@ def test_mvit_reads_the_frames_and_pixels_that_it_was_built_for():
         gta.create_model("torchvision/mvit_v2_s", num_frames=8)
 
 
+@pytest.mark.parametrize("head", ["step", "relation"])
+def test_heads_that_need_an_axis_of_time_are_refused_on_mvit(head):
+    with pytest.raises(ValueError, match=rf"head is '{head}': .* torchvision/mvit_v2_s .* average or attentive"):
+        gta.create_model("torchvision/mvit_v2_s", num_classes=CLASSES, head=head)
+
+
 def test_a_network_exports_and_is_listed():
     model = randomise(create("swin3d_t", "_gta")).eval()
     clip = clip_of("swin3d_t", 2)

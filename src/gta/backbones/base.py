@@ -16,6 +16,8 @@ class BackboneBase(nn.Module):
     """T of the clips that it reads."""
     minimum_size = 32
     """Least height and width of a clip, in pixels: the last stage is 32 times smaller."""
+    keeps_time = True
+    """Whether the features have an axis of time, not the tokens of all frames in one row."""
 
     def pool(self, features: Float[Tensor, "B C t h w"]) -> Float[Tensor, "B C"]:
         """Average over frames and positions."""

@@ -48,6 +48,7 @@ class TorchvisionBackbone(BackboneBase):
         self.kind = kind
         self.fixed_size: tuple[int, int] | None = None
         self.fixed_frames: int | None = None
+        self.keeps_time = kind != "MViT"
         if kind == "MViT":
             rows, columns = network.pos_encoding.spatial_size  # type: ignore[union-attr]  # in positions
             _, down, across = network.conv_proj.stride  # type: ignore[union-attr,misc]

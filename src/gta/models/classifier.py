@@ -87,6 +87,11 @@ class VideoClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         if head != "average" and head_window is not None:
             raise ValueError(f"head_window is {head_window}: it requires the head 'average', not {head!r}")
+        if head in ("step", "relation") and not getattr(backbone, "keeps_time", True):
+            raise ValueError(
+                f"head is {head!r}: it requires features with an axis of time, but {arguments.get('name')} ends with "
+                "the tokens of all frames in one row: choose average or attentive"
+            )
         self._head_kind: Head = head
         self._relation_frames = relation_frames
         self.head = self._new_head(num_classes)
