@@ -279,6 +279,20 @@ def test_a_predictor_reads_the_middle_clip_of_a_video(tmp_path):
     np.testing.assert_array_equal(normalised.frames, record.frames)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("test_vit_aim", "The model's temporal blocks (TemporalReuse) have no maps of attention or mixing to show."),
+        ("test_vit", "The model has no attention blocks."),
+    ],
+)
+def test_blocks_without_maps_are_not_denied(name, says):
+    model = build(name, num_frames=4, image_size=64)
+    record = gta.explain(model, clip_of(model, 64), importance=False)
+    assert record.blocks == ()
+    assert says in record.notes
+
+
 def test_without_a_query_the_point_with_most_evidence_is_asked_about():
     model = build("tiny_nl")
     record = gta.explain(model, clip_of(model, 64), importance=False)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gta.backbones.insertion import AttendedBlock
 from gta.explain.blocks import explain_blocks
 from gta.explain.class_maps import Layer, candidate_layers, choose_layer, class_maps
 from gta.explain.clips import Clip, given_clip, read_clip
@@ -126,7 +127,7 @@ def _explain(network: Network, given: Clip, names: tuple[str, ...] | None, wishe
     asked = _query(wishes.query, given, maps)
     blocks, _ = explain_blocks(network, clip, asked, table_side=wishes.table_side)
     if not blocks:
-        notes.append("The model has no attention blocks.")
+        notes.append(_no_blocks(network.model))
     swapped = None
     if wishes.swap:
         blocks, swapped = _swapped(network, clip, asked, blocks, wishes.table_side)
@@ -154,6 +155,13 @@ def _explain(network: Network, given: Clip, names: tuple[str, ...] | None, wishe
         swapped=None if swapped is None else _probabilities(swapped),
         notes=tuple(notes),
     )
+
+
+def _no_blocks(model: nn.Module) -> str:
+    inserted = sorted({type(part.attention).__name__ for part in model.modules() if isinstance(part, AttendedBlock)})
+    if inserted:
+        return f"The model's temporal blocks ({', '.join(inserted)}) have no maps of attention or mixing to show."
+    return "The model has no attention blocks."
 
 
 def _class_names(names: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
