@@ -1,11 +1,9 @@
 """What adapters add to a frozen image network: `python benchmarks/adapters.py LITE0.safetensors --write`.
 
 A frozen EfficientNet-Lite0 with ImageNet weights (`scripts/efficientnet_lite0.py`) reads the frames of the synthetic
-videos; one block after its last stage and the linear head train. The network is timm's `efficientnet_lite0`, which pads
-both sides of an image alike; the weights were trained with TensorFlow's padding (`tf_efficientnet_lite0`). Without a
-block this is the frame-averaged linear probe, which cannot tell an action from its time reversal. AIM is missing: it
-uses a transformer's own attention once more, and a CNN has none. The frozen part gives the same features in every
-epoch, so they are computed once.
+videos; one block after its last stage and the linear head train. Without a block this is the frame-averaged linear
+probe, which cannot tell an action from its time reversal. AIM is missing: it uses a transformer's own attention once
+more, and a CNN has none. The frozen part gives the same features in every epoch, so they are computed once.
 Prints a Markdown table; --write keeps it in docs/results/adapters.md.
 """
 
@@ -39,7 +37,7 @@ from gta.synthetic import CLASSES, synthesize
 from gta.synthetic.classes import permutation_invariant_ceiling
 from gta.training.optim import create_optimizer, learning_rate_factor
 
-NETWORK = "efficientnet_lite0"
+NETWORK = "tf_efficientnet_lite0"
 BLOCKS = {"none (linear probe)": "", "TA": "_ta", "TAPE": "_tape", "ST-Adapter": "_st_adapter", "GTA": "_gta"}
 OUT = Path(__file__).parents[1] / "docs" / "results" / "adapters.md"
 BATCH = 32

@@ -28,8 +28,8 @@ SHAPES = {"first": (512, 8, 28, 28), "second": (1024, 8, 14, 14)}  # C, T, H, W
 NOTES = """
 The floor is the multiply-adds of the block's definition over the rate of a large matrix product in the same run and
 dtype (three times as many for a backward pass). Each implementation gets its features in the memory format that it
-is written for. Peak memory is the increase of the resident memory of a fresh process during one pass, including the
-output.
+is written for. Unfused is our block before `gta.fuse`. Peak memory is the increase of the resident memory of a fresh
+process during one pass, including the output.
 
 In bfloat16, the matrix units of such a CPU are several times faster than in float32, but memory is not: the block is
 then limited by reading and writing its features (residual, norm, pooling, softmax), not by multiplications. With one
@@ -160,11 +160,15 @@ def interleave(tasks: dict[str, Callable[[], object]], device: str, rounds: int)
 
 def run_inference(block: nn.Module, x: Tensor) -> Callable[[], object]:
     """A forward pass in evaluation, without gradients; of blocks of this package as `gta.fuse` arranges them."""
-    quick = fuse(block.eval())
+    return without_gradients(fuse(block.eval()), x)
+
+
+def without_gradients(block: nn.Module, x: Tensor) -> Callable[[], object]:
+    """A forward pass of a block as it is."""
 
     def task() -> object:
         with torch.no_grad():
-            return quick(x)
+            return block(x)
 
     return task
 
@@ -193,12 +197,17 @@ def matrix_product(x: Tensor) -> tuple[Callable[[], object], int]:
 def compare(
     shape: tuple[int, ...], batch: int, device: str, dtype: torch.dtype, training: bool, rounds: int
 ) -> dict[str, float]:
-    """Median seconds of every contender and of the floor: our multiply-adds over the matrix-product rate."""
+    """Median seconds of every contender, of ours unfused (inference) and of the floor.
+
+    The floor is our multiply-adds over the rate of a matrix product.
+    """
     x = features(shape, batch, device, dtype)
     make = run_training if training else run_inference
     blocks = {name: block.to(device, dtype) for name, block in contenders(shape[0], shape[1]).items()}
     product, size = matrix_product(x)
     tasks = {name: make(block, in_best_format(name, x)) for name, block in blocks.items()}
+    if not training:
+        tasks["unfused"] = without_gradients(blocks["ours"], x)
     seconds = interleave(tasks | {"mm": product}, device, rounds)
     passes = 3 if training else 1  # a backward pass multiplies twice as much as a forward pass
     seconds["floor"] = passes * count_flops(blocks["ours"], x.shape) * seconds.pop("mm") / size
@@ -322,9 +331,9 @@ def report(rounds: int) -> tuple[str, dict[str, dict[int, float]]]:
     lines = [
         _machine(device),
         "",
-        "| shape | dtype | pass | ours (ms) | naive / ours | non-local / ours | ours / floor |",
+        "| shape | dtype | pass | ours (ms) | naive / ours | non-local / ours | ours / floor | unfused / ours |",
     ]
-    lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: |")
+    lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
     batch = 8 if device == "cuda" else 1
     by_case, memory = {}, {}
     for where, shape in SHAPES.items():
@@ -337,7 +346,10 @@ def report(rounds: int) -> tuple[str, dict[str, dict[int, float]]]:
                 numbers = " | ".join(f"{ratio:.2f}" for ratio in ratios)
                 kind = "forward + backward" if training else "inference"
                 size = "x".join(map(str, (batch, *shape)))
-                lines.append(f"| {where}: {size} | {str(dtype)[6:]} | {kind} | {1e3 * ours:.1f} | {numbers} |")
+                unfused = "" if training else f"{seconds['unfused'] / ours:.2f}"
+                lines.append(
+                    f"| {where}: {size} | {str(dtype)[6:]} | {kind} | {1e3 * ours:.1f} | {numbers} | {unfused} |"
+                )
     lines += ["", "| extra peak memory, first shape | ours (MB) | naive (MB) | non-local (MB) | ours / non-local |"]
     lines.append("| --- | ---: | ---: | ---: | ---: |")
     for training in (False, True):
