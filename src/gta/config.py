@@ -375,7 +375,8 @@ class TrainConfig:
 
         Args:
             changes: values by dotted name, `{"optim.lr": 0.01, "run.seed": 3}`; or a name, followed by its value
-                and further names and values: `config.override("optim.lr", 0.01, "run.seed", 3)`.
+                and further names and values: `config.override("optim.lr", 0.01, "run.seed", 3)`. A mapping for a
+                section changes the fields that it names and leaves the others: `{"optim": {"lr": 0.01}}`.
             more: see `changes`.
 
         Raises:

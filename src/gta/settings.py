@@ -5,7 +5,7 @@ pydantic checks types and ranges and gives the JSON schema; here its errors beco
 
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import wraps
@@ -147,7 +147,8 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
 
     Args:
         config: the configuration; it stays as it is.
-        changes: values by dotted name, e.g. `{"optim.lr": 0.01}`.
+        changes: values by dotted name, e.g. `{"optim.lr": 0.01}`. A mapping for a section, `{"optim": {"lr": 0.01}}`,
+            changes the fields that it names, as in a file.
 
     Raises:
         OptionError: there is no such field, or the value does not fit.
@@ -155,7 +156,7 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
     known = field_names(type(config))
     deeper: dict[str, dict[str, Any]] = {}
     direct: dict[str, Any] = {}
-    for name, value in changes.items():
+    for name, value in _dotted(changes, {name.rpartition(".")[0] for name in known}):
         if name not in known:
             close = get_close_matches(name, known, n=1)
             raise OptionError(f"there is no field {name}{f': did you mean {close[0]}?' if close else ''}")
@@ -167,6 +168,16 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
     for head, inner in deeper.items():
         direct[head] = override(direct.get(head, getattr(config, head)), inner)
     return replace(config, **direct)  # pyright: ignore[reportArgumentType]
+
+
+def _dotted(changes: Mapping[str, Any], sections: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by dotted name; mappings for sections are taken apart."""
+    for key, value in changes.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and name in sections:
+            yield from _dotted(value, sections, f"{name}.")
+        else:
+            yield name, value
 
 
 def _walk(kind: type[Any], location: tuple[int | str, ...]) -> tuple[tuple[str, ...], Any]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gta
-from gta.config import TrainConfig, config_to_json
+from gta.config import OptimConfig, TrainConfig, config_to_json
 from gta.errors import OptionError
 from gta.recipes import RECIPES
 from gta.recipes.files import file_schema, read_config_file, write_yaml
@@ -177,6 +177,22 @@ def test_overriding_leaves_the_original_and_checks_as_building_does() -> None:
         config.override("optim.lr")
     with pytest.raises(OptionError, match="'finetun' is not a recipe: did you mean 'finetune'"):
         gta.recipe("finetun")
+
+
+def test_overriding_with_a_mapping_for_a_section_merges_as_a_file_does(tmp_path: Path) -> None:
+    config = gta.recipe("finetune")
+    expected = config.override({"optim.lr": 0.5, "data.clip.crop_size": 64, "data.batch_size": 3})
+    sections = {"optim": {"lr": 0.5}, "data": {"clip": {"crop_size": 64}}, "data.batch_size": 3}
+    assert config.override(sections) == expected
+    text = "extends: finetune\noptim: {lr: 0.5}\ndata: {clip: {crop_size: 64}, batch_size: 3}\n"
+    assert read_config_file(_write(tmp_path, text)) == expected
+    assert config.override("optim", {}) == config
+    assert config.override("optim", OptimConfig(lr=0.5)).optim == OptimConfig(lr=0.5)  # a whole section replaces it
+    assert config.override("model.at", {"res3": 2}).override("model", {"at": {"res5": 1}}).model.at == {"res5": 1}
+    with pytest.raises(
+        OptionError, match=r"there is no field data\.clip\.crop_sizes: did you mean data\.clip\.crop_size"
+    ):
+        config.override("data", {"clip": {"crop_sizes": 64}})
 
 
 def test_the_schema_knows_every_field_with_its_meaning() -> None:
