@@ -1,5 +1,6 @@
 """Completion: every command and option is in the scripts, and bash completes with them."""
 
+import contextlib
 import shutil
 import subprocess
 
@@ -8,6 +9,7 @@ import pytest
 from gta.cli import run
 from gta.commands import COMMANDS
 from gta.commands.completion import command_options, script
+from gta.commands.train import SHORT_FLAGS
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,16 @@ def test_options_are_those_of_the_command() -> None:
     assert "--checkpoint" not in options
     assert "--videos" not in options
     assert command_options("train")["--model.name"] == ()
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"data", "completion"}))  # they have commands of their own
+def test_every_option_that_is_offered_is_in_the_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = f"--help-all {' '.join(SHORT_FLAGS)} "
+    for words in [["train"], ["train", "finetune"]] if command == "train" else [[command]]:
+        with contextlib.suppress(SystemExit):
+            run([*words, "--help-all"])
+        shown += capsys.readouterr().out
+    assert [option for option in command_options(command) if f"{option} " not in f"{shown} ".replace(",", " ")] == []
 
 
 def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

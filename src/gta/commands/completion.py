@@ -81,7 +81,8 @@ def command_options(command: str) -> dict[str, tuple[str, ...]]:
             options |= _options(kind, "")
     if command == "train":
         options |= {flag: options[fields[0]] for flag, fields in SHORT_FLAGS.items()}
-    return {**options, "--help": ()}
+        options |= {"--list": (), "--schema": ()}
+    return {**options, "--help": (), "--help-all": ()}
 
 
 def first_words() -> dict[str, tuple[str, ...]]:
@@ -98,7 +99,12 @@ def _options(kind: Any, prefix: str) -> dict[str, tuple[str, ...]]:
         if dataclasses.is_dataclass(hint):
             found |= _options(hint, f"{prefix}{field.name}.")
         elif not _is_positional(hint):
-            found[f"--{prefix}{field.name}".replace("_", "-")] = _choices(hint)
+            name = next(
+                (part.name for part in getattr(hint, "__metadata__", ()) if getattr(part, "name", None)), field.name
+            )
+            # Of a switch that is on, only the form that turns it off is of use.
+            switch = "no-" if field.default is True else ""
+            found[f"--{prefix}{switch}{name}".replace("_", "-")] = _choices(hint)
     return found
 
 
