@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from gta.cli import run
 from gta.config import DataConfig, TrainConfig, config_to_json
 from gta.errors import OptionError
 from gta.files import write_json
+from gta.runs.evaluate import Measuring
 from gta.runs.sources import Source, find_source
 
 
@@ -122,6 +124,21 @@ def test_classes_without_a_video_are_named(trained: Path, videos: Path, tmp_path
     )
     assert "1 of the model's classes have no video here: " in capsys.readouterr().out
     assert len(json.loads((tmp_path / "e.json").read_text())["classes_without_videos"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"precision": "fp32"}, "`precision` is 'fp32': it must be one of '32', 'bf16', 'fp16'"),
+        ({"precision": 32}, "`precision` is 32: it must be one of '32', "),
+        ({"batch_size": 0}, "`batch_size` is 0: it must be 1 or more"),
+        ({"num_workers": -1}, "`num_workers` is -1: it must be 0 or more"),
+    ],
+)
+def test_python_refuses_what_the_command_line_refuses(values, words: str, monkeypatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which sees wrong types first, in tests
+    with pytest.raises(OptionError, match=words):
+        Measuring(**values)
 
 
 def test_python_measures_as_the_command_line_does(trained: Path, videos: Path, tmp_path: Path) -> None:

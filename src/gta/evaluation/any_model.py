@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -98,12 +98,15 @@ def probe_model(
         averaging, precision, device: as of `gta.evaluation.probe.probe`.
 
     Raises:
-        ValueError: the layout is unknown, a batch is none of these, classes and logits differ in number, or a label or
-            a name in `reversals` is none of the classes.
+        ValueError: the layout, averaging or precision is unknown, a batch is none of these, classes and logits differ
+            in number, or a label or a name in `reversals` is none of the classes.
         DataError: the loader is empty.
     """
     if layout not in _TO_OURS:
         raise ValueError(f"layout is {layout!r}: it must be one of {', '.join(_TO_OURS)}")
+    for name, value, known in (("averaging", averaging, Averaging), ("precision", precision, Precision)):
+        if value not in get_args(known):
+            raise ValueError(f"`{name}` is {value!r}: it must be one of {', '.join(map(repr, get_args(known)))}")
     names = tuple(classes) if classes is not None else _own_names(model)
     if names:
         _check_reversals(reversals, names)

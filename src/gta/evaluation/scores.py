@@ -314,15 +314,19 @@ def video_scores(
     return average_views(torch.cat(parts).unflatten(0, (num_videos, num_views)), averaging)
 
 
+_AVERAGES: dict[Averaging, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits: logits.softmax(dim=-1).mean(dim=1),
+    "logits": lambda logits: logits.mean(dim=1).softmax(dim=-1),
+}
+_DTYPES: dict[Precision, torch.dtype | None] = {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 def average_views(logits: Tensor, averaging: Averaging) -> Tensor:
     """Class probabilities (B, K) of videos from the logits (B, V, K) of their views."""
-    if averaging == "softmax":
-        return logits.softmax(dim=-1).mean(dim=1)
-    return logits.mean(dim=1).softmax(dim=-1)
+    return _AVERAGES[averaging](logits)
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:
     """The mixed-precision context of `precision` on `device`; nothing for "32"."""
-    if precision == "32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
+    dtype = _DTYPES[precision]
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -55,6 +55,13 @@ class Measuring:
     precision: Precision = "32"
     device: str = "auto"
     live: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in (known := get_args(Precision)):
+            raise OptionError(f"`precision` is {self.precision!r}: it must be one of {', '.join(map(repr, known))}")
+        for name, least in (("batch_size", 1), ("num_workers", 0)):
+            if (value := getattr(self, name)) < least:
+                raise OptionError(f"`{name}` is {value}: it must be {least} or more")
 
     def loader(self, videos: VideoList, clip: ClipConfig, device: torch.device, frames: Path | None = None) -> Any:
         """The batches of the videos, in their order; `frames` is the folder of a frame store that has them."""
@@ -142,7 +149,7 @@ def evaluate(
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
         DataError: the data set is missing, or none of its videos can be read.
-        OptionError: no data set is given, and none is stored with the checkpoint.
+        OptionError: no data set is given, and none is stored with the checkpoint, or a value is invalid.
 
     >>> result = gta.evaluate("runs/mine/best.ckpt", "videos", test_clips=2, num_workers=0)
     >>> result.num_videos, result.scores.shape, 0 <= result.top1 <= 1
