@@ -205,7 +205,7 @@ def _explained(kind: type[Any], error: ValidationError, values: Mapping[str, Any
         field = f"{field} of a {kind.__name__}"
     if problem["type"] in ("unexpected_keyword_argument", "unexpected_positional_argument"):
         return OptionError(f"there is no field {field}: written by another version of gta?")
-    if problem["type"] in ("missing", "missing_argument"):
+    if problem["type"] in ("missing", "missing_argument") and isinstance(problem["loc"][-1], str):
         every = error.errors(include_url=False)
         missing = [_walk(kind, one["loc"])[0][-1] for one in every if one["type"] == problem["type"]]
         return OptionError(f"a {kind.__name__} needs {', '.join(missing)}")
@@ -258,7 +258,7 @@ def _words(hint: Any) -> str:
     """What a plain annotation asks for."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _rule(hint).removeprefix("be ")
+        return _rule(hint).removeprefix("be ").removeprefix("lie ")
     if origin is Literal:
         return " or ".join(map(repr, parts))
     if origin in (Union, types.UnionType):
