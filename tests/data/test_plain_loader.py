@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 import gta
 from gta.config import ClipConfig
@@ -39,6 +39,18 @@ def test_every_epoch_is_fresh_and_every_repetition_the_same(root: Path, num_work
 def _first(loader: DataLoader) -> torch.Tensor:
     first, *_ = [batch["clip"] for batch in loader]
     return first  # to the end: workers that stay take the next epoch up from there
+
+
+def test_indices_that_are_tensors_give_new_clips_in_every_epoch(root: Path) -> None:
+    torch.manual_seed(0)
+    data = gta.open_dataset(root, "train", clip=CLIP)
+    one, other = (data[torch.tensor(3)]["clip"] for _ in range(2))
+    assert not torch.equal(one, other)
+    loader = DataLoader(Subset(data, torch.arange(4)), batch_size=4)  # pyright: ignore[reportArgumentType]
+    one, other = (next(iter(loader))["clip"] for _ in range(2))
+    assert not torch.equal(one, other)
+    with pytest.raises(TypeError, match="slice"):  # beartype's or, as for users, Python's
+        data[0:2]  # pyright: ignore[reportArgumentType]
 
 
 def test_a_model_trains_and_evaluates_on_it(root: Path) -> None:

@@ -1,9 +1,10 @@
 """A data set for PyTorch's `DataLoader`: no collate function and no `set_epoch`, but new random clips every epoch."""
 
+import operator
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from torch.utils.data import Dataset, get_worker_info
 
@@ -33,21 +34,23 @@ class ClipDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         """Read one clip.
 
         Raises:
             IndexError: there is no such video.
+            TypeError: it is no whole number.
             VideoError: in evaluation, it cannot be read.
         """
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"video {index} is out of range: there are {len(self)}")
-        sample = self._read(index % len(self))
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"video {number} is out of range: there are {len(self)}")
+        sample = self._read(number % len(self))
         if sample.clip is None:
             raise VideoError(*sample.skipped[0])
         return _item(sample)
 
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[dict[str, Any]]:
         """Read the clips of a batch, as `DataLoader` asks for them; those that cannot be read are left out.
 
         Raises:
@@ -60,12 +63,13 @@ class ClipDataset(Dataset[dict[str, Any]]):
             raise DataError(f"none of a batch of {len(samples)} videos can be read; the first is {path}: {reason}")
         return items
 
-    def _read(self, index: int) -> Sample:
+    def _read(self, index: SupportsIndex) -> Sample:
+        number = operator.index(index)  # tensors, which samplers may give, are counted as the numbers that they are
         worker = get_worker_info()
         # A loader gives new workers a new seed in every epoch; workers that stay, and this process, count.
-        draw = (0 if worker is None else worker.seed) * 1_000_003 + self._readings[index]
-        self._readings[index] += 1
-        sample = self.clips[draw, index]
+        draw = (0 if worker is None else worker.seed) * 1_000_003 + self._readings[number]
+        self._readings[number] += 1
+        sample = self.clips[draw, number]
         for path, reason in sample.skipped:
             warnings.warn(f"{path}: left out: {reason}", RuntimeWarning, stacklevel=3)
         return sample
