@@ -18,6 +18,7 @@ from gta.settings import (
     Factor,
     Fraction,
     NotNegative,
+    Number,
     Positive,
     Share,
     Whole,
@@ -156,7 +157,7 @@ class ClipConfig:
     """Protocol to follow where public code bases disagree."""
     num_frames: Count = 8
     """Frames per clip."""
-    flow: Annotated[int, Field(ge=0, le=100)] = 0
+    flow: Annotated[int, Field(ge=0, le=100), Number] = 0
     """Read optical flow from folders instead of frames: this many consecutive flow fields per frame; 0: frames."""
     sampling: Sampling = "tsn"
     """`tsn`: one frame from each of num_frames equal segments; `segments`: likewise, with PySlowFast's borders, which
@@ -280,13 +281,13 @@ class OptimConfig:
     """Parameter alpha of cutmix; 0 for none. With mixup as well, each batch uses one of the two, chosen at random."""
     rand_augment: Whole = 0
     """Operations of RandAugment on each training clip (the same on all its frames); 0 for none."""
-    rand_augment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    rand_augment_magnitude: Annotated[int, Field(ge=0, le=30), Number] = 9
     """Strength of RandAugment, 0 to 30."""
     clip_grad_norm: Positive | None = 20.0
     """Largest norm of the gradient; larger ones are scaled down."""
     accumulate: Count = 1
     """Batches whose gradients are averaged before each step; the global batch is larger by this factor."""
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1), Number] | None = None
     """Keep an exponential moving average of the weights with this decay; it is evaluated and stored."""
     batch_norm: BatchNormPolicy = "train"
     """BatchNorm: `train`; `partial` freezes all but the first one and those of attention blocks; `frozen`; `sync`

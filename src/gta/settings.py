@@ -13,24 +13,35 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic_core import PydanticCustomError
 
 from gta.errors import OptionError
 from gta.stored import shown
 
 Config = TypeVar("Config")
 
+
+def _no_stand_in(value: Any) -> Any:
+    if isinstance(value, bool | str | bytes):
+        raise PydanticCustomError("number_type", "not a number")
+    return value
+
+
+Number = BeforeValidator(_no_stand_in)
+"""Python refuses for a number what files refuse, True for 1 and "0.01" for 0.01; NumPy's numbers are numbers."""
+
 # Ranges that several fields share.
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1), Number]
+Whole = Annotated[int, Field(ge=0), Number]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Number]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), Number]
+Share = Annotated[float, Field(ge=0, le=1), Number]
 """In [0, 1]."""
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1), Number]
 """In [0, 1)."""
-Factor = Annotated[float, Field(gt=0, le=1)]
+Factor = Annotated[float, Field(gt=0, le=1), Number]
 """In (0, 1]."""
 
 _WORDS = {
@@ -220,7 +231,8 @@ def _explained(kind: type[Any], error: ValidationError, values: Mapping[str, Any
         if isinstance(value, str) and len(value) < 60
         else shown(tuple(value) if isinstance(value, list) else value)
     )
-    return OptionError(f"{field} is {found}: it must {_rule(hint)}")
+    wrong_type = problem["type"].startswith(("number_", "int_", "float_"))  # number_type, int_from_float, ...
+    return OptionError(f"{field} is {found}: it must {_rule(hint, wrong_type)}")
 
 
 def _value_at(names: tuple[str, ...], values: Any, fallback: Any) -> Any:
@@ -232,39 +244,46 @@ def _value_at(names: tuple[str, ...], values: Any, fallback: Any) -> Any:
     return values
 
 
-def _rule(hint: Any) -> str:
-    """What an annotation asks for: "be 1 or more", "lie in [0, 1)", "be 'a' or 'b'", "be a whole number"."""
+def _rule(hint: Any, wrong_type: bool = False) -> str:
+    """What an annotation asks for: "be 1 or more", "lie in [0, 1)", "be 'a' or 'b'", "be a whole number".
+
+    If the value is of another type, its range alone would not say what is wrong: "be a whole number, 1 or more".
+    """
     if get_origin(hint) is not Annotated:
         parts = [part for part in get_args(hint) if get_origin(part) is Annotated]
         if get_origin(hint) in (Union, types.UnionType) and len(parts) == 1:
             others = [part for part in get_args(hint) if part is not parts[0]]
-            return " or ".join((_rule(parts[0]), *(_words(other) for other in others)))
-        return f"be {_words(hint)}"
+            rule = _rule(parts[0], wrong_type)
+            return (", or " if rule.startswith("be a whole number,") else " or ").join(
+                (rule, *(_words(other) for other in others))
+            )
+        return f"be {_words(hint, wrong_type)}"
     inner, *notes = get_args(hint)
     bounds = [item for note in notes for item in getattr(note, "metadata", [note])]
     low = next((f"[{b.ge:g}" if isinstance(b, Ge) else f"({b.gt:g}" for b in bounds if isinstance(b, Ge | Gt)), None)
     high = next((f"{b.le:g}]" if isinstance(b, Le) else f"{b.lt:g})" for b in bounds if isinstance(b, Le | Lt)), None)
+    number = f"{_words(inner)} " if wrong_type or (inner is int and high) else ""
     if low and high:
-        rule = f"lie in {low}, {high}"
-    elif low:
-        rule = f"be {low[1:]} or more" if low[0] == "[" else f"be above {low[1:]}"
-    else:
-        example = next((note.examples[0] for note in notes if getattr(note, "examples", None)), None)
-        return f"be {_words(inner)}{'' if example is None else f', such as {example}'}"
-    return rule if inner is not int or high is None else rule.replace("lie in", "be a whole number in")
+        return f"be {number}in {low}, {high}" if number else f"lie in {low}, {high}"
+    if low and low[0] == "(":
+        return f"be {number}above {low[1:]}"
+    if low:
+        return f"be {number.rstrip() + ', ' if number else ''}{low[1:]} or more"
+    example = next((note.examples[0] for note in notes if getattr(note, "examples", None)), None)
+    return f"be {_words(inner)}{'' if example is None else f', such as {example}'}"
 
 
-def _words(hint: Any) -> str:
+def _words(hint: Any, wrong_type: bool = False) -> str:
     """What a plain annotation asks for."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _rule(hint).removeprefix("be ").removeprefix("lie ")
+        return _rule(hint, wrong_type).removeprefix("be ").removeprefix("lie ")
     if origin is Literal:
         return " or ".join(map(repr, parts))
     if origin in (Union, types.UnionType):
         return " or ".join(map(_words, parts))
     if origin is tuple:
         if parts[1:] == (...,):
-            return f"a list, each {_words(parts[0])}"
-        return f"{len(parts)} values, each {_words(parts[0])}"
+            return f"a list, each {_words(parts[0], wrong_type)}"
+        return f"{len(parts)} values, each {_words(parts[0], wrong_type)}"
     return _WORDS.get(hint, "a mapping" if origin is not None else str(hint))

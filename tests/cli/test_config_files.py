@@ -99,15 +99,23 @@ def test_attention_is_placed_by_count_index_or_everywhere_on_the_command_line(
         ("oprim: {}\n", "run.yaml:1: there is no field oprim: did you mean optim?"),
         ("data:\n  clip:\n    crop_size: 0\n", "run.yaml:3: data.clip.crop_size is 0: it must be 1 or more"),
         ("data:\n  clip: 3\n", "run.yaml:2: data.clip is 3: it must be a mapping of fields"),
-        ("optim:\n\n  lr: fast\n", "run.yaml:3: optim.lr is 'fast': it must be above 0"),
-        ("optim:\n  step_epochs: [1, two]\n", "run.yaml:2: optim.step_epochs is (1, 'two'): it must be a list"),
+        ("optim:\n\n  lr: fast\n", "run.yaml:3: optim.lr is 'fast': it must be a number above 0"),
+        ('optim:\n  lr: "0.01"\n', "run.yaml:2: optim.lr is '0.01': it must be a number above 0"),
+        ("optim:\n  momentum: high\n", "run.yaml:2: optim.momentum is 'high': it must be a number in [0, 1)"),
+        ("optim:\n  betas: [a, b]\n", "optim.betas is ('a', 'b'): it must be 2 values, each a number in [0, 1)"),
+        (
+            "optim:\n  step_epochs: [1, two]\n",
+            "run.yaml:2: optim.step_epochs is (1, 'two'): it must be a list, each a whole number, 1 or more",
+        ),
         ("optim:\n  betas: [0.9]\n", "run.yaml:2: optim.betas is (0.9,): it must be 2 values, each in [0, 1)"),
         ("optim:\n  betas: []\n", "run.yaml:2: optim.betas is (): it must be 2 values, each in [0, 1)"),
         ("optim:\n  betas: [0.9, 0.9, 0.9]\n", "optim.betas is (0.9, 0.9, 0.9): it must be 2 values, each in [0, 1)"),
-        ("run:\n  max_epochs: 2.5\n", "run.yaml:2: run.max_epochs is 2.5: it must be 1 or more"),
+        ("run:\n  max_epochs: 2.5\n", "run.yaml:2: run.max_epochs is 2.5: it must be a whole number, 1 or more"),
+        ("run:\n  patience: no\n", "run.yaml:2: run.patience is False: it must be a whole number, 1 or more, or null"),
+        ("run:\n  devices: 0\n", "run.yaml:2: run.devices is 0: it must be 1 or more or 'auto'"),
         ("run:\n  compile: yes please\n", "run.yaml:2: run.compile is 'yes please': it must be true or false"),
-        ("run:\n  seed: true\n", "run.yaml:2: run.seed is True"),
-        ("optim:\n  lr: .nan\n", "run.yaml:2: optim.lr is nan"),
+        ("run:\n  seed: true\n", "run.yaml:2: run.seed is True: it must be a whole number, 0 or more"),
+        ("optim:\n  lr: .nan\n", "run.yaml:2: optim.lr is nan: it must be above 0"),
         ("optim:\n  optimizer: adam\n", "run.yaml:2: optim.optimizer is 'adam': it must be 'sgd' or 'adamw'"),
         ("model:\n  num_frames: 16\n", "run.yaml:2: model.num_frames is 16: it must equal data.clip.num_frames"),
         ("run: {seed: 1}\nmodel: {}\nrun: {seed: 2}\n", "run.yaml:3: run is set twice"),
@@ -172,6 +180,10 @@ def test_overriding_leaves_the_original_and_checks_as_building_does() -> None:
         config.override("optim.lrate", 1)
     with pytest.raises(OptionError, match=r"^optim\.lr is -1: it must be above 0$"):
         config.override("optim.lr", -1)
+    with pytest.raises(OptionError, match=r"^run\.max_epochs is True: it must be a whole number, 1 or more$"):
+        config.override("run.max_epochs", True)
+    with pytest.raises(OptionError, match=r"^optim\.lr is '0\.01': it must be a number above 0$"):
+        config.override("optim.lr", "0.01")
     with pytest.raises(OptionError, match=r"model\.num_frames is 16: it must equal data\.clip\.num_frames"):
         config.override("model.num_frames", 16)
     both = config.override("model.num_frames", 16, "data.clip.num_frames", 16)
