@@ -96,6 +96,9 @@ def test_attention_is_placed_by_count_index_or_everywhere_on_the_command_line(
         ("model:\n  at: [blocks]\n", "run.yaml:2: model.at is ('blocks',): it must be a mapping, such as {'res3': 2"),
         ("model:\n  at: {blocks: [-1]}\n", "run.yaml:2: model.at is {'blocks': [-1]}: it must be a mapping, such as"),
         ("optim:\n  lr: 0.1\n  lrr: 2\n", "run.yaml:3: there is no field optim.lrr: did you mean optim.lr?"),
+        ("epochs: 3\n", "run.yaml:1: there is no field epochs: did you mean run.max_epochs?"),
+        ("batch-size: 3\n", "run.yaml:1: there is no field batch-size: did you mean data.batch_size?"),
+        ("num_frames: 4\n", "no field num_frames: did you mean model.num_frames and data.clip.num_frames?"),
         ("oprim: {}\n", "run.yaml:1: there is no field oprim: did you mean optim?"),
         ("data:\n  clip:\n    crop_size: 0\n", "run.yaml:3: data.clip.crop_size is 0: it must be 1 or more"),
         ("data:\n  clip: 3\n", "run.yaml:2: data.clip is 3: it must be a mapping of fields"),
@@ -244,7 +247,11 @@ def test_train_takes_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert yaml.safe_load(capsys.readouterr().out)["run"]["seed"] == 5
     path.write_text("data:\n  clip: {crop_size: 0}\n")
     assert run(["train", str(path), "--print"]) == 2
-    assert f"{path}:2: --data.clip.crop-size is 0" in capsys.readouterr().err
+    assert f"{path}:2: data.clip.crop_size is 0: it must" in capsys.readouterr().err  # as it stands in the file
+    path.write_text("data:\n  clip: {crop_sizes: 3}\n")
+    assert run(["train", str(path), "--print"]) == 2
+    problem = "there is no field data.clip.crop_sizes: did you mean data.clip.crop_size?"
+    assert f"{path}:2: {problem}" in capsys.readouterr().err
     assert run(["train", "synthetic", "--yaml"]) == 2
     assert "--yaml requires --print" in capsys.readouterr().err
 

@@ -79,14 +79,6 @@ class TrainArguments:
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta train`."""
-    try:
-        _run(arguments)
-    except GtaError as error:  # the library names fields, the command line the options that set them
-        error.args = (name_options(str(error)), *error.args[1:])
-        raise
-
-
-def _run(arguments: list[str]) -> None:
     if arguments == ["--schema"]:
         import json
 
@@ -101,7 +93,16 @@ def _run(arguments: list[str]) -> None:
             return
         raise OptionError("name a recipe first: gta train RECIPE [OPTIONS]; gta train --list shows the recipes")
     name, *rest = arguments
-    options = _parse(name, rest)
+    config = _find(name)  # outside of the try: an error in a file is told with the names that the file has
+    try:
+        _run(name, config, rest)
+    except GtaError as error:  # the library names fields, the command line the options that set them
+        error.args = (name_options(str(error)), *error.args[1:])
+        raise
+
+
+def _run(name: str, start: TrainConfig, rest: list[str]) -> None:
+    options = _parse(name, start, rest)
     config = TrainConfig(model=options.model, data=options.data, optim=options.optim, run=options.run)
     if options.yaml and not options.print:
         raise OptionError("--yaml requires --print: gta train RECIPE --print --yaml")
@@ -143,24 +144,26 @@ def _full_names(words: list[str]) -> list[str]:
     return full
 
 
-def _parse(name: str, rest: list[str]) -> TrainArguments:
+def _find(name: str) -> TrainConfig:
     folder = Path(name)
     if name in RECIPES:
-        config = RECIPES[name]()
-    elif (folder / "config.json").exists():
+        return RECIPES[name]()
+    if (folder / "config.json").exists():
         stored = read_config_file(folder / "config.json")
-        config = replace(stored, run=replace(stored.run, folder=folder))
-    elif name.endswith(SUFFIXES):
-        config = read_config_file(folder)
-    else:
-        close = difflib.get_close_matches(name, RECIPES, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows them"
-        raise OptionError(f"'{name}' is neither a recipe, a configuration file nor a run folder: {hint}")
+        return replace(stored, run=replace(stored.run, folder=folder))
+    if name.endswith(SUFFIXES):
+        return read_config_file(folder)
+    close = difflib.get_close_matches(name, RECIPES, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows them"
+    raise OptionError(f"'{name}' is neither a recipe, a configuration file nor a run folder: {hint}")
+
+
+def _parse(name: str, config: TrainConfig, rest: list[str]) -> TrainArguments:
     default = TrainArguments(model=config.model, data=config.data, optim=config.optim, run=config.run)
     options = parse_arguments(
         TrainArguments, _full_names(rest), command=f"gta train {name}", default=default, common=_COMMON
     )
-    if folder.is_dir() and name not in RECIPES and not (options.resume or options.print):
+    if Path(name).is_dir() and name not in RECIPES and not (options.resume or options.print):
         raise OptionError(f"{name} is a run folder: continue it with --resume, or name a recipe")
     return options
 

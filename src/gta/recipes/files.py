@@ -22,7 +22,7 @@ from yaml.composer import ComposerError
 
 from gta.config import TrainConfig, config_from_json, config_to_json
 from gta.errors import OptionError
-from gta.recipes import RECIPES
+from gta.recipes import RECIPES, SHORT_NAMES
 from gta.settings import field_names, json_schema
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -172,7 +172,9 @@ def _check_names(path: Path, values: dict[str, Any], lines: _Lines) -> None:
             name = ".".join((*keys, str(key)))
             if name not in known:
                 close = get_close_matches(name, known, n=1)
-                hint = f": did you mean {close[0]}?" if close else ""
+                if not keys:  # the command line's name for a field of a section
+                    close = SHORT_NAMES.get(name.replace("-", "_"), close)
+                hint = f": did you mean {' and '.join(close)}?" if close else ""
                 raise OptionError(f"{path}:{lines.get((*keys, str(key)), 1)}: there is no field {name}{hint}")
             if isinstance(value, dict) and name in sections:
                 visit(value, (*keys, str(key)))
