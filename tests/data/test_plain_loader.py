@@ -64,6 +64,13 @@ def test_a_model_trains_and_evaluates_on_it(root: Path) -> None:
         data[len(data)]
 
 
+def test_the_own_loader_takes_it_too(root: Path) -> None:
+    data = gta.open_dataset(root, "val", clip=CLIP)
+    for dataset in (data, data.clips):
+        batch = next(iter(gta.build_loader(dataset, batch_size=2, num_workers=0, shuffle=False)))
+        assert torch.equal(batch["clip"], torch.stack([data[0]["clip"], data[1]["clip"]]))
+
+
 def test_unreadable_videos_are_left_out_with_a_warning(root: Path, tmp_path: Path) -> None:
     import shutil
 

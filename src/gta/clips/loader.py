@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from gta.clips.dataset import Sample, VideoDataset
+from gta.clips.plain import ClipDataset
 from gta.datasets.workers import prepare_decoding
 from gta.errors import GtaError
 from gta.processes import FAILURE, release_signals, takes_signals
@@ -161,7 +162,7 @@ def start_worker(_: int) -> None:
 
 
 def build_loader(
-    dataset: VideoDataset,
+    dataset: VideoDataset | ClipDataset,
     *,
     batch_size: int,
     num_workers: int,
@@ -175,7 +176,7 @@ def build_loader(
     """Build the loader of a data set; its `sampler` is a `ClipSampler`.
 
     Args:
-        dataset: the data set to read from, such as `gta.open_dataset(...).clips`.
+        dataset: the data set to read from, such as `gta.open_dataset(...)`.
         batch_size: clips per batch.
         num_workers: processes that decode videos; 0 decodes in this process.
         shuffle: whether to shuffle, for training; see `ClipSampler`.
@@ -189,10 +190,12 @@ def build_loader(
         A loader of `Batch` dictionaries.
 
     >>> data = gta.open_dataset("videos", "val", clip=gta.recipe("synthetic").data.clip)
-    >>> loader = gta.build_loader(data.clips, batch_size=4, num_workers=0, shuffle=False)
+    >>> loader = gta.build_loader(data, batch_size=4, num_workers=0, shuffle=False)
     >>> len(loader)  # batches
     4
     """
+    if isinstance(dataset, ClipDataset):  # its own count of readings is for PyTorch's samplers
+        dataset = dataset.clips
     sampler = ClipSampler(
         len(dataset),
         batch_size=batch_size,
