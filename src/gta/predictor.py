@@ -204,7 +204,8 @@ class Predictor:
         Raises:
             VideoError: the video is missing or cannot be read (one video only).
             DataError: the folder contains no videos.
-            ValueError: a number is below 1, or frames have another dtype or shape.
+            ValueError: a number is below 1, frames have another dtype or shape, or the model has another number of
+                classes than names.
 
         >>> import numpy as np
         >>> from gta.config import ClipConfig
@@ -293,6 +294,10 @@ class Predictor:
 
     def name_best(self, scores: Tensor, topk: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
         """Names and probabilities of the classes with the highest of the probabilities `scores` (K,), best first."""
+        if len(scores) != len(self.classes):
+            raise ValueError(
+                f"the model gives {len(scores)} scores per clip, but `classes` has {len(self.classes)} name(s)"
+            )
         best = torch.topk(scores, min(topk, len(self.classes)))
         return tuple(self.classes[index] for index in best.indices.tolist()), tuple(best.values.tolist())
 

@@ -95,6 +95,16 @@ def test_many_videos_at_once_are_what_each_gives_alone(video: Path, tmp_path: Pa
         predictor.predict([video], batch_size=0)
 
 
+def test_a_model_with_another_number_of_classes_than_names_is_refused(video: Path) -> None:
+    model = _predictor().model
+    for names in (("x",), ("x", "y", "z", "w")):
+        predictor = gta.Predictor(model, classes=names, clip=CLIP)
+        with pytest.raises(
+            ValueError, match=rf"the model gives 3 scores per clip, but `classes` has {len(names)} name"
+        ):
+            predictor.predict(video)
+
+
 def test_finding_videos_in_folders_patterns_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b/2.mp4", "b/1.MKV", "b/notes.txt", ".hidden/x.mp4", "a.webm", "b/.x.mp4", "b/photo_1.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
