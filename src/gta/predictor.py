@@ -247,7 +247,9 @@ class Predictor:
             try:
                 waiting.append((path, source_views(source, self.clip)))
             except VideoError as error:
-                waiting.append((path, error.reason))
+                of_videos = path is not None and path.is_dir() and not is_frame_folder(path)
+                hint = "; to classify the videos in it, give the folder alone, not in a list" if of_videos else ""
+                waiting.append((path, error.reason + hint))
             if len(waiting) == batch_size:
                 yield from self._finish(waiting, topk)
                 waiting = []

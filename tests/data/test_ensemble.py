@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import gta
 from gta.cli import run
 
 CLASSES = ("a", "b", "c")
@@ -94,3 +95,10 @@ def test_ensemble_mistakes(tmp_path, capsys):
     assert "not a score file" in capsys.readouterr().err
     assert run(["ensemble", first, first, "--weights", "1"]) == 2
     assert "--weights has 1 numbers for 2 results" in capsys.readouterr().err
+
+
+def test_no_results_and_too_few_weights_are_named() -> None:
+    with pytest.raises(ValueError, match="`results` is empty"):
+        gta.ensemble([])
+    with pytest.raises(ValueError, match="2 results with weights"):
+        gta.ensemble(["one.npz", "two.npz"], weights=[1.0])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
@@ -62,6 +63,12 @@ def test_a_model_trains_and_evaluates_on_it(root: Path) -> None:
     assert model(gta.prepare(batch["clip"][:, 0], CLIP)).shape == (2, 2)
     with pytest.raises(IndexError, match="out of range"):
         data[len(data)]
+
+
+def test_a_whole_configuration_as_clip_is_refused(root: Path, monkeypatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which sees wrong types first, in tests
+    with pytest.raises(TypeError, match=r"`clip` is a TrainConfig: give a ClipConfig, such as .*\.data\.clip"):
+        gta.open_dataset(root, clip=gta.recipe("synthetic"))  # pyright: ignore[reportArgumentType]
 
 
 def test_the_own_loader_takes_it_too(root: Path) -> None:

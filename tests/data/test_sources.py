@@ -105,6 +105,13 @@ def test_a_model_with_another_number_of_classes_than_names_is_refused(video: Pat
             predictor.predict(video)
 
 
+def test_a_folder_of_videos_in_a_list_says_how_to_give_it(video: Path, tmp_path: Path) -> None:
+    folder, missing = _predictor().predict([video.parent, tmp_path / "missing.mp4"])
+    assert folder.error is not None
+    assert "give the folder alone, not in a list" in folder.error
+    assert missing.error == "no such file"
+
+
 def test_finding_videos_in_folders_patterns_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b/2.mp4", "b/1.MKV", "b/notes.txt", ".hidden/x.mp4", "a.webm", "b/.x.mp4", "b/photo_1.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

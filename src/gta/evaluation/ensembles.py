@@ -40,8 +40,10 @@ def ensemble(
     >>> gta.ensemble(["mine.npz", "nl.npz"], weights=[0.7, 0.3]).num_videos
     16
     """
+    if not results:
+        raise ValueError("`results` is empty: give one score file or more")
     shares = tuple(weights) if weights is not None else (1.0,) * len(results)
-    if not results or len(shares) != len(results) or min(shares) < 0 or sum(shares) <= 0:
+    if len(shares) != len(results) or min(shares) < 0 or sum(shares) <= 0:
         raise ValueError(f"{len(results)} results with weights {shares}: one weight for each, 0 or more, not all 0")
     return average([Path(path) for path in results], [read_scores(path) for path in results], shares, reversals)
 

@@ -54,7 +54,7 @@ def recipe(name: str) -> TrainConfig:
     """Return the configuration of a recipe, to train with as it is or after `override`.
 
     Args:
-        name: name of the recipe; `gta train --list` and `gta.recipes.RECIPES` list them.
+        name: name of the recipe; `gta train --list` lists them, as does `RECIPES` of the module `gta.recipes`.
 
     Raises:
         OptionError: there is no recipe with this name.

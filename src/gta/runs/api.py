@@ -92,6 +92,7 @@ def open_dataset(
 
     Raises:
         DataError: the folder is missing, empty or has an unknown layout.
+        TypeError: `clip` is a whole configuration.
 
     >>> data = gta.open_dataset("videos", "train", clip=gta.recipe("synthetic").data.clip)
     >>> batch = next(iter(torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)))
@@ -102,6 +103,8 @@ def open_dataset(
     from gta.clips.plain import ClipDataset
     from gta.datasets.listing import open_videos
 
+    if clip is not None and not isinstance(clip, ClipConfig):
+        raise TypeError(f"`clip` is a {type(clip).__name__}: give a ClipConfig, such as gta.recipe(...).data.clip")
     videos = open_videos(root, split, layout=layout, classes=classes, fold=fold)  # pyright: ignore[reportArgumentType]
     draws = split == "train" if training is None else training
     return ClipDataset(VideoDataset(videos, clip or ClipConfig(), training=draws, seed=seed))
