@@ -256,6 +256,31 @@ def test_train_takes_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "--yaml requires --print" in capsys.readouterr().err
 
 
+def test_python_takes_what_the_command_line_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gta.runs import api
+
+    taken: list[tuple[TrainConfig, bool]] = []
+    monkeypatch.setattr(api, "train_config", lambda config, resume, live: taken.append((config, resume)))
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    stored = gta.recipe("synthetic").override("run.seed", 7, "run.folder", "before")
+    _write(folder, json.dumps(config_to_json(stored)), "config.json")
+    gta.train(folder, resume=True)
+    gta.train(str(folder), resume=True, epochs=3)
+    gta.train(folder / "config.json")
+    gta.train("synthetic")
+    here = stored.override("run.folder", folder)
+    assert taken == [
+        (here, True),
+        (here.override("run.max_epochs", 3), True),
+        (stored, False),
+        (gta.recipe("synthetic"), False),
+    ]
+    message = "'finetun' is neither a recipe, a configuration file nor a run folder: did you mean 'finetune'"
+    with pytest.raises(OptionError, match=message):
+        gta.train("finetun")
+
+
 def test_a_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     from gta.cli import run
 

@@ -1,7 +1,6 @@
 """`gta train`: train a model from a recipe, or continue a run."""
 
-import difflib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from gta.config import (
 )
 from gta.errors import GtaError, OptionError
 from gta.recipes import GROUPS, RECIPES, SHORT_NAMES, SUMMARIES
-from gta.recipes.files import SUFFIXES, file_schema, read_config_file, write_yaml
+from gta.recipes.files import file_schema, find_config, write_yaml
 from gta.runs.train import train
 from gta.terminal import print_line
 
@@ -93,7 +92,7 @@ def main(arguments: list[str]) -> None:
             return
         raise OptionError("name a recipe first: gta train RECIPE [OPTIONS]; gta train --list shows the recipes")
     name, *rest = arguments
-    config = _find(name)  # outside of the try: an error in a file is told with the names that the file has
+    config = find_config(name)  # outside of the try: an error in a file is told with the names that the file has
     try:
         _run(name, config, rest)
     except GtaError as error:  # the library names fields, the command line the options that set them
@@ -142,20 +141,6 @@ def _full_names(words: list[str]) -> list[str]:
             equals, value = "=", next(rest, "")
         full += [f"{field}{equals}{value}" for field in fields]
     return full
-
-
-def _find(name: str) -> TrainConfig:
-    folder = Path(name)
-    if name in RECIPES:
-        return RECIPES[name]()
-    if (folder / "config.json").exists():
-        stored = read_config_file(folder / "config.json")
-        return replace(stored, run=replace(stored.run, folder=folder))
-    if name.endswith(SUFFIXES):
-        return read_config_file(folder)
-    close = difflib.get_close_matches(name, RECIPES, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows them"
-    raise OptionError(f"'{name}' is neither a recipe, a configuration file nor a run folder: {hint}")
 
 
 def _parse(name: str, config: TrainConfig, rest: list[str]) -> TrainArguments:

@@ -13,6 +13,7 @@ Every error names the file and the line.
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,28 @@ def read_config_file(path: str | Path) -> TrainConfig:
             or files extend each other in a circle; the text names file and line.
     """
     return _read(Path(path), ())
+
+
+def find_config(name: str | Path) -> TrainConfig:
+    """The configuration that a word after `gta train`, or the first argument of `gta.train`, stands for.
+
+    Args:
+        name: name of a recipe, path of a configuration file, or a run folder, whose own configuration it is.
+
+    Raises:
+        OptionError: it is none of these, or the file is no valid configuration (see `read_config_file`).
+    """
+    path, name = Path(name), str(name)
+    if name in RECIPES:
+        return RECIPES[name]()
+    if (path / "config.json").exists():
+        stored = read_config_file(path / "config.json")
+        return replace(stored, run=replace(stored.run, folder=path))  # the folder may have been moved
+    if name.endswith(SUFFIXES):
+        return read_config_file(path)
+    close = get_close_matches(name, RECIPES, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows the recipes"
+    raise OptionError(f"'{name}' is neither a recipe, a configuration file nor a run folder: {hint}")
 
 
 def write_yaml(config: TrainConfig) -> str:

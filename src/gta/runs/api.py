@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from gta.config import ClipConfig, Split, TrainConfig
 from gta.errors import OptionError
-from gta.recipes import SHORT_NAMES, recipe
-from gta.recipes.files import SUFFIXES, read_config_file
+from gta.recipes import SHORT_NAMES
+from gta.recipes.files import find_config
 from gta.runs.train import train as train_config
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def train(
     """Train a model, as `gta train` does.
 
     Args:
-        config: a configuration (`gta.recipe("finetune").override(...)`), the name of a recipe, or the path of a
-            configuration file.
+        config: a configuration (`gta.recipe("finetune").override(...)`), the name of a recipe, the path of a
+            configuration file, or a run folder, to continue it with `resume=True` and its own configuration.
         resume: continue from the last checkpoint in the run folder, if there is one.
         live: whether to draw a progress bar; by default, only in a terminal or a notebook.
         overrides: values for fields of the configuration, by their names on the command line with "_" for "-":
@@ -33,7 +33,7 @@ def train(
         The run folder, the best checkpoint and the metrics of every epoch; None in all processes but the first.
 
     Raises:
-        OptionError: the recipe or field does not exist, a value is invalid, or no data set is given.
+        OptionError: the recipe, file, run folder or field does not exist, a value is invalid, or no data set is given.
         GtaError: see `gta.runs.train.train`.
 
     >>> gta.train("finetune", data="videos", epoch=3)
@@ -41,8 +41,7 @@ def train(
     gta.errors.OptionError: there is no field epoch: did you mean epochs?
     """
     if not isinstance(config, TrainConfig):
-        name = str(config)
-        config = read_config_file(name) if name.endswith(SUFFIXES) else recipe(name)
+        config = find_config(config)
     return train_config(config.override(_full_names(overrides)), resume=resume, live=live)
 
 
