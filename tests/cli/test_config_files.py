@@ -102,6 +102,8 @@ def test_attention_is_placed_by_count_index_or_everywhere_on_the_command_line(
         ("oprim: {}\n", "run.yaml:1: there is no field oprim: did you mean optim?"),
         ("data:\n  clip:\n    crop_size: 0\n", "run.yaml:3: data.clip.crop_size is 0: it must be 1 or more"),
         ("data:\n  clip: 3\n", "run.yaml:2: data.clip is 3: it must be a mapping of fields"),
+        ("run:\n  seed: 1\noptim:\n", "run.yaml:3: optim is null: it must be a mapping of fields"),
+        ("optim:\n  lr:\n", "run.yaml:2: optim.lr is null: it must be a number above 0"),
         ("optim:\n\n  lr: fast\n", "run.yaml:3: optim.lr is 'fast': it must be a number above 0"),
         ('optim:\n  lr: "0.01"\n', "run.yaml:2: optim.lr is '0.01': it must be a number above 0"),
         ("optim:\n  momentum: high\n", "run.yaml:2: optim.momentum is 'high': it must be a number in [0, 1)"),

@@ -12,6 +12,7 @@ import torch
 from train_options import SMALL
 
 from gta.cli import run
+from gta.commands.evaluate import _print_confusions
 from gta.config import DataConfig, TrainConfig, config_to_json
 from gta.errors import OptionError
 from gta.files import write_json
@@ -155,6 +156,13 @@ def test_python_measures_as_the_command_line_does(trained: Path, videos: Path, t
         gta.probe(torch.nn.Linear(1, 1), videos)
     with pytest.raises(TypeError, match="classes: only for a module"):
         gta.probe(best, videos, classes=["x"])
+
+
+def test_one_video_is_not_called_videos(capsys) -> None:
+    pair = {"true": "opening", "predicted": "closing", "count": 1, "index": [0]}
+    for count, words in ((1, "1 of 1 video of opening"), (2, "1 of 2 videos of opening")):
+        _print_confusions({"worst_confusions": [pair], "per_class": {"opening": {"num_videos": count}}})
+        assert f"{words} classified as closing" in capsys.readouterr().out
 
 
 def test_evaluate_with_more_views_says_so(trained: Path, videos: Path, capsys) -> None:

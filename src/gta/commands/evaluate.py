@@ -187,4 +187,5 @@ def _print_confusions(written: dict[str, Any]) -> None:
         print_line("most confused:")
     for pair in pairs:
         of = written["per_class"][pair["true"]]["num_videos"]
-        print_line(f"  {pair['count']} of {of} videos of {pair['true']} classified as {pair['predicted']}")
+        videos = "video" if of == 1 else "videos"
+        print_line(f"  {pair['count']} of {of} {videos} of {pair['true']} classified as {pair['predicted']}")

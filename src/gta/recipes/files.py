@@ -108,7 +108,8 @@ def _read(path: Path, before: tuple[Path, ...]) -> TrainConfig:
     try:
         return config_from_json(TrainConfig, merged)
     except OptionError as error:
-        raise OptionError(f"{_file_and_line(path, str(error), lines)}: {error}") from None
+        told = re.sub(r"^(\S+) is None:", r"\1 is null:", str(error))  # as the file has it
+        raise OptionError(f"{_file_and_line(path, str(error), lines)}: {told}") from None
 
 
 def _base(path: Path, values: dict[str, Any], lines: _Lines, before: tuple[Path, ...]) -> TrainConfig:
