@@ -197,6 +197,8 @@ def test_every_result_is_shown_with_its_own_views(model, tmp_path, capsys):
     for clips, crops in ((2, 3), (1, 1)):
         found = {"num_videos": 7, "top1": 0.5, "top5": 1, "protocol": {"test_clips": clips, "test_crops": crops}}
         (place / f"evaluation_{clips}x{crops}.json").write_text(json.dumps(found))
+    few = {"num_videos": 7, "top1": 0.5, "top5": 1, "per_class": {"a": {}, "b": {}}}
+    (place / "few.json").write_text(json.dumps(few))
     (place / "old.json").write_text('{"top1": 0.25}')
     (place / "probe").mkdir()
     (place / "probe" / "probe.json").write_text('{"treatments": {"in order": {"top1": 0.5}}, "verdict": "It sees."}')
@@ -209,8 +211,11 @@ def test_every_result_is_shown_with_its_own_views(model, tmp_path, capsys):
         "best epoch of the training": "1 x 1",
         "evaluation_2x3": "2 x 3",
         "evaluation_1x1": "1 x 1",
+        "few": "-",
         "old": "-",
     }
+    assert {row[0]: row[4] for row in rows[2:] if row[0] in ("few", "old")} == {"few": "-", "old": "-"}
+    assert [row[4] for row in rows[2:] if "2x3" in row[0]] == ["100.0 %"]
     assert "1 clip " not in results
     assert "With 1 clip x 1 crop of each video." in page.split("## Order of frames")[1]
     assert run(["predict", str(tmp_path / "repository"), "a.mp4"]) == 2

@@ -16,11 +16,13 @@ from gta.errors import OptionError, RunFolderError
 from gta.models.registry import create_model
 from gta.training.augment import mix_batch, rand_augment
 from gta.training.averaging import AveragedWeights
+from gta.training.display import Display
 from gta.training.folder import check_run_folder, check_same_config
 from gta.training.launch import create_fabric
 from gta.training.memory import checkpoint_activations, set_memory_format
 from gta.training.norms import FiniteBuffers, freeze, frozen_norms
 from gta.training.signals import Stopper, TrainingInterrupted
+from gta.viz.run_report import _measures
 
 
 @settings(deadline=None, max_examples=30)
@@ -215,3 +217,13 @@ def test_another_configuration_cannot_be_resumed() -> None:
         check_same_config(stored, {**newer, "data": {**newer["data"], "batch_size": 7}})
     with pytest.raises(OptionError, match=r"optim\.lr is 0\.2.*started with 0\.1"):
         check_same_config(stored, {"optim": {"lr": 0.2}, "run": stored["run"]})
+
+
+def test_top5_of_five_classes_is_not_shown(capsys) -> None:
+    row = dict.fromkeys(("train_loss", "train_top1", "val_loss", "val_top1", "val_top5"), 1.0)
+    measured = dict.fromkeys(("top1", "top5", "mean_class_accuracy", "loss", "num_videos"), 1)
+    for count in (5, 6):
+        Display(max_epochs=3, num_classes=count, live=False).end_epoch({**row, "epoch": 1, "bad_steps": 0}, {})
+        per_class = {str(number): {} for number in range(count)}
+        shown = capsys.readouterr().err, _measures({**measured, "per_class": per_class}, "Validation")
+        assert [text.count("top-5") for text in shown] == ([1, 1] if count > 5 else [0, 0])

@@ -52,6 +52,7 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
         DataError: a file is missing, no score file, or does not fit the others (classes, videos, labels).
     """
     from gta.evaluation.ensembles import average
+    from gta.evaluation.metrics import tells_top5
     from gta.evaluation.score_files import read_scores
     from gta.files import write_json
     from gta.runs.reversals import stated_reversals
@@ -69,7 +70,7 @@ def run(options: EnsembleArguments) -> dict[str, Any]:
     }
     for entry in written["ensemble"]:
         print_line(f"{entry['scores']}: top-1 {100 * entry['top1']:.2f} %, weight {entry['weight']:g}")
-    top5 = f", top-5 {100 * result.top5:.2f} %" if len(classes) > 5 else ""
+    top5 = f", top-5 {100 * result.top5:.2f} %" if tells_top5(len(classes)) else ""
     print_line(f"together: top-1 {100 * result.top1:.2f} %{top5} over {result.num_videos} videos")
     if options.output is not None:
         write_json(options.output, written)

@@ -13,7 +13,6 @@ from gta.config import Averaging
 from gta.errors import OptionError
 from gta.terminal import print_line
 
-_TOP = 5
 _SHOWN_CLASSES, _SHOWN_PAIRS = 20, 5
 # The folder of the checkpoint may be shared and not ours to write into.
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -145,6 +144,8 @@ def _checked_output(options: EvaluateArguments) -> Path | None:
 
 
 def _print(written: dict[str, Any]) -> None:
+    from gta.evaluation.metrics import tells_top5
+
     direction = written["direction_accuracy"]
     print_line(f"{written['num_videos']} videos of {written['data']} ({written['split']})")
     clip = written["protocol"]
@@ -153,7 +154,7 @@ def _print(written: dict[str, Any]) -> None:
     size = clip["test_crop_size"] or clip["crop_size"]
     print_line(f"{views}, {clip['num_frames']} frames, {size} x {size} pixels")
     print_line(f"top-1                {100 * written['top1']:6.2f} %")
-    if len(written["per_class"]) > _TOP:  # otherwise it is 100 % whatever the model says
+    if tells_top5(len(written["per_class"])):
         print_line(f"top-5                {100 * written['top5']:6.2f} %")
     print_line(f"mean class accuracy  {100 * written['mean_class_accuracy']:6.2f} %")
     if direction is not None:

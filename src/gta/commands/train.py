@@ -154,10 +154,12 @@ def _parse(name: str, config: TrainConfig, rest: list[str]) -> TrainArguments:
 
 
 def _print_result(result: "TrainResult") -> None:
+    from gta.evaluation.metrics import tells_top5
+
     if result.best:
         best = result.best
         line = f"best: epoch {result.best_epoch}, top-1 {100 * best['top1']:.2f} %"
-        if len(best["per_class"]) > 5:
+        if tells_top5(len(best["per_class"])):
             line += f", top-5 {100 * best['top5']:.2f} %"
         if best["direction_accuracy"] is not None:
             line += f", direction {100 * best['direction_accuracy']:.2f} %"

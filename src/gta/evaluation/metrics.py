@@ -100,6 +100,11 @@ def cross_entropy(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> flo
     return float(-np.mean(np.log(np.maximum(picked, np.finfo(np.float32).tiny))))
 
 
+def tells_top5(num_classes: int) -> bool:
+    """Whether top-5 tells anything, and is shown: of five classes or fewer, it is 100 % whatever the model says."""
+    return num_classes > 5
+
+
 def all_measures(
     scores: NDArray[np.float32], labels: NDArray[np.int64], classes: tuple[str, ...], reversals: dict[str, str]
 ) -> dict[str, Any]:

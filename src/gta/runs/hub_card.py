@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from gta.config import ClipConfig
+from gta.evaluation.metrics import tells_top5
 from gta.model_card import ModelCard
 
 CITATION = """@inproceedings{he2021gta,
@@ -140,12 +141,18 @@ def _results(facts: RunFacts) -> str:
     found = [("best epoch of the training", best, _views_of_training(facts))] if best else []
     found += [(name, values, _views_of(_part(values, "protocol"))) for name, values in facts.evaluations.items()]
     rows = [
-        (name, values.get("num_videos"), views, _percent(values.get("top1")), _percent(values.get("top5")))
+        (name, values.get("num_videos"), views, _percent(values.get("top1")), _top5(values))
         for name, values, views in found
     ]
     if not rows:
         return "No measurement was found next to the checkpoint."
     return _table(("measured", "videos", "views (clips x crops)", "top-1", "top-5"), rows)
+
+
+def _top5(values: Mapping[str, Any]) -> str:
+    classes = values.get("per_class")
+    told = not isinstance(classes, Mapping) or tells_top5(len(classes))
+    return _percent(values.get("top5") if told else None)
 
 
 def _views_of(protocol: Mapping[str, Any]) -> str | None:

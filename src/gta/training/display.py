@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
+from gta.evaluation.metrics import tells_top5
 from gta.progress import is_watched, progress_bar
 from gta.terminal import printable
 from gta.training.step import Totals
@@ -19,12 +20,13 @@ class Display:
 
     Args:
         max_epochs: epochs of the run.
+        num_classes: classes of the model.
         live: draw a bar; whether somebody sees it (a terminal, a notebook) if not given.
         silent: show nothing, as in all processes of a run but the first.
     """
 
-    def __init__(self, *, max_epochs: int, live: bool | None = None, silent: bool = False) -> None:
-        self.max_epochs = max_epochs
+    def __init__(self, *, max_epochs: int, num_classes: int, live: bool | None = None, silent: bool = False) -> None:
+        self.max_epochs, self.num_classes = max_epochs, num_classes
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=silent)
         self.live = not silent and (is_watched(self.console) if live is None else live)
         self._progress: Progress | None = None
@@ -81,7 +83,8 @@ class Display:
         parts.append(f"top-1 {_percent(row['train_top1'])}")
         if row.get("val_top1") is not None:
             parts.append(f"validation loss {row['val_loss']:.4f} top-1 {_percent(row['val_top1'])}")
-            parts[-1] += f" top-5 {_percent(row['val_top5'])}"
+            if tells_top5(self.num_classes):
+                parts[-1] += f" top-5 {_percent(row['val_top5'])}"
         if row.get("val_direction_accuracy") is not None:
             parts.append(f"direction {_percent(row['val_direction_accuracy'])}")
         if timing.get("clips_per_second") is not None:

@@ -130,7 +130,9 @@ def fit(
     if fabric.global_rank == 0:
         check_run_folder(run.folder, resume=resume)
     stored = _read_last(run, description, plan) if resume and (run.folder / LAST).exists() else None
-    display = Display(max_epochs=run.max_epochs, live=live, silent=fabric.global_rank != 0)
+    display = Display(
+        max_epochs=run.max_epochs, num_classes=len(description["classes"]), live=live, silent=fabric.global_rank != 0
+    )
     folder = curves = None
     if fabric.global_rank == 0:
         folder = _open_folder(run, config or {"optim": config_to_json(optim), "run": config_to_json(run)}, stored)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gta.evaluation.metrics import tells_top5
 from gta.viz.charts import Series, legend, line_chart
 from gta.viz.page import Html, code, figure, figures, isolated, join, page, paragraph, percent, section, text
 from gta.viz.parts import Confusion, class_section, confusion_section, facts, settings_section, skipped_section
@@ -114,11 +115,10 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> Html:
 
 def _measures(values: Mapping[str, Any], title: str) -> Html:
     """The numbers of an evaluation, all accuracies in percent."""
-    items = {
-        "top-1": percent(values["top1"]),
-        "top-5": percent(values["top5"]),
-        "mean over the classes": percent(values["mean_class_accuracy"]),
-    }
+    items = {"top-1": percent(values["top1"])}
+    if tells_top5(len(values["per_class"])):
+        items["top-5"] = percent(values["top5"])
+    items["mean over the classes"] = percent(values["mean_class_accuracy"])
     if values.get("direction_accuracy") is not None:
         items["direction (guessing: 50 %)"] = percent(values["direction_accuracy"])
     items |= {"loss": f"{values['loss']:.4f}", "videos": str(values["num_videos"])}
