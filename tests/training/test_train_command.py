@@ -15,6 +15,7 @@ from train_options import SMALL, one_line
 
 from gta.cli import run
 from gta.commands.fast_dev_run import shrink
+from gta.commands.train import SHORT_FLAGS
 from gta.recipes import RECIPES
 from gta.synthetic import CLASSES
 from gta.training.loop import Loop
@@ -41,6 +42,12 @@ def test_train_takes_the_names_that_the_other_commands_have(tmp_path: Path, caps
     assert found["model"]["num_frames"] == found["data"]["clip"]["num_frames"] == 4
 
 
+def test_the_page_on_training_lists_the_short_names() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    for flag, fields in SHORT_FLAGS.items():
+        assert f"`{flag}` | {', '.join(f'`{field}`' for field in fields)} |" in page
+
+
 def test_help_is_short_unless_all_is_asked_for(capsys) -> None:
     shown = []
     for flag in ("--help", "--help-all"):
@@ -54,6 +61,10 @@ def test_help_is_short_unless_all_is_asked_for(capsys) -> None:
     assert shown[0].rstrip().endswith("gta train finetune --help-all")
     assert len(shown[0].splitlines()) < len(shown[1].splitlines()) / 2
     assert "{None}" not in shown[1]
+    for text in shown:
+        words = " ".join(text.split())
+        assert "DATA or --data for --data.root, --epochs for --run.max-epochs, --seed for --run.seed" in words
+        assert "--num-frames for --model.num-frames and --data.clip.num-frames." in words
 
 
 def test_training_skips_and_lists_bad_videos(videos: Path, tmp_path: Path, capsys) -> None:

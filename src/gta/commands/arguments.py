@@ -45,6 +45,7 @@ def parse_arguments(
     default: Arguments | None = None,
     renamed: Mapping[str, str] | None = None,
     common: Collection[str] | None = None,
+    about: str | None = None,
 ) -> Arguments:
     """Parse `arguments` into the dataclass `kind`.
 
@@ -55,6 +56,7 @@ def parse_arguments(
         default: an instance whose values are the defaults (a recipe's configuration).
         renamed: flags of the last release -> what they are called now; they still work, with a notice.
         common: the options that `--help` shows, all if not given; `--help-all` always shows all.
+        about: what `--help` says first; by default, the docstring of `kind`.
 
     Raises:
         OptionError: an option is unknown, missing or ill-typed; the text says which and what to do.
@@ -71,8 +73,8 @@ def parse_arguments(
     try:
         with _OPTIONAL, _narrow_terminal(), contextlib.redirect_stderr(captured), contextlib.redirect_stdout(shown):
             if default is None:
-                return tyro.cli(kind, args=words, prog=command)
-            return tyro.cli(kind, args=words, prog=command, default=default)
+                return tyro.cli(kind, args=words, prog=command, description=about)
+            return tyro.cli(kind, args=words, prog=command, description=about, default=default)
     except SystemExit as stop:
         if stop.code in (0, None):
             shown.seek(0)

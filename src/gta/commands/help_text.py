@@ -50,7 +50,8 @@ def reflow(text: str, columns: int) -> str:
             continue
         lines += _filled(lines, waiting)
         waiting = []
-        lines += [line] if line.startswith((" ", "│", "╭", "╰", "usage:")) else textwrap.wrap(line, columns) or [""]
+        framed = line.startswith((" ", "│", "╭", "╰", "usage:"))
+        lines += [line] if framed else textwrap.wrap(line, columns, break_on_hyphens=False) or [""]
     return "\n".join(lines[:-1]) + "\n"
 
 

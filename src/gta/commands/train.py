@@ -43,6 +43,12 @@ SHORT_FLAGS = {
     f"--{name}".replace("_", "-"): [f"--{field}".replace("_", "-") for field in fields]
     for name, fields in SHORT_NAMES.items()
 }
+_ABOUT = (
+    "Train a model on the data set in the folder DATA. Every option shows the recipe's value as its default.\n\n"
+    "Short names: DATA or "
+    + ", ".join(f"{flag} for {' and '.join(fields)}" for flag, fields in SHORT_FLAGS.items())
+    + "."
+)
 # What `--help` shows; the other fields are under `--help-all`.
 _COMMON = {
     *(field for fields in SHORT_FLAGS.values() for field in fields if field != "--data.fold"),
@@ -146,7 +152,7 @@ def _full_names(words: list[str]) -> list[str]:
 def _parse(name: str, config: TrainConfig, rest: list[str]) -> TrainArguments:
     default = TrainArguments(model=config.model, data=config.data, optim=config.optim, run=config.run)
     options = parse_arguments(
-        TrainArguments, _full_names(rest), command=f"gta train {name}", default=default, common=_COMMON
+        TrainArguments, _full_names(rest), command=f"gta train {name}", default=default, common=_COMMON, about=_ABOUT
     )
     if Path(name).is_dir() and name not in RECIPES and not (options.resume or options.print):
         raise OptionError(f"{name} is a run folder: continue it with --resume, or name a recipe")
