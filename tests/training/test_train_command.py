@@ -48,6 +48,32 @@ def test_the_page_on_training_lists_the_short_names() -> None:
         assert f"`{flag}` | {', '.join(f'`{field}`' for field in fields)} |" in page
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            "--epochs 3 videos",
+            "videos is no option: a data set's folder comes first, gta train synthetic videos [OPTIONS]",
+        ),
+        ("videos --data.root other", "the data set is given twice, as videos and by --data.root: give one of them"),
+        ("videos --data=other", "the data set is given twice, as videos and by --data: give one of them"),
+        ("videos more", "Unrecognized options: more"),
+        ("--num-frames", "--num-frames needs a value"),
+        ("--num-frames --epochs 3", "--num-frames needs a value"),
+        ("--epochs --seed 3", "--run.max-epochs"),
+    ],
+)
+def test_words_in_the_wrong_place_are_told_as_such(words: str, expected: str, capsys) -> None:
+    assert run(["train", "synthetic", *words.split(), "--print"]) == 2
+    assert expected in one_line(capsys)
+
+
+def test_short_names_may_have_underscores_as_fields_may(capsys) -> None:
+    assert run(["train", "synthetic", "--batch_size", "5", "--num_frames=4", "--data.num_workers", "1", "--print"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["data"]["batch_size"], found["data"]["num_workers"], found["model"]["num_frames"]) == (5, 1, 4)
+
+
 def test_help_is_short_unless_all_is_asked_for(capsys) -> None:
     shown = []
     for flag in ("--help", "--help-all"):

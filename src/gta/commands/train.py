@@ -1,5 +1,6 @@
 """`gta train`: train a model from a recipe, or continue a run."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,24 +137,39 @@ def _recipes() -> str:
 
 def _full_names(words: list[str]) -> list[str]:
     """The words with short flags as the fields that they set; a first word that is no flag is the data set's folder."""
-    if words and not words[0].startswith("-"):
-        words = ["--data.root", *words]
+    data = words[0] if words and not words[0].startswith("-") else None
     full: list[str] = []
-    rest = iter(words)
-    for word in rest:
+    rest = iter(words if data is None else ["--data.root", *words])
+    for number, word in enumerate(rest):
         flag, equals, value = word.partition("=")
-        fields = SHORT_FLAGS.get(flag, [flag])
+        fields = SHORT_FLAGS.get(flag.replace("_", "-"), [flag])
+        if data is not None and number and fields == ["--data.root"]:
+            raise OptionError(f"the data set is given twice, as {data} and by {flag}: give one of them")
         if len(fields) > 1 and not equals:  # the one value is for all of them
-            equals, value = "=", next(rest, "")
+            equals, value = "=", next(rest, "--")
+            if value.startswith("--"):
+                raise OptionError(f"{flag} needs a value, such as {flag} 8")
         full += [f"{field}{equals}{value}" for field in fields]
     return full
 
 
 def _parse(name: str, config: TrainConfig, rest: list[str]) -> TrainArguments:
     default = TrainArguments(model=config.model, data=config.data, optim=config.optim, run=config.run)
-    options = parse_arguments(
-        TrainArguments, _full_names(rest), command=f"gta train {name}", default=default, common=_COMMON, about=_ABOUT
-    )
+    try:
+        options = parse_arguments(
+            TrainArguments,
+            _full_names(rest),
+            command=f"gta train {name}",
+            default=default,
+            common=_COMMON,
+            about=_ABOUT,
+        )
+    except OptionError as error:
+        stray = re.search(r"^Unrecognized options: ([^-\s;,][^\s;,]*)", str(error))
+        if stray and rest[0].startswith("-"):
+            place = f"gta train {name} {stray[1]} [OPTIONS]"
+            raise OptionError(f"{stray[1]} is no option: a data set's folder comes first, {place}") from None
+        raise
     if Path(name).is_dir() and name not in RECIPES and not (options.resume or options.print):
         raise OptionError(f"{name} is a run folder: continue it with --resume, or name a recipe")
     return options
