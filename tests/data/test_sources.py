@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from video_files import encode
 
 import gta
 from gta.clips.dataset import clip_views
@@ -15,6 +14,7 @@ from gta.config import ClipConfig
 from gta.datasets.finding import find_videos, is_frame_folder, read_path_list
 from gta.errors import DataError, VideoError
 from gta.video.reading import read_video
+from video_files import encode
 
 CLIP = ClipConfig(num_frames=4, crop_size=32, resize=(40, 48), test_clips=2, test_crops=3)
 
