@@ -37,19 +37,22 @@ from gta.synthetic import CLASSES, synthesize
 from gta.synthetic.classes import permutation_invariant_ceiling
 from gta.training.optim import create_optimizer, learning_rate_factor
 
-NETWORK = "tf_efficientnet_lite0"
+NETWORKS = {
+    "tf_efficientnet_lite0": "padded as the weights were trained",
+    "efficientnet_lite0": "padded alike on all sides, unlike where the weights were trained",
+}
 BLOCKS = {"none (linear probe)": "", "TA": "_ta", "TAPE": "_tape", "ST-Adapter": "_st_adapter", "GTA": "_gta"}
 OUT = Path(__file__).parents[1] / "docs" / "results" / "adapters.md"
 BATCH = 32
 
 
-def build(block: str, weights: Path, num_frames: int) -> VideoClassifier:
+def build(network: str, block: str, weights: Path, num_frames: int) -> VideoClassifier:
     """The network with a block after the last one of res5, or with none."""
-    probe = create_model(NETWORK, num_classes=2)
+    probe = create_model(network, num_classes=2)
     last = len(probe.backbone.stages()["res5"]) - 1  # pyright: ignore[reportCallIssue]
     at = {"res5": [last]} if block else None
     model = create_model(
-        NETWORK + block, num_classes=len(CLASSES), num_frames=num_frames, at=at, pretrained=str(weights), dropout=0.0
+        network + block, num_classes=len(CLASSES), num_frames=num_frames, at=at, pretrained=str(weights), dropout=0.0
     )
     model.freeze_backbone()
     return model
@@ -133,6 +136,7 @@ def main() -> None:
     """Train every row with every seed and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="what scripts/efficientnet_lite0.py wrote")
+    parser.add_argument("--network", choices=list(NETWORKS), default=next(iter(NETWORKS)), help="timm's name")
     parser.add_argument("--videos", type=int, default=960, help="synthetic videos, a third of them held out")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
@@ -150,7 +154,7 @@ def main() -> None:
         (train_clips, train_labels), (val_clips, val_labels) = (
             read_clips(root, split, **shape) for split in ("train", "val")
         )
-    plain = build("", options.weights, options.num_frames)
+    plain = build(options.network, "", options.weights, options.num_frames)
     train_features, val_features = (compute_features(plain, clips) for clips in (train_clips, val_clips))
     rows: dict[str, str] = {}
     models: dict[str, nn.Module] = {}
@@ -158,7 +162,7 @@ def main() -> None:
         scores: list[float] = []
         for seed in range(options.seeds):
             torch.manual_seed(seed)
-            model = build(block, options.weights, options.num_frames)
+            model = build(options.network, block, options.weights, options.num_frames)
             train(model, train_features, train_labels, epochs=options.epochs, seed=seed)
             scores.append(100 * accuracy(model, val_features, val_labels))
             with torch.no_grad():  # the stored features stand for the network's own
@@ -188,14 +192,17 @@ def main() -> None:
         f"{options.size} pixels, {options.epochs} epochs, AdamW 0.003, no augmentation; mean ± sample deviation over "
         f"{options.seeds} seeds of head and block. What ignores the order of frames can reach {ceiling:.2f} %. "
         "Clips/s: inference of the whole network, fused, all rows in turns, medians. "
-        f"{describe_machine(torch.get_num_threads())}, {time.process_time() - started:.0f} s of one thread for all of "
+        f"{describe_machine(torch.get_num_threads())}, {time.process_time() - started:.0f} s of CPU time for all of "
         f"it.\n\nVersions: {versions}."
     )
     print(f"{table}\n\n{note}")
     if options.write:
-        command = f"python benchmarks/adapters.py LITE0.safetensors --seeds {options.seeds} --write"
-        title = "# Adapters on a frozen image network"
-        write_text(OUT, f"{title}\n\n```sh\n{command}\n```\n\n{table}\n\n{note}\n")
+        first = options.network == next(iter(NETWORKS))
+        network = "" if first else f" --network {options.network}"
+        command = f"python benchmarks/adapters.py LITE0.safetensors{network} --seeds {options.seeds} --write"
+        title = f"# Adapters on a frozen {options.network}, {NETWORKS[options.network]}"
+        out = OUT if first else OUT.with_name(f"adapters_{options.network}.md")
+        write_text(out, f"{title}\n\n```sh\n{command}\n```\n\n{table}\n\n{note}\n")
 
 
 if __name__ == "__main__":
