@@ -7,6 +7,7 @@ from pathlib import Path
 import av.logging
 import pytest
 import torch
+
 from video_files import FORMATS, encode
 
 os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder is talkative

@@ -7,10 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_files import pictures
 
 from gta.errors import VideoError
 from gta.video.file import VideoFile
+from video_files import pictures
 
 NUM_FRAMES = 9
 # Encoders of graphics cards and other special hardware.

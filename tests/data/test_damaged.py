@@ -13,7 +13,6 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import encode, pictures
 
 from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader
@@ -26,6 +25,7 @@ from gta.types import VideoRecord
 from gta.video.file import VideoFile
 from gta.video.folder import FrameFolder
 from gta.video.reading import probe_video, read_video
+from video_files import encode, pictures
 
 
 def truncated_mp4(target: Path) -> None:

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 from PIL import Image
-from video_files import encode
 
 import gta.datasets.prepare
 import gta.files
 from gta.cli import run
 from gta.datasets.check import check_videos, look_at
 from gta.datasets.listing import open_videos
+from video_files import encode
 
 # --- check -----------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from video_files import encode
 
 from gta.clips.dataset import VideoDataset, clip_views
 from gta.clips.loader import ClipSampler, build_loader, collate
@@ -22,6 +21,7 @@ from gta.errors import DataError
 from gta.types import VideoRecord
 from gta.video.packets import NO_TIMESTAMP, PacketIndex
 from gta.video.reading import read_video
+from video_files import encode
 
 CLIP = clip_config("paper", num_frames=4, crop_size=28)
 CLASSES = ("Holding something", "Pushing something from left to right", "Pushing something from right to left")

@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from video_files import FORMATS, decode_sequentially, encode, pictures
 
 from gta.errors import VideoError
 from gta.video.decoding import decode_run
 from gta.video.file import VideoFile
 from gta.video.packets import NO_TIMESTAMP, PacketIndex, Run, plan_runs
 from gta.video.reading import open_video, probe_video, read_video
+from video_files import FORMATS, decode_sequentially, encode, pictures
 
 _oracles: dict[Path, np.ndarray] = {}
 

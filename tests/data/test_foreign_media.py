@@ -10,12 +10,12 @@ import pytest
 import torch
 from av.stream import Disposition
 from PIL import Image
-from video_files import decode_sequentially, encode, pictures
 
 from gta.datasets.workers import Failure, in_parallel
 from gta.errors import DataError, VideoError
 from gta.video.file import VideoFile
 from gta.video.reading import probe_video, read_video
+from video_files import decode_sequentially, encode, pictures
 
 
 def assert_frames(path: Path, expected: np.ndarray) -> None:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import pictures
 
 from gta.datasets.layouts.common import holds_pictures
 from gta.errors import VideoError
 from gta.video.folder import FrameFolder
 from gta.video.reading import probe_video, read_video
+from video_files import pictures
 
 
 @pytest.mark.parametrize(

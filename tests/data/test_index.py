@@ -6,11 +6,11 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import encode
 
 from gta.datasets.check import check_videos, look_at
 from gta.datasets.index import load_index
 from gta.datasets.listing import open_videos
+from video_files import encode
 
 
 def test_check_makes_a_damaged_index_anew(data):

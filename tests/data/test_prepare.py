@@ -4,7 +4,6 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import encode, pictures
 
 import gta.datasets.prepare
 import gta.files
@@ -14,6 +13,7 @@ from gta.datasets.prepare import PrepareSettings, prepare_videos
 from gta.errors import DataError
 from gta.video.file import VideoFile
 from gta.video.reading import probe_video, read_video
+from video_files import encode, pictures
 
 
 @pytest.mark.parametrize("kind", ["h264", "mjpeg", "jpeg"])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from video_files import FORMATS, decode_sequentially, encode
 
 from gta.datasets.check import check_videos
 from gta.datasets.index import load_index
@@ -18,6 +17,7 @@ from gta.video import scan
 from gta.video.file import VideoFile
 from gta.video.packets import PacketIndex
 from gta.video.reading import read_video
+from video_files import FORMATS, decode_sequentially, encode
 
 FILES = Path(__file__).parent / "files"
 

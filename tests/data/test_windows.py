@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from video_files import encode
 
 from gta.cli import run
 from gta.clips.dataset import _windows, clip_views, window_views
@@ -17,6 +16,7 @@ from gta.errors import VideoError
 from gta.video.file import VideoFile
 from gta.video.folder import FrameFolder
 from gta.video.reading import open_video, read_video
+from video_files import encode
 
 CLIP = ClipConfig(num_frames=4, crop_size=32, resize=(40, 48), test_clips=2, test_crops=3)
 FILES = {

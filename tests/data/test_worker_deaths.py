@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
-from video_files import encode
 
 from gta.clips.dataset import VideoDataset
 from gta.clips.loader import build_loader, start_worker
@@ -19,6 +18,7 @@ from gta.clips.presets import clip_config
 from gta.datasets.listing import open_videos
 from gta.errors import CheckpointError, DataError, VideoError
 from gta.processes import WorkerError, explain, guarded, takes_signals
+from video_files import encode
 
 
 class Dies(Dataset[dict[str, Any]]):

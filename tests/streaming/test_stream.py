@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import CLASSES, frames_of, lively, predictor_of
 from torch import nn
-from video_files import encode
 
 import gta
 from gta.backbones.tsm import ShiftedConv
@@ -17,6 +16,7 @@ from gta.config import ClipConfig
 from gta.predictor import Predictor
 from gta.streaming.sharing import CannotShareError, SharedLayers
 from gta.streaming.stream import Stream
+from video_files import encode
 
 CLIP = ClipConfig(num_frames=4, crop_size=32, resize=(40, 48))
 MANY_VIEWS = ClipConfig(num_frames=4, crop_size=32, resize=36, test_clips=2, test_crops=3, averaging="logits")

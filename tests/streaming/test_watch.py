@@ -17,7 +17,6 @@ import pytest
 import torch
 from streams import CLASSES, store_checkpoint
 from torch import nn
-from video_files import encode
 
 import gta
 from gta.cli import run
@@ -28,6 +27,7 @@ from gta.streaming.reader import End, FrameReader, TimedFrame
 from gta.streaming.stream import Stream
 from gta.streaming.watching import WatchStopped, watch
 from gta.video.live import LiveVideo, kind_of, shown_name
+from video_files import encode
 
 CLIP = ClipConfig(num_frames=4, crop_size=32, resize=(40, 48))
 WINDOWS = ["--window", "0.8", "--hop", "0.2", "--top-k", "7", "--device", "cpu"]
