@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from gta import errors
 from gta.errors import GtaError
+from gta.terminal import quantity
 
 FAILURE = "failure"
 """Entry of a batch that takes the place of one that could not be made: why, in one line."""
@@ -258,7 +259,7 @@ def _without_traceback(error: GtaError) -> GtaError:
 def _too_few_descriptors(workers: int) -> WorkerError:
     limit = _descriptor_limit()
     known = "" if limit is None else f", now {limit}"
-    processes = "1 worker process" if workers == 1 else f"{workers} worker processes"
+    processes = quantity(workers, "worker process", "worker processes")
     return WorkerError(
         f"too few file descriptors for {processes}: raise the limit (ulimit -n{known}) or use fewer "
         "workers (num_workers)"

@@ -22,6 +22,11 @@ def printable(text: object) -> str:
     return "".join(_escaped(character) if _steers(character) else character for character in characters)
 
 
+def quantity(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun: `1 step`, `3 steps`; `several` is the plural if it is not made with an s."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
 def print_line(text: object = "", *, file: Any = None) -> None:
     """Print one line, made `printable`, to a text stream (standard output if not given)."""
     print(printable(text), file=file or sys.stdout)

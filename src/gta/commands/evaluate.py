@@ -11,7 +11,7 @@ from gta.commands.arguments import CheckpointPath, parse_arguments, require_leas
 from gta.commands.measuring import MeasuringOptions
 from gta.config import Averaging
 from gta.errors import OptionError
-from gta.terminal import print_line
+from gta.terminal import print_line, quantity
 
 _SHOWN_CLASSES, _SHOWN_PAIRS = 20, 5
 # The folder of the checkpoint may be shared and not ours to write into.
@@ -175,7 +175,7 @@ def _print_classes(per_class: dict[str, Any]) -> None:
     print_line()
     print_line("classes, worst first:")
     for accuracy, name, count in present[:_SHOWN_CLASSES]:
-        print_line(f"  {100 * accuracy:6.2f} %  {name} ({count} {'video' if count == 1 else 'videos'})")
+        print_line(f"  {100 * accuracy:6.2f} %  {name} ({quantity(count, 'video')})")
     if len(present) > _SHOWN_CLASSES:
         print_line(f"  and {len(present) - _SHOWN_CLASSES} better ones, in the JSON file and the report")
 
@@ -188,5 +188,5 @@ def _print_confusions(written: dict[str, Any]) -> None:
         print_line("most confused:")
     for pair in pairs:
         of = written["per_class"][pair["true"]]["num_videos"]
-        videos = "video" if of == 1 else "videos"
-        print_line(f"  {pair['count']} of {of} {videos} of {pair['true']} classified as {pair['predicted']}")
+        videos = quantity(of, "video")
+        print_line(f"  {pair['count']} of {videos} of {pair['true']} classified as {pair['predicted']}")

@@ -19,7 +19,7 @@ from gta.errors import GtaError, OptionError
 from gta.recipes import GROUPS, RECIPES, SHORT_NAMES, SUMMARIES
 from gta.recipes.files import file_schema, find_config, write_yaml
 from gta.runs.train import train
-from gta.terminal import print_line
+from gta.terminal import print_line, quantity
 
 if TYPE_CHECKING:
     from gta.training.fit import TrainResult
@@ -187,7 +187,7 @@ def _print_result(result: "TrainResult") -> None:
             line += f", direction {100 * best['direction_accuracy']:.2f} %"
         print_line(line)
     sessions = f"; {result.total_seconds:.0f} s with the epochs of earlier sessions" if result.resumed else ""
-    steps = "1 step" if result.steps == 1 else f"{result.steps} steps"
+    steps = quantity(result.steps, "step")
     print_line(f"written: {result.folder} ({steps} in {result.seconds:.0f} s{sessions})")
     print_line(f"report: {result.folder / 'report.html'}")
     print_line(f"next: gta evaluate {result.best_checkpoint}")

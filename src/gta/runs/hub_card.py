@@ -12,6 +12,7 @@ import yaml
 from gta.config import ClipConfig
 from gta.evaluation.metrics import tells_top5
 from gta.model_card import ModelCard
+from gta.terminal import quantity
 
 CITATION = """@inproceedings{he2021gta,
   title     = {{GTA}: Global Temporal Attention for Video Action Understanding},
@@ -110,12 +111,8 @@ def _protocol(clip: ClipConfig | None) -> str:
 
 
 def _views(clip: ClipConfig) -> str:
-    views = _counted(clip.test_clips, "clip"), _counted(clip.test_crops, "crop")
+    views = quantity(clip.test_clips, "clip"), quantity(clip.test_crops, "crop")
     return f"Views of a video in predictions: {' x '.join(views)}, averaged ({clip.averaging})."
-
-
-def _counted(number: int, one: str) -> str:
-    return f"{number} {one if number == 1 else one + 's'}"
 
 
 def _training(facts: RunFacts) -> str:
@@ -175,7 +172,7 @@ def _order(clip: ClipConfig | None, probe: Mapping[str, Any]) -> str:
     verdict = probe.get("verdict")
     told = [_table(("frames", "top-1"), rows)]
     if clip is not None:
-        told.append(f"With {_counted(clip.test_clips, 'clip')} x {_counted(clip.test_crops, 'crop')} of each video.")
+        told.append(f"With {quantity(clip.test_clips, 'clip')} x {quantity(clip.test_crops, 'crop')} of each video.")
     if isinstance(verdict, str):
         told.append(f"Verdict: {_text(verdict)}.")
     return "\n\n".join(told)

@@ -11,6 +11,7 @@ from typing import Any
 from gta.errors import GtaError
 from gta.streaming.reader import End, FrameReader
 from gta.streaming.stream import Stream
+from gta.terminal import quantity
 from gta.types import WindowPrediction
 from gta.video.conversion import to_rgb
 
@@ -48,9 +49,9 @@ class Summary:
         text = f"{self.predictions} predictions in {self.seconds:.1f} s of video, {self.frames} frames read"
         text += f", {self.dropped} dropped"
         if self.skipped_windows:
-            text += f", {self.skipped_windows} window{'s' * (self.skipped_windows != 1)} skipped"
+            text += f", {quantity(self.skipped_windows, 'window')} skipped"
         if self.reconnections:
-            text += f", {self.reconnections} reconnection{'s' * (self.reconnections != 1)}"
+            text += f", {quantity(self.reconnections, 'reconnection')}"
         return text
 
 

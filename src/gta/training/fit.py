@@ -19,6 +19,7 @@ from gta.config import OptimConfig, RunConfig, config_to_json
 from gta.errors import CheckpointError, DataError, OptionError
 from gta.skipped import SkippedVideos
 from gta.stored import StoredError
+from gta.terminal import quantity
 from gta.training.curves import open_curves
 from gta.training.display import Display
 from gta.training.folder import BEST, LAST, SKIPPED, RunFolder, check_run_folder
@@ -275,8 +276,8 @@ def _announce(display: Display, plan: Plan, optim: OptimConfig, stored: dict[str
     rule = f"{optim.lr:g} x {plan.global_batch}/{optim.lr_batch_size}" if optim.scale_lr else "not scaled"
     display.say(
         f"global batch {plan.global_batch} = {plan.batch_size} clips x {plan.world_size} process(es) x "
-        f"{plan.accumulate} accumulated; learning rate {rate:g} ({rule}); {plan.steps_per_epoch} "
-        f"{'step' if plan.steps_per_epoch == 1 else 'steps'} per epoch"
+        f"{plan.accumulate} accumulated; learning rate {rate:g} ({rule}); "
+        f"{quantity(plan.steps_per_epoch, 'step')} per epoch"
     )
     if optim.warmup_epochs >= plan.total_epochs:
         display.say(

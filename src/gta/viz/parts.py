@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gta.terminal import quantity
 from gta.viz.charts import confusion_table
 from gta.viz.frames import strip_image
 from gta.viz.page import Html, Text, bullets, figure, folded, isolated, join, paragraph, percent, section, table, text
@@ -56,7 +57,7 @@ def class_section(per_class: Mapping[str, Mapping[str, Any]]) -> Html:
         blocks.append(folded(f"{len(rows) - _CLASSES_SHOWN} more classes", table(head, rows[_CLASSES_SHOWN:])))
     if absent:
         blocks.append(
-            folded(f"{_counted(len(absent), 'class', 'classes')} without a video here", bullets(map(isolated, absent)))
+            folded(f"{quantity(len(absent), 'class', 'classes')} without a video here", bullets(map(isolated, absent)))
         )
     return section("Classes", *blocks)
 
@@ -135,7 +136,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             lines.append((prefix + str(key), "-" if value is None else value))
     return lines
-
-
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}"
