@@ -9,6 +9,7 @@ Shapes and arguments that do not fit raise the built-in `ValueError`, as PyTorch
 
 import re
 from pathlib import Path
+from typing import Any
 
 from gta.terminal import printable
 
@@ -65,3 +66,19 @@ class VideoError(GtaError):
     def __reduce__(self) -> tuple[type["VideoError"], tuple[Path, str]]:
         """Keep both arguments when the error crosses a process boundary (DataLoader workers pickle exceptions)."""
         return (VideoError, (self.path, self.reason))
+
+
+def require_least(options: Any, **least: int) -> None:
+    """Refuse numbers that are too small; fields of the options that are None are left alone.
+
+    Args:
+        options: a function's or a command's options, as fields.
+        least: the smallest number that each field may have.
+
+    Raises:
+        OptionError: a number is smaller.
+    """
+    for name, lowest in least.items():
+        value = getattr(options, name)
+        if value is not None and value < lowest:
+            raise OptionError(f"`{name}` is {value}: it must be {lowest} or more")

@@ -18,7 +18,7 @@ from gta.bulk.shards import Plan, ShardedOutput
 from gta.bulk.tables import check_output
 from gta.bulk.workers import supervised
 from gta.checkpoint import read_checkpoint
-from gta.errors import OptionError
+from gta.errors import OptionError, require_least
 from gta.export.card import CARD, is_exported
 from gta.export.runtimes import check_exported
 from gta.files import sha256
@@ -57,10 +57,7 @@ class BulkOptions:
     trust: bool = False
 
     def __post_init__(self) -> None:
-        numbers = (("topk", self.topk), ("num_workers", self.num_workers), ("shard_size", self.shard_size))
-        for name, number in numbers:
-            if number is not None and number < 1:
-                raise OptionError(f"`{name}` is {number}: it must be 1 or more")
+        require_least(self, topk=1, num_workers=1, shard_size=1)
         if not self.time_limit_seconds > 0:
             raise OptionError(f"`time_limit_seconds` is {self.time_limit_seconds:g}: it must be above 0")
         self._check_gpus()

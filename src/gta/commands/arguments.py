@@ -86,22 +86,6 @@ def parse_arguments(
     raise OptionError(_one_line(captured.getvalue(), command))
 
 
-def require_least(options: Any, **least: int) -> None:
-    """Refuse numbers that are too small; fields of the options that are None are left alone.
-
-    Args:
-        options: a command's options.
-        least: the smallest number that each field may have.
-
-    Raises:
-        OptionError: a number is smaller.
-    """
-    for name, lowest in least.items():
-        value = getattr(options, name)
-        if value is not None and value < lowest:
-            raise OptionError(f"--{name.replace('_', '-')} is {value}: it must be {lowest} or more")
-
-
 def changed_options(options: Any, *names: str) -> list[str]:
     """Those of some fields of a command's options that do not have their defaults, as they are typed: `--top-k`."""
     return [

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gta.commands.arguments import DataPath, DestinationPath, SourcePath, VideoPath, parse_arguments, require_least
+from gta.commands.arguments import DataPath, DestinationPath, SourcePath, VideoPath, parse_arguments
 from gta.config import Layout, Preset, Sampling
-from gta.errors import DataError, OptionError
+from gta.errors import DataError, OptionError, require_least
 from gta.terminal import print_line
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gta.commands.arguments import CheckpointPath, parse_arguments, require_least
+from gta.commands.arguments import CheckpointPath, parse_arguments
 from gta.commands.measuring import MeasuringOptions
 from gta.config import Averaging
-from gta.errors import OptionError
+from gta.errors import OptionError, require_least
 from gta.terminal import print_line, quantity
 
 _SHOWN_CLASSES, _SHOWN_PAIRS = 20, 5

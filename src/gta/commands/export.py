@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gta.commands.arguments import CheckpointPath, changed_options, parse_arguments, require_least
-from gta.errors import DataError, OptionError
+from gta.commands.arguments import CheckpointPath, changed_options, parse_arguments
+from gta.errors import DataError, OptionError, require_least
 from gta.terminal import print_line
 
 if TYPE_CHECKING:

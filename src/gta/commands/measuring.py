@@ -3,8 +3,9 @@
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from gta.commands.arguments import CheckpointPath, OptionalDataPath, require_least
+from gta.commands.arguments import CheckpointPath, OptionalDataPath
 from gta.config import Fold, Layout, Precision, Split
+from gta.errors import require_least
 
 if TYPE_CHECKING:
     from gta.runs.evaluate import Measuring

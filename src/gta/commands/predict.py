@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gta.commands.arguments import CheckpointPath, VideoPaths, changed_options, parse_arguments, require_least
-from gta.errors import OptionError, VideoError
+from gta.commands.arguments import CheckpointPath, VideoPaths, changed_options, parse_arguments
+from gta.errors import OptionError, VideoError, require_least
 from gta.terminal import print_json, print_line
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gta.commands.arguments import parse_arguments, require_least
+from gta.commands.arguments import parse_arguments
 from gta.commands.measuring import MeasuringOptions
+from gta.errors import require_least
 from gta.terminal import print_line, printable
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from gta.commands.arguments import parse_arguments, require_least
+from gta.commands.arguments import parse_arguments
 from gta.config import Difficulty
-from gta.errors import OptionError
+from gta.errors import OptionError, require_least
 from gta.stored import StoredError, read_json
 from gta.studies.grids import Grid, grid_from_json, grid_to_json
 from gta.studies.tables import Size, create_grid, list_grids

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from gta.commands.arguments import CheckpointPath, parse_arguments, require_least
-from gta.errors import OptionError
+from gta.commands.arguments import CheckpointPath, parse_arguments
+from gta.errors import OptionError, require_least
 from gta.terminal import print_line
 
 if TYPE_CHECKING:

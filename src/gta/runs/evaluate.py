@@ -17,7 +17,7 @@ from gta.clips.transforms import Normalize
 from gta.config import Averaging, ClipConfig, Layout, Precision, Split, config_to_json
 from gta.datasets.frame_store import FrameStore
 from gta.datasets.listing import VideoList, open_videos
-from gta.errors import OptionError
+from gta.errors import OptionError, require_least
 from gta.evaluation.any_model import probe_model
 from gta.evaluation.opposites import Opposites, find_chiral_pairs, known_opposites, reversals_of
 from gta.evaluation.probe import ProbeResult
@@ -59,9 +59,7 @@ class Measuring:
     def __post_init__(self) -> None:
         if self.precision not in (known := get_args(Precision)):
             raise OptionError(f"`precision` is {self.precision!r}: it must be one of {', '.join(map(repr, known))}")
-        for name, least in (("batch_size", 1), ("num_workers", 0)):
-            if (value := getattr(self, name)) < least:
-                raise OptionError(f"`{name}` is {value}: it must be {least} or more")
+        require_least(self, batch_size=1, num_workers=0)
 
     def loader(self, videos: VideoList, clip: ClipConfig, device: torch.device, frames: Path | None = None) -> Any:
         """The batches of the videos, in their order; `frames` is the folder of a frame store that has them."""
