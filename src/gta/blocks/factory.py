@@ -131,7 +131,6 @@ def check_options(name: str, parts: Collection[str], spec: AttentionSpec) -> Non
             f"instantiation is {spec.instantiation!r}, an option of the block 'nl': {name!r} has no such option"
         )
     changed = spec.mixing.changed()
-    changed.pop("share_mixing", None)  # says nothing where there is one level or none
     if changed and not any(part.endswith("gta") for part in parts):
         option, value = next(iter(changed.items()))
         raise ValueError(f"{option} is {value!r}, an option of global temporal attention: {name!r} has none")

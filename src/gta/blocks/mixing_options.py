@@ -54,8 +54,11 @@ class MixingOptions:
             raise ValueError(f"mixing_init is {self.mixing_init!r}: it must be 'normal' or 'identity'")
 
     def changed(self) -> dict[str, object]:
-        """The options that differ from their defaults."""
-        default = MixingOptions()
+        """The options that differ from their defaults, which a block without mixing would ignore.
+
+        Without `share_mixing`, which says nothing where there is one level or none.
+        """
+        default = MixingOptions(share_mixing=self.share_mixing)
         return {name: value for name, value in vars(self).items() if value != getattr(default, name)}
 
     @property

@@ -240,7 +240,7 @@ def _check_attention(spec: AttentionSpec, name: str, block: str | None, *, causa
             f"instantiation is {spec.instantiation!r}, but {name!r} has no non-local blocks: name {name}_nl"
         )
     for option in spec.mixing.changed():
-        if option != "share_mixing" and not (option == "causal" and causal_elsewhere):
+        if not (option == "causal" and causal_elsewhere):
             raise ValueError(f"{option} is an option of global temporal attention: name {name}_gta")
 
 
