@@ -200,7 +200,9 @@ def test_a_model_by_its_name():
     ("name", "options", "words"),
     [
         ("resnet18", {"image_size": 64}, "image_size does not apply to 'resnet18'"),
-        ("vit_tiny_patch16_siglip_224", {}, "neither one of this package's backbones nor a timm model"),
+        ("vit_tiny_patch16_siglip_224", {}, "neither one of this package's backbones nor a timm model: did you mean"),
+        ("r2d50_gt", {}, "nor a timm model: did you mean 'r2d50_gta'?"),
+        ("qqq", {}, r"nor a timm model: see gta\.list_models\(\) and timm\.list_models\(\)"),
         ("vit_tiny_patch16_224", {"global_pool": "most"}, "global_pool='most'"),
         ("deit_tiny_patch16_224_gta", {"at": {"blocks": 13}}, "13 attention blocks do not fit 12"),
     ],
@@ -208,6 +210,13 @@ def test_a_model_by_its_name():
 def test_what_does_not_fit_a_name_is_said(name, options, words):
     with pytest.raises(ValueError, match=words):
         gta.create_model(name, num_frames=2, **options)
+
+
+def test_a_misspelt_argument_is_named_with_the_one_that_may_be_meant():
+    with pytest.raises(TypeError, match=r"create_model has no argument 'num_class': did you mean num_classes\?$"):
+        gta.create_model("tiny_gta", num_class=3)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(TypeError, match=r"no argument 'num_group': did you mean num_groups\?$"):
+        gta.create_model("tiny_gta", num_group=3)  # pyright: ignore[reportCallIssue]
 
 
 def test_a_region_that_no_position_chooses_has_finite_gradients():

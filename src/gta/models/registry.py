@@ -3,6 +3,7 @@
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from inspect import signature
 from typing import Any, Unpack
 
@@ -129,6 +130,7 @@ def create_model(
 
     Raises:
         ValueError: the name is unknown or the arguments do not fit it.
+        TypeError: there is no such argument.
         gta.errors.CheckpointError: the weights are missing, damaged or do not fit.
 
     >>> model = gta.create_model("tiny_gta", num_classes=10, num_frames=8)
@@ -139,6 +141,7 @@ def create_model(
         return create_model(**_described(pretrained, locals()))
     backbone_name, block = split_name(name)
     spec = BACKBONES.get(backbone_name) or framewise_spec(backbone_name)
+    _check_names(name, backbone_name, attention)
     frames = spec.num_frames if num_frames is None else num_frames
     _check_numbers(frames, num_classes, dropout)
     if at is not None:
@@ -208,6 +211,22 @@ def create_model(
     )
     model.loaded = load_pretrained(model, pretrained)
     return model
+
+
+def _check_names(name: str, backbone: str, attention: Mapping[str, Any]) -> None:
+    """Refuse a model and an argument that do not exist, with the one that may be meant."""
+    import timm
+
+    if backbone not in BACKBONES and not backbone.startswith(PREFIX) and not timm.is_model(backbone):
+        close = get_close_matches(name, [*list_models(), *timm.list_models()], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "see gta.list_models() and timm.list_models()"
+        raise ValueError(f"{name!r} is neither one of this package's backbones nor a timm model: {hint}")
+    options = AttentionArguments.__annotations__
+    for argument in attention:
+        if argument not in options:
+            close = get_close_matches(argument, [*signature(create_model).parameters, *options], n=1)
+            hint = f": did you mean {close[0]}?" if close else ""
+            raise TypeError(f"create_model has no argument {argument!r}{hint}")
 
 
 def _check_numbers(num_frames: int, num_classes: int, dropout: float) -> None:
