@@ -242,9 +242,11 @@ def test_mistakes_are_one_line_without_the_token(hub, model, monkeypatch, tmp_pa
     monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:9")
     assert run(["push", str(model), "one-part"]) == 2
     assert "owner/name" in capsys.readouterr().err
-    assert run(["push", str(model), "one-part", "--folder", str(tmp_path / "folder")]) == 2
+    assert run(["push", str(model), "one-part", "--output", str(tmp_path / "folder")]) == 2
     assert not (tmp_path / "folder").exists()
     assert "owner/name" in capsys.readouterr().err
+    assert run(["push", str(model), "one-part", "--folder", str(tmp_path / "folder")]) == 2
+    assert "--folder is now --output" in capsys.readouterr().err
 
 
 def test_addresses():

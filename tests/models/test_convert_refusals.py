@@ -3,6 +3,7 @@
 import argparse
 import functools
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,19 @@ def test_other_networks_are_refused_by_their_name(tmp_path, capsys, network, key
     assert said.count("\n") == 1
     with pytest.raises(CheckpointError, match="which gta does not support"):
         gta.create_model("tiny", num_classes=5, pretrained=str(path))
+
+
+def test_the_page_for_users_of_other_libraries_promises_no_weights_that_are_refused():
+    page = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text(encoding="utf-8")
+    promised = page.partition("\n## ")[0]
+    sections = {part.partition("\n")[0]: part for part in page.split("\n## ")[1:]}
+    assert [name for name in sections if name not in promised and name != "The TSM code"] == [
+        "mmaction2",
+        "Hugging Face Transformers",
+    ]
+    assert "the TSM code" in promised
+    assert "not converted" in sections["mmaction2"]
+    assert "do not convert" in sections["Hugging Face Transformers"]
 
 
 @pytest.mark.parametrize(

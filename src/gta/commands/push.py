@@ -23,13 +23,13 @@ class PushArguments:
     """Repository, owner/name; created if it does not exist."""
     private: bool = False
     """Make a new repository private."""
-    folder: Path | None = None
+    output: Path | None = None
     """Write the repository into this folder and upload nothing."""
 
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta push`."""
-    options = parse_arguments(PushArguments, arguments, command="gta push")
+    options = parse_arguments(PushArguments, arguments, command="gta push", renamed={"--folder": "--output"})
     from gta.runs.hub import push
 
-    print_line(push(options.checkpoint, options.dest, folder=options.folder, private=options.private))
+    print_line(push(options.checkpoint, options.dest, folder=options.output, private=options.private))

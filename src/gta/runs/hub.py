@@ -65,7 +65,7 @@ def push(checkpoint: str | Path, name: str, *, folder: Path | None = None, priva
     check_name(name)
     if folder is not None:
         if folder.exists() and any(folder.iterdir()):
-            raise OptionError(f"{folder}: this folder is not empty; choose another `folder`")
+            raise OptionError(f"{folder}: this folder is not empty; choose another one")
         write_repository(checkpoint, name, folder)
         return str(folder / WEIGHTS)
     with tempfile.TemporaryDirectory(prefix="gta-push-") as place:
