@@ -29,6 +29,7 @@ from gta.settings import (
 )
 
 __all__ = [
+    "SHORT_NAMES",
     "Averaging",
     "BatchNormPolicy",
     "Blocks",
@@ -65,7 +66,7 @@ Precision = Literal["32", "bf16", "fp16"]
 Split = Literal["train", "val", "test"]
 """Part of a data set."""
 Fold = Literal[1, 2, 3]
-"""Official split of UCF-101 or HMDB-51."""
+"""Split of UCF-101, HMDB-51 or UTD-MHAD."""
 Difficulty = Literal["normal", "hard"]
 """Of the synthetic data set; `hard`: more classes, several moving objects, a moving camera and occlusions."""
 Preset = Literal["paper", "tsm", "pyslowfast"]
@@ -351,6 +352,23 @@ class RunConfig:
             )
 
 
+SHORT_NAMES: dict[str, tuple[str, ...]] = {
+    "data": ("data.root",),
+    "epochs": ("run.max_epochs",),
+    "seed": ("run.seed",),
+    "output": ("run.folder",),
+    "num_workers": ("data.num_workers",),
+    "batch_size": ("data.batch_size",),
+    "layout": ("data.layout",),
+    "fold": ("data.fold",),
+    "lr": ("optim.lr",),
+    "precision": ("run.precision",),
+    "model": ("model.name",),
+    "num_frames": ("model.num_frames", "data.clip.num_frames"),  # a model reads as many frames as its clips have
+}
+"""The names that other commands have for what a configuration calls by section and field."""
+
+
 @settings()
 class TrainConfig:
     """A complete training run: model, data, optimiser and run."""
@@ -390,4 +408,4 @@ class TrainConfig:
             changes = dict(zip(names, more[::2], strict=True))
         elif more:
             raise ValueError("override takes one mapping, or names and values in turn")
-        return override(self, changes)
+        return override(self, changes, SHORT_NAMES)

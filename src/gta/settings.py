@@ -5,11 +5,12 @@ pydantic checks types and ranges and gives the JSON schema; here its errors beco
 
 import json
 import types
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -153,13 +154,29 @@ def field_names(kind: type[Any], prefix: str = "") -> list[str]:
     return names
 
 
-def override(config: Config, changes: Mapping[str, Any]) -> Config:
+def no_field(name: str, known: Collection[str], short_names: Mapping[str, Sequence[str]]) -> OptionError:
+    """The error about a name that no field has, with the field that may be meant.
+
+    Args:
+        name: what was given.
+        known: dotted names of all fields.
+        short_names: what the command line calls fields for short -> their dotted names.
+    """
+    close = short_names.get(name.replace("-", "_")) or get_close_matches(name, known, n=1)
+    hint = f": did you mean {' and '.join(close)}?" if close else ""
+    return OptionError(f"there is no field {name}{hint}")
+
+
+def override(
+    config: Config, changes: Mapping[str, Any], short_names: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Config:
     """A copy of a configuration with other values.
 
     Args:
         config: the configuration; it stays as it is.
         changes: values by dotted name, e.g. `{"optim.lr": 0.01}`. A mapping for a section, `{"optim": {"lr": 0.01}}`,
             changes the fields that it names, as in a file.
+        short_names: as of `no_field`.
 
     Raises:
         OptionError: there is no such field, or the value does not fit.
@@ -169,8 +186,7 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
     direct: dict[str, Any] = {}
     for name, value in _dotted(changes, {name.rpartition(".")[0] for name in known}):
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            raise OptionError(f"there is no field {name}{f': did you mean {close[0]}?' if close else ''}")
+            raise no_field(name, known, short_names)
         head, _, rest = name.partition(".")
         if rest:
             deeper.setdefault(head, {})[rest] = value

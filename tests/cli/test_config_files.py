@@ -99,6 +99,10 @@ def test_attention_is_placed_by_count_index_or_everywhere_on_the_command_line(
         ("epochs: 3\n", "run.yaml:1: there is no field epochs: did you mean run.max_epochs?"),
         ("batch-size: 3\n", "run.yaml:1: there is no field batch-size: did you mean data.batch_size?"),
         ("num_frames: 4\n", "no field num_frames: did you mean model.num_frames and data.clip.num_frames?"),
+        ("optim.lr: 0.1\n", "run.yaml:1: sections are nested in a file: write optim: {lr: ...} instead of optim.lr"),
+        ("data:\n  clip.crop_size: 64\n", "run.yaml:2: sections are nested in a file: write clip: {crop_size: ...}"),
+        ("data:\n  clip:\n    num_frames: 4\n", "run.yaml:3: model.num_frames is 8: it must equal data.clip.num_"),
+        ("model: {name: tiny}\nrun:\n  seed: -1\n", "run.yaml:3: run.seed is -1: it must be 0 or more"),
         ("oprim: {}\n", "run.yaml:1: there is no field oprim: did you mean optim?"),
         ("data:\n  clip:\n    crop_size: 0\n", "run.yaml:3: data.clip.crop_size is 0: it must be 1 or more"),
         ("data:\n  clip: 3\n", "run.yaml:2: data.clip is 3: it must be a mapping of fields"),
@@ -122,7 +126,7 @@ def test_attention_is_placed_by_count_index_or_everywhere_on_the_command_line(
         ("run:\n  seed: true\n", "run.yaml:2: run.seed is True: it must be a whole number, 0 or more"),
         ("optim:\n  lr: .nan\n", "run.yaml:2: optim.lr is nan: it must be above 0"),
         ("optim:\n  optimizer: adam\n", "run.yaml:2: optim.optimizer is 'adam': it must be 'sgd' or 'adamw'"),
-        ("model:\n  num_frames: 16\n", "run.yaml:2: model.num_frames is 16: it must equal data.clip.num_frames"),
+        ("model:\n  num_frames: 16\n", "run.yaml:2: model.num_frames is 16: it must equal data.clip.num_"),
         ("run: {seed: 1}\nmodel: {}\nrun: {seed: 2}\n", "run.yaml:3: run is set twice"),
         (
             "extends: finetun\n",
@@ -183,6 +187,10 @@ def test_overriding_leaves_the_original_and_checks_as_building_does() -> None:
     assert changed.override({"optim.lr": config.optim.lr, "data.clip.crop_size": config.data.clip.crop_size}) == config
     with pytest.raises(OptionError, match=r"there is no field optim\.lrate: did you mean optim\.lr"):
         config.override("optim.lrate", 1)
+    with pytest.raises(OptionError, match=r"^there is no field epochs: did you mean run\.max_epochs\?$"):
+        config.override("epochs", 3)
+    with pytest.raises(OptionError, match=r"no field num_frames: did you mean model\.num_frames and data\.clip\.num"):
+        config.override({"num_frames": 3})
     with pytest.raises(OptionError, match=r"^optim\.lr is -1: it must be above 0$"):
         config.override("optim.lr", -1)
     with pytest.raises(OptionError, match=r"^run\.max_epochs is True: it must be a whole number, 1 or more$"):
@@ -281,6 +289,8 @@ def test_python_takes_what_the_command_line_takes(tmp_path: Path, monkeypatch: p
     message = "'finetun' is neither a recipe, a configuration file nor a run folder: did you mean 'finetune'"
     with pytest.raises(OptionError, match=message):
         gta.train("finetun")
+    with pytest.raises(OptionError, match=r"^data\.root is given twice, by its short name as well"):
+        gta.train("synthetic", data="videos", **{"data.root": "others"})
 
 
 def test_a_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

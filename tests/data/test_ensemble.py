@@ -100,5 +100,7 @@ def test_ensemble_mistakes(tmp_path, capsys):
 def test_no_results_and_too_few_weights_are_named() -> None:
     with pytest.raises(ValueError, match="`results` is empty"):
         gta.ensemble([])
+    with pytest.raises(TypeError, match=r"a single path, one\.npz: give a list"):
+        gta.ensemble("one.npz")
     with pytest.raises(ValueError, match="2 results with weights"):
         gta.ensemble(["one.npz", "two.npz"], weights=[1.0])

@@ -7,7 +7,7 @@ import pytest
 from layout_files import listed, touch
 
 from gta.datasets.listing import detect_layout, open_videos
-from gta.errors import DataError
+from gta.errors import DataError, OptionError
 
 # --- Something-Something v2 ------------------------------------------------------------------------------------------
 
@@ -205,6 +205,8 @@ def test_ucf101(tmp_path):
     assert "v_ApplyEyeMakeup_g02_c01.avi" in listed(tmp_path, "train", fold=2)
     with pytest.raises(DataError, match=r"trainlist03.txt: no such file"):
         open_videos(tmp_path, "train", fold=3)
+    with pytest.raises(OptionError, match=r"^fold is 4: it must be 1 or 2 or 3$"):
+        open_videos(tmp_path, "train", fold=4)
 
 
 def test_hmdb51(tmp_path):

@@ -146,7 +146,7 @@ def test_resume_goes_on_and_refuses_another_configuration(trained: Path, videos:
         ("evaluate TRAINED/best.ckpt /nowhere/at/all", "/nowhere/at/all"),
         ("evaluate TRAINED/best.ckpt EMPTY", "empty"),
         ("evaluate TRAINED/best.ckpt --device=cuda:77", "--device is cuda:77"),
-        ("evaluate TRAINED/best.ckpt --test-crops=2", "--test-crops is 2"),
+        ("evaluate TRAINED/best.ckpt --test-crops=2", "invalid choice '2' for argument '--test-crops'"),
         ("evaluate TRAINED/best.ckpt --output=TRAINED/best.ckpt/o.json", "best.ckpt: a file of this name"),
         ("evaluate TRAINED/best.ckpt --scores=/proc/free/s.npz", "/proc/free: there is no such"),
         ("probe TRAINED/best.ckpt --output=TRAINED/best.ckpt", "best.ckpt: a file of this name"),

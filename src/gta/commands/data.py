@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gta.commands.arguments import DataPath, DestinationPath, SourcePath, VideoPath, parse_arguments
-from gta.config import Layout, Preset, Sampling
+from gta.config import Fold, Layout, Preset, Sampling
 from gta.errors import DataError, OptionError, require_least
 from gta.terminal import print_line
 
@@ -42,8 +42,8 @@ class CheckArguments:
     """Folder of the data set, or a manifest file."""
     layout: Layout = "auto"
     """Layout of the folder; `auto` detects it."""
-    fold: int = 1
-    """Which of the three official splits of UCF-101 or HMDB-51."""
+    fold: Fold = 1
+    """Split of UCF-101, HMDB-51 or UTD-MHAD."""
     min_frames: int = 8
     """Videos with fewer frames are reported as too short."""
     quick: bool = False
@@ -82,8 +82,8 @@ class ShowArguments:
     """Training samples to draw."""
     test_clips: int | None = None
     """Temporal clips in evaluation; the protocol's own number if not given."""
-    test_crops: int | None = None
-    """Spatial crops in evaluation, 1 or 3; the protocol's own number if not given."""
+    test_crops: Literal[1, 3] | None = None
+    """Spatial crops in evaluation; the protocol's own number if not given."""
     seed: int = 0
     """Seed of the training samples."""
     output: Path = Path("sheet.png")

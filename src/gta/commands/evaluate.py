@@ -5,12 +5,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gta.commands.arguments import CheckpointPath, parse_arguments
 from gta.commands.measuring import MeasuringOptions
 from gta.config import Averaging
-from gta.errors import OptionError, require_least
+from gta.errors import require_least
 from gta.terminal import print_line, quantity
 
 _SHOWN_CLASSES, _SHOWN_PAIRS = 20, 5
@@ -38,8 +38,8 @@ class EvaluateArguments(MeasuringOptions):
     """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
     test_clips: int | None = None
     """Temporal clips per video; as stored in the checkpoint if not given."""
-    test_crops: int | None = None
-    """Spatial crops per clip, 1 or 3; as stored in the checkpoint if not given."""
+    test_crops: Literal[1, 3] | None = None
+    """Spatial crops per clip; as stored in the checkpoint if not given."""
     averaging: Averaging | None = None
     """What is averaged over the views of a video; as stored in the checkpoint if not given."""
     output: Path | None = None
@@ -53,8 +53,6 @@ class EvaluateArguments(MeasuringOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_least(self, test_clips=1)
-        if self.test_crops not in (None, 1, 3):
-            raise OptionError(f"--test-crops is {self.test_crops}: it must be 1 or 3")
 
 
 def main(arguments: list[str]) -> None:

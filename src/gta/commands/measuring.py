@@ -22,7 +22,7 @@ class MeasuringOptions:
     layout: Layout | None = None
     """Layout of the folder; `auto` detects it. If DATA is not given, as in the training run."""
     fold: Fold | None = None
-    """Which official split of UCF-101 or HMDB-51; 1 by default or, if DATA is not given, as in the training run."""
+    """Split of UCF-101, HMDB-51 or UTD-MHAD; 1 by default or, if DATA is not given, as in the training run."""
     split: Split = "val"
     """Which part of the data set."""
     batch_size: int = 16

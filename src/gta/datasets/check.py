@@ -197,7 +197,7 @@ def check_videos(
         min_frames: fewer frames than this are reported as too short.
         decode: decode every frame; otherwise only the packets and the first and last frame (much faster).
         num_workers: processes; 0 works in this process.
-        fold: which official split of UCF-101 or HMDB-51.
+        fold: split of UCF-101, HMDB-51 or UTD-MHAD, 1 to 3.
         save_seconds: time between two savings of the index.
         progress: called with (files done, files in all).
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from gta.config import KnownLayout, Layout, Split
+from gta.config import Fold, KnownLayout, Layout, Split
 from gta.datasets.index import DataIndex, load_index
 from gta.datasets.layouts.common import SPLIT_NAMES, Listed, folders, videos_in
 from gta.datasets.layouts.folder import list_folder
@@ -129,7 +129,10 @@ def list_layout(
 
     Raises:
         DataError: as `open_videos`, but for such labels.
+        OptionError: there is no such layout or fold.
     """
+    if fold not in get_args(Fold):
+        raise OptionError(f"fold is {fold}: it must be {' or '.join(map(str, get_args(Fold)))}")
     if layout == "folder":
         return list_folder(root, split, classes)
     if layout == "ssv1":

@@ -32,6 +32,7 @@ def ensemble(
     Raises:
         DataError: a file is missing, not a score file, or does not match the others (classes, videos, labels).
         ValueError: there are no results, or the weights do not match them.
+        TypeError: `results` is a single path.
 
     >>> paths = [str(record.path) for record in gta.open_dataset("videos", "val").clips.videos.records]
     >>> for name in ("mine", "nl"):
@@ -40,6 +41,8 @@ def ensemble(
     >>> gta.ensemble(["mine.npz", "nl.npz"], weights=[0.7, 0.3]).num_videos
     16
     """
+    if isinstance(results, str | Path):
+        raise TypeError(f"`results` is a single path, {results}: give a list of score files")
     if not results:
         raise ValueError("`results` is empty: give one score file or more")
     shares = tuple(weights) if weights is not None else (1.0,) * len(results)

@@ -1,4 +1,4 @@
-"""What a model attends to: arrays and records, no pictures (floor 5).
+"""What a model attends to: arrays and records, no pictures.
 
 `gta.explain(model, clip)` explains a clip: the package itself can be called, so that the function and the modules
 share one name. `gta.explain.records` says how to read the result.

@@ -31,23 +31,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "The paper": tuple(paper.RECIPES),
 }
 """Title -> names of the recipes that belong together."""
-SHORT_NAMES: dict[str, tuple[str, ...]] = {
-    "data": ("data.root",),
-    "epochs": ("run.max_epochs",),
-    "seed": ("run.seed",),
-    "output": ("run.folder",),
-    "num_workers": ("data.num_workers",),
-    "batch_size": ("data.batch_size",),
-    "layout": ("data.layout",),
-    "fold": ("data.fold",),
-    "lr": ("optim.lr",),
-    "precision": ("run.precision",),
-    "model": ("model.name",),
-    "num_frames": ("model.num_frames", "data.clip.num_frames"),  # a model reads as many frames as its clips have
-}
-"""The names that other commands have for what a configuration calls by section and field."""
 
-__all__ = ["GROUPS", "RECIPES", "SHORT_NAMES", "SUMMARIES", "recipe"]
+__all__ = ["GROUPS", "RECIPES", "SUMMARIES", "recipe"]
 
 
 def recipe(name: str) -> TrainConfig:

@@ -21,10 +21,10 @@ from typing import Any
 import yaml
 from yaml.composer import ComposerError
 
-from gta.config import TrainConfig, config_from_json, config_to_json
+from gta.config import SHORT_NAMES, TrainConfig, config_from_json, config_to_json
 from gta.errors import OptionError
-from gta.recipes import RECIPES, SHORT_NAMES
-from gta.settings import field_names, json_schema
+from gta.recipes import RECIPES
+from gta.settings import field_names, json_schema, no_field
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _EXTENDS = "extends"
@@ -194,12 +194,12 @@ def _check_names(path: Path, values: dict[str, Any], lines: _Lines) -> None:
     def visit(inner: dict[Any, Any], keys: tuple[str, ...]) -> None:
         for key, value in inner.items():
             name = ".".join((*keys, str(key)))
+            where = f"{path}:{lines.get((*keys, str(key)), 1)}"
             if name not in known:
-                close = get_close_matches(name, known, n=1)
-                if not keys:  # the command line's name for a field of a section
-                    close = SHORT_NAMES.get(name.replace("-", "_"), close)
-                hint = f": did you mean {' and '.join(close)}?" if close else ""
-                raise OptionError(f"{path}:{lines.get((*keys, str(key)), 1)}: there is no field {name}{hint}")
+                raise OptionError(f"{where}: {no_field(name, known, SHORT_NAMES)}")
+            if "." in key:  # as on the command line and in Python
+                nested = key.replace(".", ": {") + ": ..." + "}" * key.count(".")
+                raise OptionError(f"{where}: sections are nested in a file: write {nested} instead of {key}")
             if isinstance(value, dict) and name in sections:
                 visit(value, (*keys, str(key)))
 
@@ -220,8 +220,12 @@ def _merge(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _file_and_line(path: Path, problem: str, lines: _Lines) -> str:
-    """File and line of the field that an error's text begins with; the file alone if the value comes from its base."""
-    keys = tuple(problem.split(" ", 1)[0].split("."))
+    """File and line of the field that an error's text begins with, or of another that it names and the file sets.
+
+    The file alone if the value comes from its base.
+    """
+    named = [tuple(name.split(".")) for name in re.findall(r"[a-z_]+(?:\.[a-z_]+)+", problem)]
+    keys = next((keys for keys in named if keys in lines), tuple(problem.split(" ", 1)[0].split(".")))
     while keys and keys not in lines:
         keys = keys[:-1]
     return f"{path}:{lines[keys]}" if keys else str(path)

@@ -4,9 +4,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gta.config import ClipConfig, Split, TrainConfig
+from gta.config import SHORT_NAMES, ClipConfig, Split, TrainConfig
 from gta.errors import OptionError
-from gta.recipes import SHORT_NAMES
 from gta.recipes.files import find_config
 from gta.runs.train import train as train_config
 
@@ -33,7 +32,8 @@ def train(
         The run folder, the best checkpoint and the metrics of every epoch; None in all processes but the first.
 
     Raises:
-        OptionError: the recipe, file, run folder or field does not exist, a value is invalid, or no data set is given.
+        OptionError: the recipe, file, run folder or field does not exist, a value is invalid or given twice, or no data
+            set is given.
         GtaError: see `gta.runs.train.train`.
 
     >>> gta.train("finetune", data="videos", epoch=3)
@@ -49,14 +49,14 @@ def _full_names(overrides: dict[str, Any]) -> dict[str, Any]:
     """The same values under the full names of the fields."""
     full: dict[str, Any] = {}
     for name, value in overrides.items():
-        if "." in name:
-            full[name] = value
-        elif name in SHORT_NAMES:
-            full |= dict.fromkeys(SHORT_NAMES[name], value)
-        else:
+        fields = (name,) if "." in name else SHORT_NAMES.get(name)
+        if fields is None:
             close = get_close_matches(name, SHORT_NAMES, n=1)
             hint = f"did you mean {close[0]}?" if close else f"short names are {', '.join(SHORT_NAMES)}"
             raise OptionError(f"there is no field {name}: {hint}")
+        if twice := full.keys() & fields:
+            raise OptionError(f"{min(twice)} is given twice, by its short name as well: give one of them")
+        full |= dict.fromkeys(fields, value)
     return full
 
 
@@ -81,7 +81,7 @@ def open_dataset(
         training: True: one random clip of each video, a new one each time it is read; False: the views for
             evaluation. By default, True for the split `train` only.
         layout: layout of the folder; `auto` detects it.
-        fold: official split of UCF-101 or HMDB-51, 1 to 3.
+        fold: split of UCF-101, HMDB-51 or UTD-MHAD, 1 to 3.
         classes: class names in the order of a model's outputs; by default, the data set's own order.
         seed: seed for sampling and augmentation.
 
@@ -91,6 +91,7 @@ def open_dataset(
 
     Raises:
         DataError: the folder is missing, empty or has an unknown layout.
+        OptionError: there is no such split, layout or fold.
         TypeError: `clip` is a whole configuration.
 
     >>> data = gta.open_dataset("videos", "train", clip=gta.recipe("synthetic").data.clip)

@@ -37,7 +37,7 @@ class Measuring:
     Args:
         data: folder of the data set; the one of the training run if not given.
         layout: layout of the folder; `auto` detects it.
-        fold: official split of UCF-101 or HMDB-51, 1 to 3.
+        fold: split of UCF-101, HMDB-51 or UTD-MHAD, 1 to 3.
         split: which part of the data set.
         batch_size: videos per step.
         num_workers: processes that decode videos; 0 decodes in this process.
@@ -129,7 +129,7 @@ def evaluate(
         checkpoint: a .ckpt file of a training run, or a folder that `gta export` wrote.
         data: folder of the data set; by default, the one of the training run.
         layout: layout of the folder; `auto` detects it.
-        fold: official split of UCF-101 or HMDB-51, 1 to 3.
+        fold: split of UCF-101, HMDB-51 or UTD-MHAD, 1 to 3.
         split: the split to evaluate.
         test_clips: temporal clips per video; by default, as stored in the checkpoint.
         test_crops: spatial crops per clip, 1 or 3; by default, as stored in the checkpoint.
