@@ -24,6 +24,7 @@ from gta.bulk.run import BulkOptions, predict_many
 from gta.bulk.shards import Plan, ShardedOutput
 from gta.cli import run
 from gta.errors import DataError, OptionError
+from gta.processes import WorkerError
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="bulk prediction's extra is not installed")
 
@@ -341,6 +342,19 @@ def test_manifests_of_every_kind_name_the_same_videos(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"file": 3}\n')
     with pytest.raises(DataError, match="line 1"):
         read_manifest(str(tmp_path / "bad.jsonl"))
+
+
+def test_an_error_stands_on_a_line_of_its_own(model, videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+
+    def failing(*_):
+        raise WorkerError("no memory")
+        yield
+
+    monkeypatch.setattr(bulk_run, "_rows", failing)
+    with pytest.raises(WorkerError):
+        predict_many(model, str(videos), tmp_path / "scores.csv", BulkOptions(num_workers=1))
+    assert capsys.readouterr().err == "\r\x1b[K"
 
 
 def test_progress_tells_rate_and_time_left():

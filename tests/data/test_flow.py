@@ -7,11 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
+import gta
+from gta.bulk.rows import PredictRows
+from gta.checkpoint import read_checkpoint, write_checkpoint
+from gta.cli import run
 from gta.clips.dataset import VideoDataset, clip_views
 from gta.clips.transforms import Normalize
-from gta.config import ClipConfig
+from gta.config import ClipConfig, config_to_json
 from gta.datasets.listing import VideoList
 from gta.errors import VideoError
+from gta.export.runtimes import load_exported
+from gta.model_card import describe
 from gta.types import VideoRecord
 from gta.video.flow import FlowFolder
 
@@ -87,3 +93,57 @@ def test_flow_of_no_movement_becomes_nought():
     torch.testing.assert_close(out, torch.full(out.shape, (128 / 255 - 0.5) / 0.2))
     with pytest.raises(ValueError, match=r"uint8 \(\.\.\., 4, T, H, W\)"):
         Normalize((0.4, 0.4, 0.4), (0.1, 0.2, 0.3), flow=2)(clips[:, :3])
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A model of two flows in a row, with crops that are larger in evaluation."""
+    torch.manual_seed(0)
+    model = gta.create_model("tiny_flow", num_classes=2, num_frames=3, flow_length=2)
+    clip = config_to_json(ClipConfig(num_frames=3, flow=2, resize=(40, 48), crop_size=32, test_crop_size=40))
+    card = describe(model=model.arguments, classes=("up", "down"), clip=clip)
+    path = tmp_path / "best.ckpt"
+    write_checkpoint(path, {"gta": card, "state_dict": {f"model.{k}": v for k, v in model.state_dict().items()}})
+    return path
+
+
+def test_windows_tables_and_pages_are_made_of_flow_too(checkpoint, tmp_path):
+    path = write(tmp_path / "video", flows=24)  # two seconds
+    predictor = gta.Predictor.from_checkpoint(checkpoint, device="cpu")
+    whole = predictor.predict(path)
+    row = PredictRows(checkpoint)(0)((0, str(path)))
+    assert (row.labels, row.duration, row.error) == (whole.labels, 2.0, None)
+    assert row.scores == pytest.approx(whole.scores)
+    assert PredictRows(checkpoint)(0)((0, str(tmp_path))).error.startswith("no optical flow")
+    (window,) = predictor.predict_windows(path, window_seconds=2.0)
+    assert window.scores == pytest.approx(whole.scores)
+    assert run(["push", str(checkpoint), "me/m", "--folder", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "README.md").read_text()
+    assert "3 frames of 40x40 pixels (tsn, stride 1), 2 optical flows each, from a folder" in page
+    assert "red, green" not in page
+
+
+def test_a_model_of_flow_is_exported_where_there_is_flow_to_compare_on(checkpoint, tmp_path, capsys):
+    words = ["export", str(checkpoint), "--to", "torch", "--output", str(tmp_path / "out")]
+    assert run(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "gta export: the model reads optical flow, which is not rendered: give --data, a data set of flow"
+    for name in ("up", "down"):
+        write(tmp_path / "data" / "val" / name / "a")
+    assert run([*words, "--data", str(tmp_path / "data")]) == 0
+    exported = load_exported(tmp_path / "out", trust=True)
+    assert exported.card.clip_shape == (4, 3, 40, 40)
+    plain = exported.card.to_plain()["export"]["input"]
+    assert "horizontal and vertical part" in plain["meaning"]
+    path = tmp_path / "data" / "val" / "up" / "a"
+    expected = gta.Predictor.from_checkpoint(checkpoint, device="cpu").predict(path)
+    found = gta.Predictor.from_exported(tmp_path / "out", trust=True).predict(path)
+    assert found.labels == expected.labels
+    assert found.scores == pytest.approx(expected.scores, abs=1e-4)
+    assert read_checkpoint(checkpoint).card.clip == exported.card.clip
+
+
+def test_a_stream_has_no_flow(checkpoint, tmp_path, capsys):
+    assert run(["watch", str(checkpoint), str(tmp_path / "a.mp4"), "--device", "cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the model reads optical flow" in line

@@ -156,6 +156,14 @@ def test_predicting_needs_neither_timm_nor_lightning_nor_the_other_runtime(place
     assert not loaded & {"timm", "lightning", "torchmetrics", "matplotlib", "onnx", "onnxscript", "openvino", "nncf"}
 
 
+def test_evaluating_needs_neither_timm_nor_lightning(place, tmp_path):
+    program = "import sys; from gta.cli import run; assert run(sys.argv[1:]) == 0"
+    words = ["--num-workers", "0", "--device", "cpu", "--output", str(tmp_path / "out.json")]
+    loaded = modules_after(program, "evaluate", str(place / "onnx"), str(place / "videos"), *words)
+    assert "onnxruntime" in loaded
+    assert not loaded & {"timm", "lightning", "onnx", "onnxscript", "openvino", "nncf"}
+
+
 def only_these(folder, *names):
     """A folder with links to what these packages need to run, as a fresh environment would have it."""
     waiting, found = list(names), set()

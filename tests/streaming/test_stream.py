@@ -21,6 +21,7 @@ from video_files import encode
 CLIP = ClipConfig(num_frames=4, crop_size=32, resize=(40, 48))
 MANY_VIEWS = ClipConfig(num_frames=4, crop_size=32, resize=36, test_clips=2, test_crops=3, averaging="logits")
 DENSE = ClipConfig(num_frames=4, crop_size=32, resize=(40, 48), sampling="dense", frame_stride=3)
+ENLARGED = ClipConfig(num_frames=4, crop_size=32, resize=(24, 28), interpolation="bicubic")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,7 @@ def assert_same(found: list, expected: list, tolerance: float = 1e-5) -> None:
     [
         ("tiny_gta", CLIP, True),
         ("tiny_gta", DENSE, True),
+        ("tiny_gta", ENLARGED, True),
         ("tiny_gta", MANY_VIEWS, False),
         ("tiny", CLIP, True),
         ("tiny_tsm", CLIP, True),

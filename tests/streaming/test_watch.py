@@ -281,6 +281,15 @@ def test_signals_stop_a_watch_after_the_prediction_at_hand(number: signal.Signal
     assert signal.getsignal(number) == before
 
 
+def test_what_was_seen_before_a_source_failed_is_told() -> None:
+    reader, _ = reader_of(FakeVideo(30, is_endless=False, error=VideoError("fake", "it is damaged")))
+    predictor = Predictor(Constant(), classes=CLASSES, clip=CLIP)
+    given, told = [], []
+    with pytest.raises(VideoError, match="it is damaged"):
+        watch(Stream(predictor, window=0.8, hop=0.2), reader, given.append, told.append)
+    assert told == [f"{len(given)} predictions in 1.2 s of video, 30 frames read, 0 dropped"]
+
+
 class Constant(nn.Module):
     """The same for every clip."""
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 
-from gta.clips.dataset import opened_views
+from gta.clips.dataset import open_source, opened_views
 from gta.datasets.workers import Failure
 from gta.errors import VideoError
 from gta.export.card import is_exported
 from gta.predictor import Predictor, choose_device, load_predictor
 from gta.video.limits import describe
-from gta.video.reading import open_video
 from gta.video.remote import TRAFFIC
 
 
@@ -93,7 +92,7 @@ class RowMaker:
         _, path = item
         duration: float | None = None
         try:
-            with open_video(path) as video:
+            with open_source(path, self._predictor.clip) as video:
                 duration = video.duration_seconds
                 views = opened_views(video, self._predictor.clip)
         except VideoError as error:

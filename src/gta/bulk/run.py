@@ -1,5 +1,6 @@
 """Predicting every video of a manifest into one table."""
 
+import contextlib
 import hashlib
 import math
 import os
@@ -108,10 +109,10 @@ def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, opti
     progress = ProgressLine(len(videos), shards.num_done, shards.num_unreadable)
     make = PredictRows(checkpoint.absolute(), options.device, options.topk, options.trust)
     work = _cluster_rows if options.engine == "ray" else _rows
-    for number, row in work(make, videos, shards.waiting(), options):
-        shards.add(number, videos[number][0], row)
-        progress.add(unreadable=row.error is not None, requests=row.requests, num_bytes=row.bytes)
-    progress.close()
+    with contextlib.closing(progress):  # an error, too, is told on a line of its own
+        for number, row in work(make, videos, shards.waiting(), options):
+            shards.add(number, videos[number][0], row)
+            progress.add(unreadable=row.error is not None, requests=row.requests, num_bytes=row.bytes)
     shards.finish()
     return f"{output}: {progress.text()}"
 

@@ -17,7 +17,9 @@ from gta.datasets.layouts.common import UNKNOWN_LABEL
 from gta.datasets.listing import VideoList
 from gta.errors import DataError, VideoError
 from gta.types import VideoRecord
+from gta.video.file import VideoFile
 from gta.video.flow import FlowFolder
+from gta.video.folder import FrameFolder
 from gta.video.reading import VideoSource, open_video
 
 # So many videos in a row may be unreadable before a training sample gives up: then the data set is broken, not a file.
@@ -169,8 +171,17 @@ def clip_views(path: Any, clip: ClipConfig) -> torch.Tensor:
     Raises:
         VideoError: the video cannot be read.
     """
-    with FlowFolder(path, clip.flow) if clip.flow else open_video(path) as video:
+    with open_source(path, clip) as video:
         return opened_views(video, clip)
+
+
+def open_source(path: Any, clip: ClipConfig) -> VideoFile | FrameFolder | FlowFolder:
+    """Open what a network with this protocol reads: a video or, where the clips are of optical flow, a folder of it.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    return FlowFolder(path, clip.flow) if clip.flow else open_video(path)
 
 
 def opened_views(video: VideoSource | FlowFolder, clip: ClipConfig) -> torch.Tensor:
@@ -204,7 +215,7 @@ def window_views(
         if not 0 < seconds < math.inf:
             raise ValueError(f"{name} is {seconds}: it must be above 0")
     views = EvaluationViews(clip)
-    with open_video(path) as video:
+    with open_source(path, clip) as video:
         times = _windows(video.info().duration_seconds, window_seconds, hop_seconds)
         ranges = [video.frame_range(start, end) for start, end in times]
         groups = [

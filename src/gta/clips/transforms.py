@@ -136,12 +136,14 @@ class EvaluationViews:
         """The `test_crops` boxes that are cut out of resized frames."""
         return view_boxes(height, width, self._crop_size, self._clip.test_crops)
 
+    def crops(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        """Cut the `test_crops` crops out of resized frames, uint8 (..., C, H, W)."""
+        boxes = self.boxes(*frames.shape[-2:])
+        return [crop_and_resize(frames, box, self._crop_size, self._clip.interpolation) for box in boxes]
+
     def finish(self, frames: torch.Tensor) -> torch.Tensor:
         """Cut resized frames, uint8 (test_clips * T, C, H, W), into views, uint8 (V, C, T, crop_size, crop_size)."""
-        height, width = frames.shape[-2:]
-        crops = [
-            crop_and_resize(frames, box, self._crop_size, self._clip.interpolation) for box in self.boxes(height, width)
-        ]
+        crops = self.crops(frames)
         views = [
             crop[start : start + self._clip.num_frames].transpose(0, 1)
             for start in range(0, len(frames), self._clip.num_frames)

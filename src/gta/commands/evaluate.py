@@ -35,7 +35,7 @@ class EvaluateArguments(MeasuringOptions):
     """Measure a checkpoint: top-1, top-5, per class, confusion, direction; by default on its own validation videos."""
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
+    """Checkpoint (.ckpt) of a training run, a folder that `gta export` wrote, or hf://owner/name."""
     test_clips: int | None = None
     """Temporal clips per video; as stored in the checkpoint if not given."""
     test_crops: Literal[1, 3] | None = None

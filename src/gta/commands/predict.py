@@ -35,7 +35,7 @@ class PredictArguments:
     """Classify videos with a trained model."""
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
+    """Checkpoint (.ckpt) of a training run, a folder that `gta export` wrote, or hf://owner/name."""
     videos: VideoPaths = ()
     """Video files, folders of numbered frames, folders with videos at any depth, or quoted patterns such as
     "clips/**/*.mp4"."""

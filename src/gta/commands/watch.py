@@ -28,7 +28,7 @@ class WatchArguments:
     """
 
     checkpoint: CheckpointPath
-    """Checkpoint (.ckpt) of a training run, or a folder that `gta export` wrote."""
+    """Checkpoint (.ckpt) of a training run, a folder that `gta export` wrote, or hf://owner/name."""
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """A video file, `-` for standard input, a camera (its number or device, e.g. 0 or /dev/video0), or an rtsp:// or
     http:// address."""

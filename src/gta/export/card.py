@@ -82,11 +82,12 @@ class ExportCard:
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
-        """(3, T, H, W) of a clip."""
+        """(C, T, H, W) of a clip; C is 3, or 2L of optical flow."""
         return clip_shape(self.clip)
 
     def to_plain(self) -> dict[str, Any]:
         """The card as plain JSON values, as `read_card` reads them."""
+        channels = "horizontal and vertical part of each flow" if self.clip.flow else "red, green, blue"
         export = {
             "runtime": self.runtime,
             "precision": self.precision,
@@ -94,7 +95,7 @@ class ExportCard:
                 "name": "clip",
                 "dtype": "uint8",
                 "shape": [self.batch_size, *self.clip_shape],
-                "meaning": "clips, channels (red, green, blue), frames, height, width; 0 to 255, not normalised",
+                "meaning": f"clips, channels ({channels}), frames, height, width; 0 to 255, not normalised",
             },
             "output": {"name": self.output, "dtype": "float32", "shape": [self.batch_size, len(self.classes)]},
             "opset": self.opset,
@@ -107,9 +108,9 @@ class ExportCard:
 
 
 def clip_shape(clip: ClipConfig) -> tuple[int, int, int, int]:
-    """(3, T, H, W) of the clips that an evaluation with this configuration makes."""
+    """(C, T, H, W) of the clips that an evaluation with this configuration makes."""
     side = clip.test_crop_size or clip.crop_size
-    return 3, clip.num_frames, side, side
+    return clip.channels, clip.num_frames, side, side
 
 
 def is_exported(path: str | Path) -> bool:

@@ -15,11 +15,11 @@ from gta.clips.transforms import EvaluationViews
 from gta.config import ClipConfig, Split
 from gta.datasets.layouts.common import videos_in
 from gta.datasets.listing import VideoList, open_videos
-from gta.errors import DataError, VideoError
+from gta.errors import DataError, OptionError, VideoError
 from gta.synthetic import CLASSES, render_clip
 
 Clip = NDArray[np.uint8]
-"""One clip in a batch of its own, (1, 3, T, H, W)."""
+"""One clip in a batch of its own, (1, C, T, H, W)."""
 
 VideoPart = tuple[Path, float | None, float | None]
 """A file, and the seconds where the part of it begins and ends that is a video of a data set."""
@@ -106,7 +106,13 @@ def held_out_clips(root: Path, clip: ClipConfig, compared: int, calibrated: int)
 
 
 def synthetic_clips(clip: ClipConfig, count: int) -> list[Clip]:
-    """The centre views of rendered videos, the classes of the synthetic data set in turn."""
+    """The centre views of rendered videos, the classes of the synthetic data set in turn.
+
+    Raises:
+        OptionError: the clips are of optical flow, which is not rendered.
+    """
+    if clip.flow:
+        raise OptionError("the model reads optical flow, which is not rendered: give `data`, a data set of flow")
     one = replace(clip, test_clips=1, test_crops=1)
     views = EvaluationViews(one)
     clips = []

@@ -17,8 +17,8 @@ class ClipGraph(nn.Module):
     """A classifier with its normalisation before it, and the softmax behind it if it is asked for.
 
     Args:
-        network: reads normalised clips (B, 3, T, H, W), or as timm's and torchvision's networks do their frames
-            (B*T, 3, H, W), of which the scores are then averaged; returns logits.
+        network: reads normalised clips (B, C, T, H, W), or as timm's and torchvision's networks do their frames
+            (B*T, C, H, W), of which the scores are then averaged; returns logits.
         clip: whose `mean`, `std` and sizes hold.
         output: what comes out.
         bf16: compute the network in bfloat16 where that is safe (PyTorch's autocast).
@@ -35,7 +35,7 @@ class ClipGraph(nn.Module):
         self.eval()
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Uint8 clips (B, 3, T, H, W) to float32 (B, K)."""
+        """Uint8 clips (B, C, T, H, W) to float32 (B, K)."""
         # In the memory order that the network's weights have; other runtimes leave this out.
         images = self.normalize(clip).contiguous(memory_format=torch.channels_last_3d)
         if self.reads_frames:

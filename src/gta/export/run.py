@@ -65,7 +65,7 @@ def export_network(
 
     Args:
         network: a classifier of this package, a network of timm or torchvision with inserted attention (it reads the
-            frames of clips, and their scores are averaged), or anything that maps normalised clips (B, 3, T, H, W) to
+            frames of clips, and their scores are averaged), or anything that maps normalised clips (B, C, T, H, W) to
             logits (B, K). It is put into evaluation mode on the CPU.
         folder: to create; a folder of this name is replaced once the new one is whole.
         target: what to export to.
@@ -74,7 +74,7 @@ def export_network(
         reversals: name -> name of the class that is its time reversal.
         arguments: what builds the network again, "name" among them; noted in the card.
         source: name and digest of the checkpoint, noted in the card.
-        samples: clips to compare both networks with, uint8 (1, 3, T, H, W) each; 16 rendered ones if not given.
+        samples: clips to compare both networks with, uint8 (1, C, T, H, W) each; 16 rendered ones if not given.
         samples_from: where `samples` are from, in a few words.
         calibration: clips to calibrate int8 with, which needs some.
         limit: what the difference may be; `gta.export.parity.LIMITS` if not given.

@@ -14,7 +14,7 @@ from gta.export.card import CODE_CARRIERS, ExportCard, check_files, read_card
 from gta.extras import require
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Clips uint8 (B, 3, T, H, W) to the output float32 (B, K)."""
+"""Clips uint8 (B, C, T, H, W) to the output float32 (B, K)."""
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
@@ -33,7 +33,7 @@ class ExportedModel(nn.Module):
         self.run = run
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Class scores (B, K) float32 whose softmax are the probabilities, of uint8 clips (B, 3, T, H, W).
+        """Class scores (B, K) float32 whose softmax are the probabilities, of uint8 clips (B, C, T, H, W).
 
         Raises:
             ValueError: the clips have another dtype or shape.

@@ -55,7 +55,7 @@ def measure_speed(
 
     Args:
         contenders: name -> what gives its call for a number of threads; `FIRST` must be among them.
-        clip: uint8 (B, 3, T, H, W), what each is called with.
+        clip: uint8 (B, C, T, H, W), what each is called with.
         rounds: calls of each; in every round each makes one, after one round that warms up.
 
     Returns:

@@ -32,7 +32,7 @@ PRECISIONS: dict[RuntimeName, tuple[ExportPrecision, ...]] = {
 """What each runtime computes in on CPUs, as far as it gains anything there."""
 
 Clips = Sequence[NDArray[np.uint8]]
-"""Clips to calibrate int8 with, each (1, 3, T, H, W)."""
+"""Clips to calibrate int8 with, each (1, C, T, H, W)."""
 
 
 def check_precision(runtime: RuntimeName, precision: ExportPrecision) -> None:

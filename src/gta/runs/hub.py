@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from gta.checkpoint import read_checkpoint, write_safetensors
+from gta.config import ClipConfig
 from gta.errors import OptionError
 from gta.files import write_json, write_text
 from gta.hub import WEIGHTS, check_name, push_folder
@@ -42,7 +43,7 @@ def write_repository(checkpoint: str | Path, name: str, folder: Path) -> None:
         stored.card,
         RunFacts.beside(stored.path),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        latency_ms=_latency_ms(model, stored.card.clip.crop_size if stored.card.clip else 224),
+        latency_ms=_latency_ms(model, _side(stored.card.clip)),
     )
     write_text(folder / "README.md", page)
 
@@ -73,6 +74,11 @@ def push(checkpoint: str | Path, name: str, *, folder: Path | None = None, priva
         return push_folder(Path(place), name, private=private, message="Add the model")
 
 
+def _side(clip: ClipConfig | None) -> int:
+    """Height and width of the clips that are predicted."""
+    return 224 if clip is None else clip.test_crop_size or clip.crop_size
+
+
 def _latency_ms(model: VideoClassifier, side: int) -> float:
     """Median milliseconds of one clip on one core."""
     threads = torch.get_num_threads()
@@ -80,7 +86,7 @@ def _latency_ms(model: VideoClassifier, side: int) -> float:
     times: list[float] = []
     try:
         with torch.inference_mode():
-            clip = torch.zeros(1, 3, model.num_frames, side, side)
+            clip = torch.zeros(1, model.in_channels, model.num_frames, side, side)
             for _ in range(_TIMED + 1):
                 start = time.perf_counter()
                 model(clip)

@@ -104,9 +104,12 @@ def _protocol(clip: ClipConfig | None) -> str:
     if clip is None:
         return "The model's file does not say how a video becomes a clip."
     side = clip.test_crop_size or clip.crop_size
+    channels = f"red, green, blue; mean {list(clip.mean)}, standard deviation {list(clip.std)}"
+    if clip.flow:
+        channels = f"{clip.flow} optical flows each, from a folder of them instead of a video"
     return (
-        f"{clip.num_frames} frames of {side}x{side} pixels ({clip.sampling}, stride {clip.frame_stride}), red, green, "
-        f"blue; mean {list(clip.mean)}, standard deviation {list(clip.std)}. {_views(clip)}"
+        f"{clip.num_frames} frames of {side}x{side} pixels ({clip.sampling}, stride {clip.frame_stride}), {channels}. "
+        f"{_views(clip)}"
     )
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from gta.clips.sampling import evaluation_indices
-from gta.clips.transforms import EvaluationViews, crop_and_resize
+from gta.clips.transforms import EvaluationViews
+from gta.errors import OptionError
 from gta.evaluation.scores import average_views
 from gta.streaming.sharing import CannotShareError, SharedLayers
 from gta.types import WindowPrediction
@@ -79,6 +80,7 @@ class Stream:
 
     Raises:
         ValueError: a number is out of range.
+        OptionError: the model reads optical flow, which a stream does not have.
 
     >>> stream = gta.Stream(gta.Predictor.from_checkpoint("runs/mine/best.ckpt"), window=0.5, hop=0.25, fps=25)
     >>> found = [stream.push(frame) for frame in gta.read_video("clip.mp4")]
@@ -104,6 +106,8 @@ class Stream:
                 raise ValueError(f"{label} is {value}: it must be above 0")
         if topk < 1:
             raise ValueError(f"topk is {topk}: at least one class is needed")
+        if predictor.clip.flow:
+            raise OptionError("the model reads optical flow, which is not computed from a stream's frames")
         self.predictor = predictor
         self.hop, self.window, self.topk = float(hop), float(window), topk
         self.counts = StreamCounts()
@@ -149,10 +153,7 @@ class Stream:
             found = self._classify(*self._limits(due))
             self._next = due + 1
             self._forget()
-        fitted = self._views.fit(picture)
-        side = self._side
-        crops = [crop_and_resize(fitted, box, side) for box in self._views.boxes(*fitted.shape[-2:])]
-        self._frames.append(_Frame(now, torch.stack(crops)))
+        self._frames.append(_Frame(now, torch.stack(self._views.crops(self._views.fit(picture)))))
         return found
 
     def finish(self) -> list[WindowPrediction]:
@@ -179,14 +180,10 @@ class Stream:
         self._frames.clear()
         self._next = 0
 
-    @property
-    def _side(self) -> int:
-        clip = self.predictor.clip
-        return clip.crop_size if clip.test_crop_size is None else clip.test_crop_size
-
     def _share(self) -> tuple[SharedLayers | None, str | None, str | None]:
+        side = self.predictor.clip.test_crop_size or self.predictor.clip.crop_size
         try:
-            layers = SharedLayers(self.predictor.model, (self._side, self._side))
+            layers = SharedLayers(self.predictor.model, (side, side))
         except CannotShareError as error:
             return None, None, str(error)
         return layers, layers.place or "head", None

@@ -86,7 +86,7 @@ def watch(
         stream: classifies; its time unit becomes the source's.
         reader: the source, not started yet.
         give: gets every prediction as it is made.
-        notify: told in one line, now and then, that frames are being dropped.
+        notify: told in one line, now and then, that frames are being dropped; and what was seen before a failure.
 
     Returns:
         What was seen.
@@ -96,6 +96,7 @@ def watch(
         WatchStopped: SIGINT or SIGTERM came.
     """
     seen, told = Summary(), (time.monotonic(), 0)
+    error: Exception | None = None
     with SignalGuard() as guard, reader:
         while guard.number is None:
             item = reader.take(_SECONDS_BETWEEN_LOOKS)
@@ -104,8 +105,7 @@ def watch(
             if isinstance(item, End):
                 for prediction in stream.finish():
                     give(prediction)
-                if item.error is not None:
-                    raise item.error
+                error = item.error
                 break
             if item.after_loss:
                 stream.reset()
@@ -120,6 +120,10 @@ def watch(
     seen.dropped, seen.reconnections = reader.dropped, reader.reconnections
     seen.frames = stream.counts.frames + reader.dropped
     seen.predictions, seen.skipped_windows = stream.counts.predictions, stream.counts.skipped_windows
+    if error is not None:
+        if seen.frames:
+            notify(str(seen))
+        raise error
     if guard.number is not None:
         raise WatchStopped(guard.number, str(seen))
     return seen

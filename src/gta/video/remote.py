@@ -1,7 +1,7 @@
 """Videos at an address (`s3://`, `gs://`, `https://`, `memory://`, ... by fsspec): read in ranges, blocks of them kept.
 
-A path may be written with `://` or, as `pathlib` shortens it, with `:/`. Only blocks that the container and the wanted
-frames need are fetched: 8 frames of a long file take a fraction of it.
+A path may be written with `://` or, as `pathlib` shortens it, with `:/`. Only blocks that are read are fetched: all of
+an MP4 or Matroska file whose packets are not indexed yet (`gta.video.scan`), a fraction of it where an index is given.
 """
 
 import contextlib
