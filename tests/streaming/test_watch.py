@@ -173,6 +173,15 @@ def test_a_file_gives_the_offline_answers(checkpoint: Path, video: Path, tmp_pat
     assert lines_of(output.read_text()) == found
 
 
+def test_a_file_played_in_real_time_stands_in_for_a_camera(checkpoint: Path, video: Path, capsys) -> None:
+    began = time.monotonic()
+    assert run(["watch", str(checkpoint), str(video), "--window", "0.8", "--device", "cpu", "--realtime"]) == 0
+    assert time.monotonic() - began >= 1.7
+    printed, told = capsys.readouterr()
+    assert lines_of(printed)
+    assert "45 frames read" in told
+
+
 @contextlib.contextmanager
 def standard_input(content: bytes, *, ends: bool = True) -> Iterator[None]:
     """Inside, standard input is a pipe with this content; if it does not end, with nothing more to come."""

@@ -3,14 +3,13 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gta.datasets.listing import VideoList
 from gta.errors import VideoError
 from gta.files import clear_failures, write_text
-from gta.training.fit import TrainResult
 from gta.training.folder import REPORT
 from gta.types import VideoRecord
 from gta.video.reading import open_video
@@ -19,10 +18,15 @@ from gta.viz.frames import spread
 from gta.viz.parts import Confusion, ExampleVideo
 from gta.viz.run_report import Measured, TrainingReport, evaluation_page, training_page
 
+if TYPE_CHECKING:
+    from gta.training.fit import TrainResult  # with Lightning, which evaluations do without
+
 _HEIGHT = 192  # pixels of a frame in a report
 
 
-def write_training_report(result: TrainResult, *, model: str, config: Mapping[str, Any], validation: VideoList) -> Path:
+def write_training_report(
+    result: "TrainResult", *, model: str, config: Mapping[str, Any], validation: VideoList
+) -> Path:
     """Write report.html into the run folder.
 
     Args:
