@@ -27,9 +27,9 @@ from gta.settings import (
     override,
     settings,
 )
+from gta.short_names import SHORT_NAMES
 
 __all__ = [
-    "SHORT_NAMES",
     "Averaging",
     "BatchNormPolicy",
     "Blocks",
@@ -350,23 +350,6 @@ class RunConfig:
                 "activation_checkpointing is True: it cannot be combined with run.compile, which decides itself "
                 "what to recompute"
             )
-
-
-SHORT_NAMES: dict[str, tuple[str, ...]] = {
-    "data": ("data.root",),
-    "epochs": ("run.max_epochs",),
-    "seed": ("run.seed",),
-    "output": ("run.folder",),
-    "num_workers": ("data.num_workers",),
-    "batch_size": ("data.batch_size",),
-    "layout": ("data.layout",),
-    "fold": ("data.fold",),
-    "lr": ("optim.lr",),
-    "precision": ("run.precision",),
-    "model": ("model.name",),
-    "num_frames": ("model.num_frames", "data.clip.num_frames"),  # a model reads as many frames as its clips have
-}
-"""The names that other commands have for what a configuration calls by section and field."""
 
 
 @settings()

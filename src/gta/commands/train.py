@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from gta.commands.arguments import name_options, parse_arguments
 from gta.commands.fast_dev_run import fast_dev_run
 from gta.config import (
-    SHORT_NAMES,
     DataConfig,
     ModelConfig,
     OptimConfig,
@@ -20,6 +19,7 @@ from gta.errors import GtaError, OptionError
 from gta.recipes import GROUPS, RECIPES, SUMMARIES
 from gta.recipes.files import file_schema, find_config, write_yaml
 from gta.runs.train import train
+from gta.short_names import SHORT_NAMES
 from gta.terminal import print_line, quantity
 
 if TYPE_CHECKING:

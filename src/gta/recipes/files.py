@@ -21,10 +21,11 @@ from typing import Any
 import yaml
 from yaml.composer import ComposerError
 
-from gta.config import SHORT_NAMES, TrainConfig, config_from_json, config_to_json
+from gta.config import TrainConfig, config_from_json, config_to_json
 from gta.errors import OptionError
 from gta.recipes import RECIPES
 from gta.settings import field_names, json_schema, no_field
+from gta.short_names import SHORT_NAMES
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _EXTENDS = "extends"

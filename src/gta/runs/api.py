@@ -4,10 +4,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gta.config import SHORT_NAMES, ClipConfig, Split, TrainConfig
+from gta.config import ClipConfig, Split, TrainConfig
 from gta.errors import OptionError
 from gta.recipes.files import find_config
 from gta.runs.train import train as train_config
+from gta.short_names import SHORT_NAMES
 
 if TYPE_CHECKING:
     from gta.clips.plain import ClipDataset
