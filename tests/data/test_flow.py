@@ -117,7 +117,7 @@ def test_windows_tables_and_pages_are_made_of_flow_too(checkpoint, tmp_path):
     assert PredictRows(checkpoint)(0)((0, str(tmp_path))).error.startswith("no optical flow")
     (window,) = predictor.predict_windows(path, window_seconds=2.0)
     assert window.scores == pytest.approx(whole.scores)
-    assert run(["push", str(checkpoint), "me/m", "--folder", str(tmp_path / "page")]) == 0
+    assert run(["push", str(checkpoint), "me/m", "--output", str(tmp_path / "page")]) == 0
     page = (tmp_path / "page" / "README.md").read_text()
     assert "3 frames of 40x40 pixels (tsn, stride 1), 2 optical flows each, from a folder" in page
     assert "red, green" not in page
