@@ -82,7 +82,7 @@ def keeps_up(checkpoint: Path, place: Path, seconds: float) -> None:
 
 
 def opened_stream(checkpoint: Path, video: Path) -> tuple[Stream, Iterator[tuple[torch.Tensor, Fraction]]]:
-    stream = Stream(gta.Predictor.from_checkpoint(checkpoint, device="cpu"), window=WINDOW, hop=HOP, topk=1000)
+    stream = Stream(gta.Predictor.from_checkpoint(checkpoint, device="cpu"), window=WINDOW, hop=HOP, top_k=1000)
     return stream, frames_of(video, stream)
 
 
@@ -121,9 +121,7 @@ def equal(checkpoint: Path, place: Path, seconds: float) -> None:
     found = [prediction for frame, moment in frames if (prediction := stream.push(frame, moment)) is not None]
     found += stream.finish()
     expected = list(
-        stream.predictor.predict_windows(
-            video, window_seconds=WINDOW, hop_seconds=HOP, topk=len(stream.predictor.classes)
-        )
+        stream.predictor.predict_windows(video, window=WINDOW, hop=HOP, top_k=len(stream.predictor.classes))
     )
     differences = []
     for one, other in zip(found, expected, strict=True):

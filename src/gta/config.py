@@ -21,6 +21,7 @@ from gta.settings import (
     Number,
     Positive,
     Share,
+    Switch,
     Whole,
     config_from_json,
     config_to_json,
@@ -117,19 +118,19 @@ class ModelConfig:
     """Channel groups G of global temporal attention."""
     num_regions: Count = 8
     """Regions R of region-level global temporal attention."""
-    share_mixing: bool = False
+    share_mixing: Switch = False
     """Let pixel and region GTA share one M; by default, each has its own (Fig. 2(c))."""
     mixing_init: Literal["normal", "identity"] = "normal"
     """Initial M: the paper's (Kaiming), or that plus the identity."""
-    toeplitz: bool = False
+    toeplitz: Switch = False
     """Let M depend only on the lag between frames: 2T - 1 numbers per group and head."""
-    causal: bool = False
+    causal: Switch = False
     """Mix each frame only with itself and earlier frames."""
     dynamic_rank: Whole = 0
     """Rank of a residual on M that depends on the clip; 0: none."""
-    gate: bool = False
+    gate: Switch = False
     """Multiply the values by the mixed values plus 1."""
-    differences: bool = False
+    differences: Switch = False
     """Let half of the groups mix the change of the values since the previous frame."""
     pretrained: str | None = None
     """Starting weights: a checkpoint file, or `imagenet` for the backbone's own weights."""
@@ -138,7 +139,7 @@ class ModelConfig:
     `relation`: ordered tuples of frames (TRN)."""
     freeze: Literal["none", "backbone"] = "none"
     """`backbone`: only the attention blocks and the head train; the backbone keeps its weights and statistics."""
-    train_norms: bool = False
+    train_norms: Switch = False
     """With a frozen backbone: let its norms learn their scale and shift, too."""
 
     def __post_init__(self) -> None:
@@ -223,7 +224,7 @@ class DataConfig:
     """Processes that decode videos; 0 decodes in the main process."""
     val_views: Literal["one", "all"] = "one"
     """Views of each video when validating during training: one (the centre), or all test views of `clip`."""
-    match_model: bool = False
+    match_model: Switch = False
     """Preprocess clips like the pretrained network's images: mean, std, interpolation, and instead of a `crop_size` of
     224 its size (`model.image_size` if given)."""
     clip: ClipConfig = field(default_factory=ClipConfig)
@@ -240,19 +241,19 @@ class OptimConfig:
     """Peak learning rate at a global batch of `lr_batch_size` clips (linear scaling otherwise)."""
     lr_batch_size: Count = 32
     """Global batch size that `lr` is meant for."""
-    scale_lr: bool = True
+    scale_lr: Switch = True
     """Scale the learning rate linearly with the global batch; otherwise use `lr` as it is."""
     momentum: Fraction = 0.9
     """Momentum of SGD."""
-    nesterov: bool = False
+    nesterov: Switch = False
     """Nesterov's form of the momentum."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Averaging factors of AdamW."""
     weight_decay: NotNegative = 5e-4
     """Weight decay."""
-    decay_norms_and_biases: bool = False
+    decay_norms_and_biases: Switch = False
     """Apply weight decay to norms and biases, too."""
-    decay_mixing: bool = False
+    decay_mixing: Switch = False
     """Apply weight decay to the T x T matrices of global temporal attention, too."""
     mixing_lr_factor: Positive = 1.0
     """Factor on the learning rate of the T x T matrices."""
@@ -323,11 +324,11 @@ class RunConfig:
     """Machines (start one process on each, or use torchrun or SLURM)."""
     num_threads: Count | None = None
     """CPU threads of each training process; PyTorch's own choice if not given."""
-    channels_last: bool = True
+    channels_last: Switch = True
     """Keep weights in channels-last memory format, like clips, which is faster; otherwise in the default format."""
-    compile: bool = False
+    compile: Switch = False
     """Compile the model with torch.compile."""
-    activation_checkpointing: bool = False
+    activation_checkpointing: Switch = False
     """Recompute each block's activations in the backward pass: less memory, about a third more time."""
     validate_every: Count = 1
     """Epochs between validations (the last epoch always has one)."""
@@ -339,7 +340,7 @@ class RunConfig:
     """Also write a checkpoint every this many optimiser steps."""
     max_bad_steps: Count = 10
     """Stop after this many steps in a row whose loss or gradient is not finite (each is skipped and counted)."""
-    full_checkpoints: bool = False
+    full_checkpoints: Switch = False
     """With a frozen backbone: store its weights in every checkpoint, instead of only its name and digest."""
     recipe: str = ""
     """Name of the recipe that the configuration is based on; for information only."""
@@ -378,16 +379,20 @@ class TrainConfig:
         Args:
             changes: values by dotted name, `{"optim.lr": 0.01, "run.seed": 3}`; or a name, followed by its value
                 and further names and values: `config.override("optim.lr", 0.01, "run.seed", 3)`. A mapping for a
-                section changes the fields that it names and leaves the others: `{"optim": {"lr": 0.01}}`.
+                section changes the fields that it names and leaves the others: `{"optim": {"lr": 0.01}}`. The short
+                names of the command line work as well: `config.override("lr", 0.01, "data", "videos")`.
             more: see `changes`.
 
         Raises:
-            OptionError: there is no such field, or its value does not fit; the same line as on the command line.
+            OptionError: there is no such field, it is set twice, or its value does not fit; the same line as on the
+                command line.
         """
         if isinstance(changes, str):
             names = (changes, *more[1::2])
             if len(more) % 2 == 0:
                 raise ValueError(f"override needs a value after each name; {names[-1]} has none")
+            if len(set(names)) < len(names):
+                raise ValueError("override has a name twice: give each one value")
             changes = dict(zip(names, more[::2], strict=True))
         elif more:
             raise ValueError("override takes one mapping, or names and values in turn")

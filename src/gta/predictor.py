@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gta._renamed import renamed_keywords
 from gta.blocks.fused import fuse
 from gta.checkpoint import Checkpoint, read_checkpoint
 from gta.clips.dataset import window_views
@@ -106,7 +107,7 @@ class Predictor:
         fused: the network as `gta.fuse` returned it on construction, which computes the predictions.
 
     >>> predictor = gta.Predictor.from_checkpoint("runs/mine/best.ckpt")
-    >>> prediction = predictor.predict("clip.mp4", topk=3)
+    >>> prediction = predictor.predict("clip.mp4", top_k=3)
     >>> len(prediction.labels), prediction.scores[0] >= prediction.scores[1]
     (3, True)
     >>> [prediction.error for prediction in predictor.predict("videos", batch_size=4)].count(None)  # a whole folder
@@ -174,18 +175,19 @@ class Predictor:
         return predictor
 
     @overload
-    def predict(self, source: str | Path, topk: int = 5, *, batch_size: int = 8) -> Prediction | Any: ...
+    def predict(self, source: str | Path, top_k: int = 5, *, batch_size: int = 8) -> Prediction | Any: ...
     @overload
     def predict(
-        self, source: bytes | bytearray | memoryview | np.ndarray | Tensor, topk: int = 5, *, batch_size: int = 8
+        self, source: bytes | bytearray | memoryview | np.ndarray | Tensor, top_k: int = 5, *, batch_size: int = 8
     ) -> Prediction: ...
     @overload
-    def predict(self, source: Sequence[VideoInput], topk: int = 5, *, batch_size: int = 8) -> list[Prediction]: ...
+    def predict(self, source: Sequence[VideoInput], top_k: int = 5, *, batch_size: int = 8) -> list[Prediction]: ...
     @overload
-    def predict(self, source: VideoInput, topk: int = 5, *, batch_size: int = 8) -> Prediction: ...
+    def predict(self, source: VideoInput, top_k: int = 5, *, batch_size: int = 8) -> Prediction: ...
 
+    @renamed_keywords(topk="top_k")
     def predict(
-        self, source: VideoInput | Sequence[VideoInput], topk: int = 5, *, batch_size: int = 8
+        self, source: VideoInput | Sequence[VideoInput], top_k: int = 5, *, batch_size: int = 8
     ) -> Prediction | list[Prediction]:
         """Classify one video or several.
 
@@ -194,7 +196,7 @@ class Predictor:
                 bytes, or a file open in binary mode; frames, uint8 (T, H, W, 3) or (T, 3, H, W), red, green, blue, as
                 an array or a tensor. Several: a list or tuple of these, or the path of a folder with videos at any
                 depth, sorted by name.
-            topk: how many classes to name, 1 or more (at most all of them).
+            top_k: how many classes to name, 1 or more (at most all of them).
             batch_size: how many videos are classified together, if there are several.
 
         Returns:
@@ -220,18 +222,19 @@ class Predictor:
         if isinstance(source, str | Path) and Path(source).is_dir() and not is_frame_folder(Path(source)):
             source = find_videos([source]).videos
         if isinstance(source, list | tuple):
-            return list(self.predict_each(source, topk, batch_size=batch_size))
-        _check_at_least_one(topk=topk, batch_size=batch_size)
-        return Prediction(source_path(source), *self.best(source_views(source, self.clip), topk))  # pyright: ignore[reportArgumentType]
+            return list(self.predict_each(source, top_k, batch_size=batch_size))
+        _check_at_least_one(top_k=top_k, batch_size=batch_size)
+        return Prediction(source_path(source), *self.best(source_views(source, self.clip), top_k))  # pyright: ignore[reportArgumentType]
 
+    @renamed_keywords(topk="top_k")
     def predict_each(
-        self, sources: Iterable[VideoInput], topk: int = 5, *, batch_size: int = 8
+        self, sources: Iterable[VideoInput], top_k: int = 5, *, batch_size: int = 8
     ) -> Iterator[Prediction]:
         """Classify many videos, one batch in memory at a time.
 
         Args:
             sources: the videos, each as `predict` takes one.
-            topk: how many classes to name, 1 or more (at most all of them).
+            top_k: how many classes to name, 1 or more (at most all of them).
             batch_size: how many videos are classified together, 1 or more.
 
         Yields:
@@ -240,7 +243,7 @@ class Predictor:
         Raises:
             ValueError: a number is below 1, or frames have another dtype or shape.
         """
-        _check_at_least_one(topk=topk, batch_size=batch_size)
+        _check_at_least_one(top_k=top_k, batch_size=batch_size)
         waiting: list[tuple[Path | None, Tensor | str]] = []
         for source in sources:
             path = source_path(source)
@@ -251,11 +254,11 @@ class Predictor:
                 hint = "; to classify the videos in it, give the folder alone, not in a list" if of_videos else ""
                 waiting.append((path, error.reason + hint))
             if len(waiting) == batch_size:
-                yield from self._finish(waiting, topk)
+                yield from self._finish(waiting, top_k)
                 waiting = []
-        yield from self._finish(waiting, topk)
+        yield from self._finish(waiting, top_k)
 
-    def _finish(self, waiting: list[tuple[Path | None, Tensor | str]], topk: int) -> Iterator[Prediction]:
+    def _finish(self, waiting: list[tuple[Path | None, Tensor | str]], top_k: int) -> Iterator[Prediction]:
         """The predictions of a batch; what stands there as a text is why a video could not be read."""
         views = [found for _, found in waiting if isinstance(found, Tensor)]
         scores = iter(self.batch_scores(torch.stack(views)) if views else ())
@@ -263,19 +266,19 @@ class Predictor:
             if isinstance(found, str):
                 yield Prediction(path, (), (), found)
             else:
-                yield Prediction(path, *self.name_best(next(scores), topk))
+                yield Prediction(path, *self.name_best(next(scores), top_k))
 
+    @renamed_keywords(topk="top_k", window_seconds="window", hop_seconds="hop")
     def predict_windows(
-        self, path: str | Path, *, window_seconds: float, hop_seconds: float | None = None, topk: int = 5
+        self, path: str | Path, *, window: float, hop: float | None = None, top_k: int = 5
     ) -> Iterator[WindowPrediction]:
         """Classify a long video window by window, in order, with one window in memory at a time.
 
         Args:
             path: a file that FFmpeg can read, or a folder of frames.
-            window_seconds: length of a window, above 0. Frames are sampled from it as from a whole video.
-            hop_seconds: from the start of one window to the start of the next, above 0; by default, the length of a
-                window.
-            topk: how many classes to name, 1 or more (at most all of them).
+            window: length of a window in seconds, above 0. Frames are sampled from it as from a whole video.
+            hop: seconds from the start of one window to the start of the next, above 0; by default, `window`.
+            top_k: how many classes to name, 1 or more (at most all of them).
 
         Yields:
             A prediction for each window. The rest at the end is a window of its own if it is at least half as long;
@@ -285,22 +288,22 @@ class Predictor:
             VideoError: the video is missing or cannot be read (to the end).
             ValueError: a number is out of range.
         """
-        _check_at_least_one(topk=topk)
-        hop = window_seconds if hop_seconds is None else hop_seconds
-        for start, end, views in window_views(path, self.clip, window_seconds=window_seconds, hop_seconds=hop):
-            yield WindowPrediction(Path(path), start, end, *self.best(views, topk))
+        _check_at_least_one(top_k=top_k)
+        hop = window if hop is None else hop
+        for start, end, views in window_views(path, self.clip, window=window, hop=hop):
+            yield WindowPrediction(Path(path), start, end, *self.best(views, top_k))
 
-    def best(self, views: Tensor, topk: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    def best(self, views: Tensor, top_k: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
         """Names and probabilities of the classes that a video's views, uint8 (V, 3, T, H, W), get, best first."""
-        return self.name_best(self.scores(views), topk)
+        return self.name_best(self.scores(views), top_k)
 
-    def name_best(self, scores: Tensor, topk: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    def name_best(self, scores: Tensor, top_k: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
         """Names and probabilities of the classes with the highest of the probabilities `scores` (K,), best first."""
         if len(scores) != len(self.classes):
             raise ValueError(
                 f"the model gives {len(scores)} scores per clip, but `classes` has {len(self.classes)} name(s)"
             )
-        best = torch.topk(scores, min(topk, len(self.classes)))
+        best = torch.topk(scores, min(top_k, len(self.classes)))
         return tuple(self.classes[index] for index in best.indices.tolist()), tuple(best.values.tolist())
 
     def scores(self, views: Tensor) -> Tensor:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Container, Iterator, Mapping, 
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import wraps
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic_core import PydanticCustomError
 
@@ -30,12 +31,23 @@ def _no_stand_in(value: Any) -> Any:
     return value
 
 
+def _only_whole(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise PydanticCustomError("number_type", "not a whole number")
+    return value
+
+
+# Python refuses what files refuse; NumPy's numbers are numbers.
 Number = BeforeValidator(_no_stand_in)
-"""Python refuses for a number what files refuse, True for 1 and "0.01" for 0.01; NumPy's numbers are numbers."""
+"""Neither True for 1 nor "0.01" for 0.01."""
+WholeNumber = BeforeValidator(_only_whole)
+"""The same, and not 3.0 for 3."""
+Switch = Annotated[bool, Strict()]
+"""True or False, neither 1 nor "yes"."""
 
 # Ranges that several fields share.
-Count = Annotated[int, Field(ge=1), Number]
-Whole = Annotated[int, Field(ge=0), Number]
+Count = Annotated[int, Field(ge=1), WholeNumber]
+Whole = Annotated[int, Field(ge=0), WholeNumber]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Number]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), Number]
 Share = Annotated[float, Field(ge=0, le=1), Number]
@@ -154,17 +166,21 @@ def field_names(kind: type[Any], prefix: str = "") -> list[str]:
     return names
 
 
-def no_field(name: str, known: Collection[str], short_names: Mapping[str, Sequence[str]]) -> OptionError:
-    """The error about a name that no field has, with the field that may be meant.
+def no_field(name: str, known: Collection[str], short_names: Collection[str]) -> OptionError:
+    """The error about a name that no field has, with the name that may be meant.
 
     Args:
         name: what was given.
         known: dotted names of all fields.
-        short_names: what the command line calls fields for short -> their dotted names.
+        short_names: what the command line calls fields for short.
     """
-    close = short_names.get(name.replace("-", "_")) or get_close_matches(name, known, n=1)
-    hint = f": did you mean {' and '.join(close)}?" if close else ""
-    return OptionError(f"there is no field {name}{hint}")
+    close = get_close_matches(name.replace("-", "_"), [*known, *short_names], n=1)
+    if close:
+        return OptionError(f"there is no field {name}: did you mean {close[0]}?")
+    return OptionError(
+        f"there is no field {name}"
+        + (f": short names are {', '.join(short_names)}" if short_names and "." not in name else "")
+    )
 
 
 def override(
@@ -176,15 +192,23 @@ def override(
         config: the configuration; it stays as it is.
         changes: values by dotted name, e.g. `{"optim.lr": 0.01}`. A mapping for a section, `{"optim": {"lr": 0.01}}`,
             changes the fields that it names, as in a file.
-        short_names: as of `no_field`.
+        short_names: short name -> the fields that it sets, for names without a dot.
 
     Raises:
-        OptionError: there is no such field, or the value does not fit.
+        OptionError: there is no such field, it is set twice, or the value does not fit.
     """
     known = field_names(type(config))
+    sections = {name.rpartition(".")[0] for name in known}
+    values: dict[str, Any] = {}
+    for given, value in changes.items():
+        short = is_short(given, value, short_names, sections)
+        for name, inner in _dotted(dict.fromkeys(short_names[given], value) if short else {given: value}, sections):
+            if name in values:
+                raise OptionError(f"{name} is set twice{f', also by {given}' if short else ''}: set it once")
+            values[name] = inner
     deeper: dict[str, dict[str, Any]] = {}
     direct: dict[str, Any] = {}
-    for name, value in _dotted(changes, {name.rpartition(".")[0] for name in known}):
+    for name, value in values.items():
         if name not in known:
             raise no_field(name, known, short_names)
         head, _, rest = name.partition(".")
@@ -195,6 +219,11 @@ def override(
     for head, inner in deeper.items():
         direct[head] = override(direct.get(head, getattr(config, head)), inner)
     return replace(config, **direct)  # pyright: ignore[reportArgumentType]
+
+
+def is_short(name: str, value: Any, short_names: Container[str], sections: Container[str]) -> bool:
+    """Whether a name at the top is a short one; where a section has the same name, only with a text as its value."""
+    return name in short_names and (name not in sections or isinstance(value, str | Path))
 
 
 def _dotted(changes: Mapping[str, Any], sections: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:

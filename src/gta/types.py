@@ -69,7 +69,7 @@ class Prediction:
         scores: their softmax probabilities, in [0, 1].
         error: why the video cannot be read; None if it was read.
 
-    >>> prediction = gta.Predictor.from_checkpoint("runs/mine/best.ckpt").predict("clip.mp4", topk=2)
+    >>> prediction = gta.Predictor.from_checkpoint("runs/mine/best.ckpt").predict("clip.mp4", top_k=2)
     >>> str(prediction.path), len(prediction.labels), prediction.error
     ('clip.mp4', 2, None)
     """
@@ -91,7 +91,7 @@ class WindowPrediction:
         scores: their softmax probabilities, in [0, 1].
 
     >>> predictor = gta.Predictor.from_checkpoint("runs/mine/best.ckpt")
-    >>> first, *_ = predictor.predict_windows("clip.mp4", window_seconds=0.5, hop_seconds=0.25)
+    >>> first, *_ = predictor.predict_windows("clip.mp4", window=0.5, hop=0.25)
     >>> first.start_seconds, first.end_seconds
     (0.0, 0.5)
     """

@@ -92,13 +92,13 @@ def test_rows_say_what_the_predictor_says(model, videos, tmp_path):
     chosen = sorted(videos.iterdir())[:14]
     listed = tmp_path / "videos.csv"
     listed.write_text("id,path\n" + "".join(f"{n},{path}\n" for n, path in enumerate(chosen)))
-    predict_many(model, str(listed), output, BulkOptions(num_workers=2, shard_size=4, topk=2))
+    predict_many(model, str(listed), output, BulkOptions(num_workers=2, shard_size=4, top_k=2))
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     predictor = gta.Predictor.from_checkpoint(model, device="cpu")
     assert [row["path"] for row in rows] == [str(path) for path in chosen]
     for row in rows:
         if row["error"] is None:
-            expected = predictor.predict(row["path"], topk=2)
+            expected = predictor.predict(row["path"], top_k=2)
             assert row["labels"] == list(expected.labels)
             assert row["scores"] == pytest.approx(expected.scores, abs=1e-5)
             assert row["duration"] == pytest.approx(0.4)
@@ -172,7 +172,7 @@ def test_mistakes_in_python_name_arguments() -> None:
 
 
 def _small_plan(**other) -> Plan:
-    return Plan(**{"videos": "v", "num_videos": 5, "checkpoint": "c", "topk": 1, "shard_size": 2, **other})
+    return Plan(**{"videos": "v", "num_videos": 5, "checkpoint": "c", "top_k": 1, "shard_size": 2, **other})
 
 
 def _work(output, plan=None, *, count=5, overwrite=False, finish=True) -> list[int]:
@@ -203,6 +203,16 @@ def test_a_finished_command_repeated_is_complete(tmp_path, name):
     output.write_bytes(b"edited")
     with pytest.raises(OptionError, match="nothing says what it was made from"):
         _work(output)
+
+
+def test_a_table_of_the_last_release_is_still_known(tmp_path):
+    output = tmp_path / "t.csv"
+    _work(output)
+    beside = tmp_path / "t.csv.plan.json"
+    beside.write_text(beside.read_text().replace('"top_k"', '"topk"'))
+    assert _work(output) == []
+    with pytest.raises(OptionError, match="from another number of classes to name"):
+        _work(output, _small_plan(top_k=2))
 
 
 def test_a_table_is_looked_at_before_anything_is_made(tmp_path, monkeypatch):

@@ -152,7 +152,7 @@ def test_results_about_a_hubs_model_go_into_a_folder_of_its_name(hub, model, tmp
         write_video(tmp_path / "data" / "val" / name / "a.mp4", number)
     where = ["data", "--num-workers", "0", "--device", "cpu"]
     assert run(["evaluate", "hf://me/m", *where]) == 0
-    assert run(["probe", "hf://me/m", *where, "--permutations", "1"]) == 0
+    assert run(["probe", "hf://me/m", *where, "--num-permutations", "1"]) == 0
     assert run(["export", "hf://me/m", "--to", "torch", "--clips", "1"]) == 0
     written = tmp_path / "me" / "m"
     assert (written / "evaluation_val_data.json").is_file()

@@ -5,13 +5,14 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 import gta
-from gta.config import OptimConfig, TrainConfig, config_to_json
+from gta.config import SHORT_NAMES, OptimConfig, TrainConfig, config_to_json
 from gta.errors import OptionError
 from gta.recipes import RECIPES
 from gta.recipes.files import file_schema, read_config_file, write_yaml
@@ -43,6 +44,15 @@ def test_extends_a_recipe_and_other_files(tmp_path: Path) -> None:
         {"optim.lr": 0.002, "optim.momentum": 0.8, "data.root": Path("my videos")}
     )
     assert read_config_file(path) == expected
+
+
+def test_short_names_stand_for_the_same_fields_as_on_the_command_line(tmp_path: Path) -> None:
+    text = "extends: finetune\ndata: videos\nnum_workers: 1\nmodel: tsm50\nnum_frames: 4\nepochs: 3\nrun: {seed: 2}\n"
+    names = {"data": "videos", "num_workers": 1, "model": "tsm50", "num_frames": 4, "epochs": 3, "run": {"seed": 2}}
+    config = gta.recipe("finetune").override(names)
+    assert (config.data.root, config.model.name, config.data.clip.num_frames) == (Path("videos"), "tsm50", 4)
+    assert (config.run.max_epochs, config.run.seed, config.data.num_workers) == (3, 2, 1)
+    assert read_config_file(_write(tmp_path, text)) == config
 
 
 def test_mappings_that_are_values_are_replaced_not_merged(tmp_path: Path) -> None:
@@ -96,9 +106,12 @@ def test_attention_is_placed_by_count_index_or_everywhere_on_the_command_line(
         ("model:\n  at: [blocks]\n", "run.yaml:2: model.at is ('blocks',): it must be a mapping, such as {'res3': 2"),
         ("model:\n  at: {blocks: [-1]}\n", "run.yaml:2: model.at is {'blocks': [-1]}: it must be a mapping, such as"),
         ("optim:\n  lr: 0.1\n  lrr: 2\n", "run.yaml:3: there is no field optim.lrr: did you mean optim.lr?"),
-        ("epochs: 3\n", "run.yaml:1: there is no field epochs: did you mean run.max_epochs?"),
-        ("batch-size: 3\n", "run.yaml:1: there is no field batch-size: did you mean data.batch_size?"),
-        ("num_frames: 4\n", "no field num_frames: did you mean model.num_frames and data.clip.num_frames?"),
+        ("epoch: 3\n", "run.yaml:1: there is no field epoch: did you mean epochs?"),
+        ("batch-size: 3\n", "run.yaml:1: there is no field batch-size: did you mean batch_size?"),
+        ("epochs: 0\n", "run.yaml:1: run.max_epochs is 0: it must be 1 or more"),
+        ("run: {max_epochs: 3}\nepochs: 4\n", "run.yaml:2: run.max_epochs is set twice, also by epochs: set it once"),
+        ("run: 3\nepochs: 4\n", "run.yaml:2: epochs sets run.max_epochs, but run is no mapping of fields"),
+        ("data: 3\n", "run.yaml:1: data is 3: it must be a mapping of fields"),
         ("optim.lr: 0.1\n", "run.yaml:1: sections are nested in a file: write optim: {lr: ...} instead of optim.lr"),
         ("data:\n  clip.crop_size: 64\n", "run.yaml:2: sections are nested in a file: write clip: {crop_size: ...}"),
         ("data:\n  clip:\n    num_frames: 4\n", "run.yaml:3: model.num_frames is 8: it must equal data.clip.num_"),
@@ -203,6 +216,15 @@ def test_overriding_leaves_the_original_and_checks_as_building_does() -> None:
     assert both.data.clip.num_frames == 16
     with pytest.raises(ValueError, match="a value after each name"):
         config.override("optim.lr")
+    for twice in ({"epochs": 3, "run.max_epochs": 4}, {"run": {"max_epochs": 3}, "epochs": 4}):
+        with pytest.raises(OptionError, match=r"^run\.max_epochs is set twice"):
+            config.override(twice)
+    with pytest.raises(ValueError, match="a name twice"):
+        config.override("lr", 0.1, "lr", 0.2)
+    for name, value in (("run.max_epochs", 3.0), ("run.compile", 1), ("run.compile", "yes"), ("run.seed", True)):
+        with pytest.raises(OptionError, match=f"^{name} is"):
+            config.override(name, value)
+    assert config.override("run.max_epochs", np.int64(3)).run.max_epochs == 3
     with pytest.raises(OptionError, match="'finetun' is not a recipe: did you mean 'finetune'"):
         gta.recipe("finetun")
 
@@ -228,6 +250,7 @@ def test_the_schema_knows_every_field_with_its_meaning() -> None:
     found: set[str] = set()
 
     def walk(entry: dict, place: str) -> None:
+        entry = entry["anyOf"][0] if "$ref" in entry.get("anyOf", [{}])[0] else entry
         entry = schema["$defs"][entry["$ref"].rpartition("/")[2]] if "$ref" in entry else entry
         for name, inner in entry.get("properties", {}).items():
             assert inner.get("description"), f"{place}{name} says nothing"
@@ -235,7 +258,11 @@ def test_the_schema_knows_every_field_with_its_meaning() -> None:
             walk(inner, f"{place}{name}.")
 
     walk(schema, "")
-    assert found == {*field_names(TrainConfig), "extends"}
+    assert {name: schema["properties"][name]["description"] for name in ("epochs", "num_frames")} == {
+        "epochs": "Short for run.max_epochs.",
+        "num_frames": "Short for model.num_frames and data.clip.num_frames.",
+    }
+    assert found == {*field_names(TrainConfig), *SHORT_NAMES, "extends"}
     assert schema["$defs"]["OptimConfig"]["properties"]["lr"]["exclusiveMinimum"] == 0
 
 

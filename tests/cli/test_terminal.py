@@ -107,7 +107,7 @@ def test_no_command_passes_an_escape_on(evil_run, command: str, capsys, tmp_path
         "predict": ["predict", best, video],
         "predict json": ["predict", best, video, "--json"],
         "check": ["data", "check", str(root), "--num-workers", "0"],
-        "probe": ["probe", best, str(root), "--num-workers", "0", "--permutations", "1", "--output", str(tmp_path)],
+        "probe": ["probe", best, str(root), "--num-workers", "0", "--num-permutations", "1", "--output", str(tmp_path)],
         "error": ["predict", best, str(root / "val" / EVIL / "bad\x1b[2J.mp4")],
     }
     code = run(lines[command])

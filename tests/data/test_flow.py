@@ -115,7 +115,7 @@ def test_windows_tables_and_pages_are_made_of_flow_too(checkpoint, tmp_path):
     assert (row.labels, row.duration, row.error) == (whole.labels, 2.0, None)
     assert row.scores == pytest.approx(whole.scores)
     assert PredictRows(checkpoint)(0)((0, str(tmp_path))).error.startswith("no optical flow")
-    (window,) = predictor.predict_windows(path, window_seconds=2.0)
+    (window,) = predictor.predict_windows(path, window=2.0)
     assert window.scores == pytest.approx(whole.scores)
     assert run(["push", str(checkpoint), "me/m", "--output", str(tmp_path / "page")]) == 0
     page = (tmp_path / "page" / "README.md").read_text()

@@ -79,12 +79,12 @@ def test_many_videos_at_once_are_what_each_gives_alone(video: Path, tmp_path: Pa
     (tmp_path / "notes.txt").write_text("no video")
     (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
     sources = [video, other, tmp_path / "broken.mp4", read_video(video), other.read_bytes()]
-    found = predictor.predict(sources, topk=3, batch_size=2)
+    found = predictor.predict(sources, top_k=3, batch_size=2)
     assert [entry.path for entry in found] == [video, other, tmp_path / "broken.mp4", None, None]
     assert found[2].error
     assert found[2].labels == found[2].scores == ()
     for number in (0, 1, 3, 4):
-        alone = predictor.predict(sources[number], topk=3)
+        alone = predictor.predict(sources[number], top_k=3)
         assert found[number].labels == alone.labels
         assert found[number].scores == pytest.approx(alone.scores, abs=1e-6)
         assert found[number].error is None

@@ -64,7 +64,7 @@ def test_groups_are_what_single_reads_give(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_window_is_what_its_frames_alone_give(tmp_path: Path, name: str) -> None:
     path = encode(tmp_path / name, num_frames=70, rate=25, **FILES[name])
-    found = list(window_views(path, CLIP, window_seconds=1.0, hop_seconds=0.6))
+    found = list(window_views(path, CLIP, window=1.0, hop=0.6))
     assert [(round(start, 3), round(end, 3)) for start, end, _ in found] == [
         (0, 1), (0.6, 1.6), (1.2, 2.2), (1.8, 2.8),
     ]  # fmt: skip
@@ -85,7 +85,7 @@ def test_times_of_a_variable_frame_rate(tmp_path: Path) -> None:
     path = encode(tmp_path / "vfr.mkv", num_frames=len(times), timestamps=times)
     with open_video(path) as video:
         assert [video.frame_range(start, start + 1) for start in (0.0, 1.0, 2.0)] == [(0, 3), (3, 6), (6, 8)]
-    assert len(list(window_views(path, CLIP, window_seconds=1.0, hop_seconds=1.0))) >= 3
+    assert len(list(window_views(path, CLIP, window=1.0, hop=1.0))) >= 3
 
 
 def test_a_folder_of_pictures_has_windows_too(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_folder_of_pictures_has_windows_too(tmp_path: Path) -> None:
         Image.new("RGB", (48, 40), (number, 0, 0)).save(tmp_path / f"{number}.png")
     with open_video(tmp_path) as video:
         assert isinstance(video, FrameFolder)
-    assert [(start, end) for start, end, _ in window_views(tmp_path, CLIP, window_seconds=1.0, hop_seconds=1.0)] == [
+    assert [(start, end) for start, end, _ in window_views(tmp_path, CLIP, window=1.0, hop=1.0)] == [
         (0, 1), (1, 2),
     ]  # fmt: skip
 
@@ -103,7 +103,7 @@ def test_a_folder_of_pictures_has_windows_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("window", "hop"), [(0, 1), (-1, 1), (1, 0), (float("inf"), 1), (1, float("nan"))])
 def test_lengths_that_are_none(tmp_path: Path, window: float, hop: float) -> None:
     with pytest.raises(ValueError, match="it must be above 0"):
-        list(window_views(tmp_path, CLIP, window_seconds=float(window), hop_seconds=float(hop)))
+        list(window_views(tmp_path, CLIP, window=float(window), hop=float(hop)))
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +144,26 @@ def test_windows_score_as_the_python_interface_does(checkpoint: Path, tmp_path: 
 
     predictor = gta.Predictor.from_checkpoint(checkpoint, device="cpu")
     path = encode(tmp_path / "v.mp4", num_frames=50, rate=25)
-    whole = predictor.predict(path, topk=3)
-    (only,) = predictor.predict_windows(path, window_seconds=60.0, topk=3)
+    whole = predictor.predict(path, top_k=3)
+    (only,) = predictor.predict_windows(path, window=60.0, top_k=3)
     assert (only.labels, only.scores, only.start_seconds) == (whole.labels, whole.scores, 0)
     assert only.end_seconds == pytest.approx(2)
-    with pytest.raises(ValueError, match="topk is 0: it must be 1 or more"):
-        list(predictor.predict_windows(path, window_seconds=1.0, topk=0))
+    with pytest.raises(ValueError, match="top_k is 0: it must be 1 or more"):
+        list(predictor.predict_windows(path, window=1.0, top_k=0))
     with pytest.raises(VideoError):
-        list(predictor.predict_windows(tmp_path / "absent.mp4", window_seconds=1.0))
+        list(predictor.predict_windows(tmp_path / "absent.mp4", window=1.0))
+    with pytest.warns(FutureWarning, match="^topk is top_k now; the old name will be removed in the next release$"):
+        assert predictor.predict(path, topk=3) == whole
+    with pytest.warns(FutureWarning) as told:
+        (old,) = predictor.predict_windows(path, window_seconds=60.0, hop_seconds=1.0, topk=3)
+    assert old == only
+    assert {str(one.message).split(";")[0] for one in told} == {
+        "window_seconds is window now",
+        "hop_seconds is hop now",
+        "topk is top_k now",
+    }
+    with pytest.raises(TypeError, match="top_k twice: topk is its old name"):
+        predictor.predict(path, topk=3, top_k=3)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ SMALLER = (
     (r"num_videos=\d+", "num_videos=48"),
     (r"--max-epochs \d+|--epochs \d+", "--epochs 1"),
     (r"epochs=\d+", "epochs=1"),
-    (r"--permutations \d+", "--permutations 2"),
+    (r"--num-permutations \d+", "--num-permutations 2"),
 )
 EXTRA = {
     "train": [

@@ -49,10 +49,10 @@ def video_of(place):
 def test_predictor_gives_the_checkpoints_answers(place, runtime):
     expected = gta.Predictor.from_checkpoint(place / "best.ckpt", device="cpu")
     exported = gta.Predictor.from_exported(place / runtime)
-    first, second = expected.predict(video_of(place), topk=3), exported.predict(video_of(place), topk=3)
+    first, second = expected.predict(video_of(place), top_k=3), exported.predict(video_of(place), top_k=3)
     assert second.labels == first.labels
     assert second.scores == pytest.approx(first.scores, abs=1e-4)
-    several = exported.predict([video_of(place), "missing.mp4", video_of(place)], topk=3, batch_size=2)
+    several = exported.predict([video_of(place), "missing.mp4", video_of(place)], top_k=3, batch_size=2)
     assert [bool(one.error) for one in several] == [False, True, False]
     assert several[2].scores == pytest.approx(first.scores, abs=1e-4)
 

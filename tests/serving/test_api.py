@@ -44,7 +44,7 @@ def _refused(answer, status, code, service):
 def test_an_upload_gets_what_the_predictor_gives_and_is_gone_afterwards(client, clip, models, service, model):
     known = {one.name: one.predictor for one in models}[model]
     answer = _send(client, clip.read_bytes(), model=model, top_k=3, reverse=True).json()
-    expected = known.predict(clip, topk=3)
+    expected = known.predict(clip, top_k=3)
     assert [one["label"] for one in answer["predictions"]] == list(expected.labels)
     assert dict(zip(expected.labels, expected.scores, strict=True)) == _pairs(answer["predictions"])
     backwards = known.best(clip_views(clip, known.clip).flip(2), 3)

@@ -70,8 +70,8 @@ def assert_same(found: list, expected: list, tolerance: float = 1e-5) -> None:
 )
 def test_a_stream_gives_the_offline_answers(video: Path, name: str, clip: ClipConfig, share: bool) -> None:
     predictor = predictor_of(name, clip)
-    expected = list(predictor.predict_windows(video, window_seconds=0.8, hop_seconds=0.2, topk=7))
-    stream, found = streamed(predictor, video, window=0.8, hop=0.2, topk=7, share=share)
+    expected = list(predictor.predict_windows(video, window=0.8, hop=0.2, top_k=7))
+    stream, found = streamed(predictor, video, window=0.8, hop=0.2, top_k=7, share=share)
     assert len(expected) == 7
     assert_same(found, expected)
     assert stream.counts.predictions == 7
@@ -84,8 +84,8 @@ def test_a_stream_gives_the_offline_answers(video: Path, name: str, clip: ClipCo
 @pytest.mark.parametrize("hop", [0.7, 1.0, 0.333])
 def test_frames_at_uneven_times_fall_into_the_offline_windows(uneven: Path, hop: float) -> None:
     predictor = predictor_of("tiny_gta", CLIP)
-    expected = list(predictor.predict_windows(uneven, window_seconds=1.0, hop_seconds=hop, topk=7))
-    stream, found = streamed(predictor, uneven, window=1.0, hop=hop, topk=7)
+    expected = list(predictor.predict_windows(uneven, window=1.0, hop=hop, top_k=7))
+    stream, found = streamed(predictor, uneven, window=1.0, hop=hop, top_k=7)
     starts = [prediction.start_seconds for prediction in found]
     assert_same(found, [p for p in expected if any(abs(p.start_seconds - start) < 1e-6 for start in starts)])
     assert len(found) + stream.counts.skipped_windows == len(expected)
@@ -96,8 +96,8 @@ def test_frames_at_uneven_times_fall_into_the_offline_windows(uneven: Path, hop:
 def test_any_length_window_and_hop(tmp_path_factory, num_frames: int, window: float, hop: float) -> None:
     path = encode(tmp_path_factory.mktemp("any") / "a.mp4", num_frames=num_frames)
     predictor = _AVERAGE
-    expected = list(predictor.predict_windows(path, window_seconds=window, hop_seconds=hop, topk=7))
-    stream, found = streamed(predictor, path, window=window, hop=hop, topk=7)
+    expected = list(predictor.predict_windows(path, window=window, hop=hop, top_k=7))
+    stream, found = streamed(predictor, path, window=window, hop=hop, top_k=7)
     assert len(found) + stream.counts.skipped_windows == len(expected)
     by_start = {round(p.start_seconds, 5): p for p in expected}
     if num_frames > 1:  # how long a single frame stays, only the file's header says
@@ -144,7 +144,7 @@ def test_layers_before_the_first_that_joins_frames_run_once_per_frame(video: Pat
     assert stream.counts.predictions == 5
     assert seen[0] == stream.counts.frames_computed == 4 + 4
     seen[0] = 0
-    list(predictor.predict_windows(video, window_seconds=0.8, hop_seconds=0.2))
+    list(predictor.predict_windows(video, window=0.8, hop=0.2))
     assert seen[0] == 7 * 4
 
 
@@ -217,7 +217,7 @@ def test_the_clock_or_the_rate_tells_the_time_where_nobody_does() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"hop": 0}, "hop is 0"), ({"window": -1.0}, "window is"), ({"topk": 0}, "topk is"), ({"fps": 0.0}, "fps is")],
+    [({"hop": 0}, "hop is 0"), ({"window": -1.0}, "window is"), ({"top_k": 0}, "top_k is"), ({"fps": 0.0}, "fps is")],
 )
 def test_numbers_out_of_range_are_refused(arguments, words) -> None:
     with pytest.raises(ValueError, match=words):

@@ -157,9 +157,7 @@ def test_a_file_gives_the_offline_answers(checkpoint: Path, video: Path, tmp_pat
     assert run(["watch", str(checkpoint), str(video), *WINDOWS]) == 0
     printed, told = capsys.readouterr()
     expected = list(
-        gta.Predictor.from_checkpoint(checkpoint, device="cpu").predict_windows(
-            video, window_seconds=0.8, hop_seconds=0.2, topk=7
-        )
+        gta.Predictor.from_checkpoint(checkpoint, device="cpu").predict_windows(video, window=0.8, hop=0.2, top_k=7)
     )
     found = lines_of(printed)
     assert [line["time"] for line in found] == [pytest.approx(p.end_seconds, abs=1e-5) for p in expected]

@@ -8,10 +8,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from gta.commands.probe import _class_table
+from gta.commands.probe import _class_table, _treatments_table
 from gta.errors import DataError
 from gta.evaluation.orders import ONE_FRAME, ORDERED, REVERSED
 from gta.evaluation.probe import ProbeResult, probe
+from gta.viz.probe_report import probe_page
 
 CLASSES = ("brighter", "darker", "still")
 REVERSALS = {"brighter": "darker", "darker": "brighter"}
@@ -103,6 +104,19 @@ def test_rough_arithmetic_does_not_call_rounding_an_effect(precision, change, ve
     result = ProbeResult(("a", "b"), {}, number, number, scores, precision=precision)
     assert result.sees_order is verdict
     assert result.to_json()["sees_order"] is verdict
+
+
+@pytest.mark.parametrize("num_classes", [5, 6])
+def test_top5_is_shown_where_it_tells_something(num_classes):
+    scores = np.full((1, num_classes), 1 / num_classes, np.float32)
+    number = np.zeros(1, np.int64)
+    classes = tuple("abcdef"[:num_classes])
+    values = ProbeResult(classes, {}, number, number, dict.fromkeys((ORDERED, REVERSED, ONE_FRAME), scores)).to_json()
+    console = Console(record=True, width=120)
+    console.print(_treatments_table("1 video", values))
+    for shown in (console.export_text(), probe_page("Order of frames", values, {})):
+        assert "top-1" in shown
+        assert ("top-5" in shown) == (num_classes == 6)
 
 
 def test_class_names_are_shown_as_they_are():

@@ -52,7 +52,7 @@ def test_study_then_again_then_probe(tmp_path, capsys):
     assert "--num-train 32" in report  # the command that made it, not the one that wrote the report
 
     checkpoint = cell / "run" / "last.ckpt"
-    assert run(["probe", str(checkpoint), "--permutations", "2", "--num-workers", "0"]) == 0
+    assert run(["probe", str(checkpoint), "--num-permutations", "2", "--num-workers", "0"]) == 0
     shown = capsys.readouterr().out
     for words in ("in order", "reversed", "shuffled 2", "one frame", "temporal sensitivity"):
         assert words in shown
@@ -110,7 +110,7 @@ def test_choosing_rows_and_budget():
         (["study", "table1", "--rows"], "--rows names no row"),
         (["study", "table1", "--seeds", "0"], "--seeds is 0"),
         (["probe", "nowhere.ckpt"], "nowhere.ckpt: no such checkpoint"),
-        (["probe", "nowhere.ckpt", "--permutations", "0"], "--permutations is 0"),
+        (["probe", "nowhere.ckpt", "--num-permutations", "0"], "--num-permutations is 0"),
     ],
 )
 def test_mistakes_are_one_line(arguments, words, capsys):

@@ -56,6 +56,11 @@ def test_the_page_on_training_lists_the_short_names() -> None:
             "videos is no option: a data set's folder comes first, gta train synthetic videos [OPTIONS]",
         ),
         ("videos --data.root other", "the data set is given twice, as videos and by --data.root: give one of them"),
+        ("--data videos --data.root other", "--data.root is set by --data and by --data.root: give one of them"),
+        (
+            "--run.max_epochs 3 --epochs=4",
+            "--run.max-epochs is set by --run.max-epochs and by --epochs: give one of them",
+        ),
         ("videos --data=other", "the data set is given twice, as videos and by --data: give one of them"),
         ("videos more", "Unrecognized options: more"),
         ("--num-frames", "--num-frames needs a value"),

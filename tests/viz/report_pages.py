@@ -134,6 +134,7 @@ def _probe() -> str:
         {
             "verdict": "the order of the frames changes what this model predicts",
             "num_videos": 64,
+            "num_classes": len(EVIL),
             "treatments": {
                 key: {"top1": 0.5, "top5": 0.9, "direction_accuracy": None, "share_of_predictions_changed": 0.2,
                       "movement": 0.1}

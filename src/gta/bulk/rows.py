@@ -43,13 +43,13 @@ class PredictRows:
     Args:
         checkpoint: file of the model, or a folder that `gta export` wrote.
         device: as in `Predictor.from_checkpoint`; of several GPUs, worker number k takes number k modulo their number.
-        topk: how many classes to name.
+        top_k: how many classes to name.
         trust: as in `Predictor.from_exported`.
     """
 
     checkpoint: Path
     device: str = "cpu"
-    topk: int = 5
+    top_k: int = 5
     trust: bool = False
 
     def __call__(self, worker: int) -> "RowMaker":
@@ -63,7 +63,7 @@ class PredictRows:
             if device in ("auto", "cuda") and torch.cuda.is_available():
                 device = f"cuda:{worker % torch.cuda.device_count()}"
             choose_device(device)
-        return RowMaker(load_predictor(self.checkpoint, device=device, trust=self.trust), self.topk)
+        return RowMaker(load_predictor(self.checkpoint, device=device, trust=self.trust), self.top_k)
 
 
 def as_row(result: Row | Failure) -> Row:
@@ -76,11 +76,11 @@ class RowMaker:
 
     Args:
         predictor: the model.
-        topk: how many classes to name.
+        top_k: how many classes to name.
     """
 
-    def __init__(self, predictor: Predictor, topk: int) -> None:
-        self._predictor, self._topk = predictor, topk
+    def __init__(self, predictor: Predictor, top_k: int) -> None:
+        self._predictor, self._top_k = predictor, top_k
 
     def __call__(self, item: tuple[int, str]) -> Row:
         """Read and classify one video; what goes wrong in reading is in the row, an error of the model is raised."""
@@ -99,7 +99,7 @@ class RowMaker:
             return Row(duration=duration, error=error.reason)
         except Exception as error:  # of this file, whatever it is: no file may end the run
             return Row(duration=duration, error=f"reading it fails ({describe(error)})")
-        labels, scores = self._predictor.best(views, self._topk)
+        labels, scores = self._predictor.best(views, self._top_k)
         if not all(map(math.isfinite, scores)):
             return Row(duration=duration, error="the model gives no finite scores for it")
         return Row(labels, scores, duration)

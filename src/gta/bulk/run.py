@@ -35,7 +35,7 @@ class BulkOptions:
     """How a bulk prediction is run.
 
     Args:
-        topk: classes named for each video, 1 or more.
+        top_k: classes named for each video, 1 or more.
         device: as in `Predictor.from_checkpoint`.
         engine: `processes` of this machine, or the actors of a `ray` cluster.
         num_workers: worker processes, as many as this process may use cores if None; or actors, as many as the
@@ -47,7 +47,7 @@ class BulkOptions:
         trust: load exported folders of the formats torch and aoti, too.
     """
 
-    topk: int = 5
+    top_k: int = 5
     device: str = "auto"
     engine: Engine = "processes"
     num_workers: int | None = None
@@ -58,7 +58,7 @@ class BulkOptions:
     trust: bool = False
 
     def __post_init__(self) -> None:
-        require_least(self, topk=1, num_workers=1, shard_size=1)
+        require_least(self, top_k=1, num_workers=1, shard_size=1)
         if not self.time_limit_seconds > 0:
             raise OptionError(f"`time_limit_seconds` is {self.time_limit_seconds:g}: it must be above 0")
         self._check_gpus()
@@ -102,12 +102,12 @@ def predict_many(checkpoint: str | Path, manifest: str, output: str | Path, opti
     check_output(output)
     videos = read_manifest(manifest)
     checkpoint, digest = _checked(checkpoint, options.trust)
-    plan = Plan(_digest_of(name for name, _ in videos), len(videos), digest, options.topk, options.shard_size)
+    plan = Plan(_digest_of(name for name, _ in videos), len(videos), digest, options.top_k, options.shard_size)
     shards = ShardedOutput(output, plan, overwrite=options.overwrite)
     if shards.is_complete:
         return f"{output} is complete already: {len(videos):,} videos"
     progress = ProgressLine(len(videos), shards.num_done, shards.num_unreadable)
-    make = PredictRows(checkpoint.absolute(), options.device, options.topk, options.trust)
+    make = PredictRows(checkpoint.absolute(), options.device, options.top_k, options.trust)
     work = _cluster_rows if options.engine == "ray" else _rows
     with contextlib.closing(progress):  # an error, too, is told on a line of its own
         for number, row in work(make, videos, shards.waiting(), options):

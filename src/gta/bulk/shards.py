@@ -29,14 +29,14 @@ class Plan:
         videos: digest of the manifest's paths in their order.
         num_videos: how many they are.
         checkpoint: digest of the model's file.
-        topk: classes named for each.
+        top_k: classes named for each.
         shard_size: videos of one shard.
     """
 
     videos: str
     num_videos: int
     checkpoint: str
-    topk: int
+    top_k: int
     shard_size: int
 
     @property
@@ -54,7 +54,7 @@ _MEANING = {
     "videos": "another list of videos",
     "num_videos": "another list of videos",
     "checkpoint": "another checkpoint",
-    "topk": "another number of classes to name",
+    "top_k": "another number of classes to name",
     "shard_size": "another `shard_size`",
 }
 
@@ -206,6 +206,8 @@ class ShardedOutput:
     def _difference(self, found: Any, *apart_from: str) -> str | None:
         """What a stored plan has otherwise, apart from these entries; None if nothing."""
         found = found if isinstance(found, dict) else {}
+        if "topk" in found:  # the old name, for one release
+            found = {"top_k": found["topk"], **found}
         wanted = {name: value for name, value in asdict(self.plan).items() if name not in apart_from}
         return next((_MEANING[name] for name in wanted if found.get(name) != wanted[name]), None)
 

@@ -192,17 +192,17 @@ def opened_views(video: VideoSource | FlowFolder, clip: ClipConfig) -> torch.Ten
 
 
 def window_views(
-    path: Any, clip: ClipConfig, *, window_seconds: float, hop_seconds: float
+    path: Any, clip: ClipConfig, *, window: float, hop: float
 ) -> Iterator[tuple[float, float, torch.Tensor]]:
     """Read all evaluation views of every window of a long video, one window at a time.
 
-    Windows begin every `hop_seconds`; what is left at the end is a window of its own if it is at least half as long.
+    Windows begin every `hop` seconds; what is left at the end is a window of its own if it is at least half as long.
 
     Args:
         path: a video file or a folder of pictures.
         clip: the protocol; a window's frames are sampled as those of a whole video.
-        window_seconds: length of a window, above 0.
-        hop_seconds: from the beginning of one window to that of the next, above 0.
+        window: length of a window in seconds, above 0.
+        hop: seconds from the beginning of one window to that of the next, above 0.
 
     Yields:
         Start and end of a window in seconds, and its views, uint8 (V, 3, T, H, W).
@@ -211,12 +211,12 @@ def window_views(
         ValueError: a length is not above 0.
         VideoError: the video cannot be read.
     """
-    for name, seconds in (("window_seconds", window_seconds), ("hop_seconds", hop_seconds)):
+    for name, seconds in (("window", window), ("hop", hop)):
         if not 0 < seconds < math.inf:
             raise ValueError(f"{name} is {seconds}: it must be above 0")
     views = EvaluationViews(clip)
     with open_source(path, clip) as video:
-        times = _windows(video.info().duration_seconds, window_seconds, hop_seconds)
+        times = _windows(video.info().duration_seconds, window, hop)
         ranges = [video.frame_range(start, end) for start, end in times]
         groups = [
             [first + i for indices in evaluation_indices(clip, stop - first) for i in indices] for first, stop in ranges

@@ -242,8 +242,8 @@ def _predict_fresh(predictors: "Mapping[str, Predictor]", options: DemoArguments
                 title=path.name,
                 truth=truth,
                 frames=read_video(path).permute(0, 2, 3, 1).numpy(),
-                predictions={name: predictor.predict(path, topk=3) for name, predictor in predictors.items()},
-                backwards={name: predict_backwards(one, path, topk=3) for name, one in predictors.items()},
+                predictions={name: predictor.predict(path, top_k=3) for name, predictor in predictors.items()},
+                backwards={name: predict_backwards(one, path, top_k=3) for name, one in predictors.items()},
             )
         )
     return examples

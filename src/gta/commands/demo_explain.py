@@ -30,7 +30,7 @@ def order_accuracies(checkpoint: Path, videos: Path, *, seed: int, num_workers: 
             checkpoint=checkpoint,
             data=videos,
             split="test",
-            permutations=_SHUFFLES,
+            num_permutations=_SHUFFLES,
             seed=seed,
             num_workers=num_workers,
             device="cpu",
@@ -42,12 +42,12 @@ def order_accuracies(checkpoint: Path, videos: Path, *, seed: int, num_workers: 
     return {**kept, "shuffled": shuffled.mean}
 
 
-def predict_backwards(predictor: "Predictor", path: Path, *, topk: int) -> "Prediction":
+def predict_backwards(predictor: "Predictor", path: Path, *, top_k: int) -> "Prediction":
     """What a model calls a video whose frames come in reverse order."""
     from gta.clips.dataset import clip_views
     from gta.types import Prediction
 
-    return Prediction(path, *predictor.best(clip_views(path, predictor.clip).flip(2), topk))
+    return Prediction(path, *predictor.best(clip_views(path, predictor.clip).flip(2), top_k))
 
 
 def explain_fresh(predictors: "Mapping[str, Predictor]", path: Path, folder: Path) -> "list[Picture]":

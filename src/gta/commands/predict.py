@@ -132,7 +132,7 @@ def _predict_many(options: PredictArguments) -> None:
     from gta.bulk.run import BulkOptions, predict_many
 
     how = BulkOptions(
-        topk=options.top_k or 5,
+        top_k=options.top_k or 5,
         device=options.device,
         engine=options.engine,
         num_workers=options.num_workers,
@@ -161,7 +161,7 @@ def _videos(options: PredictArguments) -> tuple[Path, ...]:
 
 def _whole(predictor: "Predictor", videos: tuple[Path, ...], options: PredictArguments) -> Iterator[dict[str, Any]]:
     """A prediction for each video."""
-    predictions = predictor.predict_each(videos, topk=options.top_k or 5, batch_size=options.batch_size)
+    predictions = predictor.predict_each(videos, top_k=options.top_k or 5, batch_size=options.batch_size)
     for path, prediction in zip(videos, predictions, strict=True):
         entry: dict[str, Any] = {"path": str(path)}
         if prediction.error is not None:
@@ -188,9 +188,7 @@ def _windows(predictor: "Predictor", videos: tuple[Path, ...], options: PredictA
 def _print_windows(predictor: "Predictor", path: Path, options: PredictArguments, windows: list[Any]) -> None:
     if not options.json:
         print_line(path)
-    found = predictor.predict_windows(
-        path, window_seconds=options.window or 0, hop_seconds=options.hop, topk=options.top_k or 1
-    )
+    found = predictor.predict_windows(path, window=options.window or 0, hop=options.hop, top_k=options.top_k or 1)
     for part in found:
         times = {"start_seconds": round(part.start_seconds, 6), "end_seconds": round(part.end_seconds, 6)}
         if options.json:

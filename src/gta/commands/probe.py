@@ -21,7 +21,14 @@ _CLASSES_IN_PICTURE = 120
 _WIDTH_OF_FILES = 160
 
 
-_COMMON = ("--split", "--opposites", "--permutations", "--num-workers", "--device", "--output")  # what `--help` shows
+_COMMON = (
+    "--split",
+    "--opposites",
+    "--num-permutations",
+    "--num-workers",
+    "--device",
+    "--output",
+)  # what `--help` shows
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class ProbeArguments(MeasuringOptions):
 
     opposites: Path | None = None
     """JSON file with additional opposites (words or classes that are time reversals); see docs/adapting.md."""
-    permutations: int = 5
+    num_permutations: int = 5
     """Number of random orders of each video."""
     seed: int = 0
     """Seed of the shuffles."""
@@ -44,12 +51,18 @@ class ProbeArguments(MeasuringOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_least(self, permutations=1, seed=0)
+        require_least(self, num_permutations=1, seed=0)
 
 
 def main(arguments: list[str]) -> None:
     """Run the command with the words after `gta probe`."""
-    options = parse_arguments(ProbeArguments, arguments, command="gta probe", common=_COMMON)
+    options = parse_arguments(
+        ProbeArguments,
+        arguments,
+        command="gta probe",
+        renamed={"--permutations": "--num-permutations"},
+        common=_COMMON,
+    )
     result, source = probe_checkpoint(options)
     _print(result, source.root, options)
     _write(result, source, options)
@@ -76,7 +89,7 @@ def probe_checkpoint(options: ProbeArguments) -> "tuple[ProbeResult, Source]":
         options.checkpoint,
         options.measuring,
         opposites=opposites,
-        num_permutations=options.permutations,
+        num_permutations=options.num_permutations,
         seed=options.seed,
         on_strange=_tell_strange,
     )
@@ -127,26 +140,12 @@ def _write(result: "ProbeResult", source: "Source", options: ProbeArguments) -> 
 def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
     """Print the tables."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     values = result.to_json()
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:  # names of classes are cut to fit a terminal, not a file
         console.width = _WIDTH_OF_FILES
-    title = Text(printable(f"{len(result.labels)} videos of {root} ({options.split})"), style="table.title")
-    table = Table(title=title, title_justify="left")
-    heads = ("frames", "top-1 %", "top-5 %", "direction %", "predictions changed %", "movement %")
-    for number, name in enumerate(heads):
-        table.add_column(name, justify="right" if number else "left")
-    for name, row in values["treatments"].items():
-        table.add_row(
-            name,
-            *map(_percent, (row["top1"], row["top5"], row["direction_accuracy"])),
-            f"{100 * row['share_of_predictions_changed']:.2f}",
-            f"{100 * row['movement']:.2f}",
-        )
-    console.print(table)
+    console.print(_treatments_table(f"{len(result.labels)} videos of {root} ({options.split})", values))
     shuffled = values["shuffled_top1"]
     if shuffled is not None and shuffled["sample_deviation"] is not None:
         deviation = f" ± {100 * shuffled['sample_deviation']:.2f}"
@@ -162,6 +161,29 @@ def _print(result: "ProbeResult", root: Path, options: ProbeArguments) -> None:
         console.print(f"{hidden} less sensitive classes are in probe.json")
     for path, reason in result.skipped:
         console.print(printable(f"left out: {path}: {reason}"), markup=False)
+
+
+def _treatments_table(title: str, values: dict[str, Any]) -> Any:
+    """Each order of frames: accuracies, and how far the predictions move."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from gta.evaluation.metrics import tells_top5
+
+    table = Table(title=Text(printable(title), style="table.title"), title_justify="left")
+    shares = {"top1": "top-1 %", "top5": "top-5 %", "direction_accuracy": "direction %"}
+    if not tells_top5(values["num_classes"]):
+        del shares["top5"]
+    for number, name in enumerate(("frames", *shares.values(), "predictions changed %", "movement %")):
+        table.add_column(name, justify="right" if number else "left")
+    for name, row in values["treatments"].items():
+        table.add_row(
+            name,
+            *(_percent(row[key]) for key in shares),
+            f"{100 * row['share_of_predictions_changed']:.2f}",
+            f"{100 * row['movement']:.2f}",
+        )
+    return table
 
 
 def _pair_table(pairs: list[dict[str, Any]]) -> Any:

@@ -140,12 +140,18 @@ def _full_names(words: list[str]) -> list[str]:
     """The words with short flags as the fields that they set; a first word that is no flag is the data set's folder."""
     data = words[0] if words and not words[0].startswith("-") else None
     full: list[str] = []
+    set_by: dict[str, str] = {}
     rest = iter(words if data is None else ["--data.root", *words])
     for number, word in enumerate(rest):
         flag, equals, value = word.partition("=")
-        fields = SHORT_FLAGS.get(flag.replace("_", "-"), [flag])
+        plain = flag.replace("_", "-")
+        fields = SHORT_FLAGS.get(plain, [plain if plain.startswith("--") else flag])
         if data is not None and number and fields == ["--data.root"]:
             raise OptionError(f"the data set is given twice, as {data} and by {flag}: give one of them")
+        for option in fields if plain.startswith("--") else ():
+            before = set_by.setdefault(option, plain)
+            if before != plain:
+                raise OptionError(f"{option} is set by {before} and by {plain}: give one of them")
         if len(fields) > 1 and not equals:  # the one value is for all of them
             equals, value = "=", next(rest, "--")
             if value.startswith("--"):

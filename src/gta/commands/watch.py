@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
     kind = kind_of(options.source)
     predictor = load_predictor(options.checkpoint, device=options.device, trust=options.trust)
     stream = Stream(
-        predictor, hop=options.hop, window=options.window, topk=options.top_k, name=shown_name(options.source)
+        predictor, hop=options.hop, window=options.window, top_k=options.top_k, name=shown_name(options.source)
     )
     reader = FrameReader(
         lambda: LiveVideo(options.source),

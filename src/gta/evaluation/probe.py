@@ -183,6 +183,7 @@ class ProbeResult:
         shuffled = self.shuffled_top1()
         return {
             "num_videos": len(self.labels),
+            "num_classes": len(self.classes),
             "sees_order": self.sees_order,
             "order_effect": self.order_effect,
             "verdict": self.verdict,

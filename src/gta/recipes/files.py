@@ -7,7 +7,8 @@
     optim:
       lr: 0.01
 
-Every error names the file and the line.
+The short names of the command line work at the top, too: `epochs: 3` for `run: {max_epochs: 3}`. Every error names the
+file and the line.
 """
 
 import json
@@ -24,7 +25,7 @@ from yaml.composer import ComposerError
 from gta.config import TrainConfig, config_from_json, config_to_json
 from gta.errors import OptionError
 from gta.recipes import RECIPES
-from gta.settings import field_names, json_schema, no_field
+from gta.settings import field_names, is_short, json_schema, no_field
 from gta.short_names import SHORT_NAMES
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -96,7 +97,23 @@ def file_schema() -> dict[str, Any]:
     """The JSON schema of configuration files, for editors that check and complete them."""
     schema = json_schema(TrainConfig)
     extends = {"type": "string", "description": "A recipe, or another file whose values are the defaults."}
-    return {**schema, "properties": {_EXTENDS: extends, **schema["properties"]}}
+    return {**schema, "properties": {_EXTENDS: extends, **schema["properties"], **_short_properties(schema)}}
+
+
+def _short_properties(schema: dict[str, Any]) -> dict[str, Any]:
+    """What the schema says of short names: the same as of the first field that each sets."""
+    found: dict[str, Any] = {}
+    for short, names in SHORT_NAMES.items():
+        at = schema
+        for step in names[0].split("."):
+            at = schema["$defs"][at["$ref"].rpartition("/")[2]] if "$ref" in at else at
+            at = at["properties"][step]
+        short_for = f"hort for {' and '.join(names)}."
+        found[short] = {**at, "description": f"S{short_for}"}
+        if section := schema["properties"].get(short):
+            text = f"{section['description']} A text is s{short_for}"
+            found[short] = {"description": text, "anyOf": [section, {"type": "string"}]}
+    return found
 
 
 def _read(path: Path, before: tuple[Path, ...]) -> TrainConfig:
@@ -104,6 +121,7 @@ def _read(path: Path, before: tuple[Path, ...]) -> TrainConfig:
         raise OptionError(f"{path}: it extends itself, via {before[-1].name}")
     values, lines = _parse(path)
     base = config_to_json(_base(path, values, lines, (*before, path.resolve())))
+    _expand_short_names(path, values, lines)
     _check_names(path, values, lines)
     merged = _merge(base, values)
     try:
@@ -187,10 +205,33 @@ def _key_lines(node: yaml.Node | None, keys: tuple[str, ...], path: Path) -> Ite
         yield from _key_lines(value, (*keys, key.value), path)
 
 
+def _expand_short_names(path: Path, values: dict[str, Any], lines: _Lines) -> None:
+    """Put the values of short names (`epochs: 3`) where their fields are (`run: {max_epochs: 3}`)."""
+    sections = _sections()
+    for short in [name for name, value in values.items() if is_short(name, value, SHORT_NAMES, sections)]:
+        value, line = values.pop(short), lines[(short,)]
+        for name in SHORT_NAMES[short]:
+            *outer, last = name.split(".")
+            inner: Any = values
+            for section in outer:
+                inner = inner.setdefault(section, {}) if isinstance(inner, dict) else None
+            if not isinstance(inner, dict):
+                raise OptionError(f"{path}:{line}: {short} sets {name}, but {'.'.join(outer)} is no mapping of fields")
+            if last in inner:
+                raise OptionError(f"{path}:{line}: {name} is set twice, also by {short}: set it once")
+            inner[last] = value
+            lines[tuple(name.split("."))] = line
+
+
+def _sections() -> set[str]:
+    """Dotted names of the fields that have fields."""
+    return {name.rpartition(".")[0] for name in field_names(TrainConfig)}
+
+
 def _check_names(path: Path, values: dict[str, Any], lines: _Lines) -> None:
     """Refuse fields that the configuration does not have."""
     known = field_names(TrainConfig)
-    sections = {name.rpartition(".")[0] for name in known}
+    sections = _sections()
 
     def visit(inner: dict[Any, Any], keys: tuple[str, ...]) -> None:
         for key, value in inner.items():
@@ -209,7 +250,7 @@ def _check_names(path: Path, values: dict[str, Any], lines: _Lines) -> None:
 
 def _merge(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The base's values, overridden; sections are merged, everything else is replaced."""
-    sections = {name.rpartition(".")[0] for name in field_names(TrainConfig)}
+    sections = _sections()
 
     def merge(below: Any, above: Any, section: str) -> Any:
         if section in sections and isinstance(below, dict) and isinstance(above, dict):

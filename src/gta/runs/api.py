@@ -1,14 +1,11 @@
 """`gta.train` and `gta.open_dataset`: what the command line does, for scripts and notebooks."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gta.config import ClipConfig, Split, TrainConfig
-from gta.errors import OptionError
 from gta.recipes.files import find_config
 from gta.runs.train import train as train_config
-from gta.short_names import SHORT_NAMES
 
 if TYPE_CHECKING:
     from gta.clips.plain import ClipDataset
@@ -43,22 +40,7 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         config = find_config(config)
-    return train_config(config.override(_full_names(overrides)), resume=resume, live=live)
-
-
-def _full_names(overrides: dict[str, Any]) -> dict[str, Any]:
-    """The same values under the full names of the fields."""
-    full: dict[str, Any] = {}
-    for name, value in overrides.items():
-        fields = (name,) if "." in name else SHORT_NAMES.get(name)
-        if fields is None:
-            close = get_close_matches(name, SHORT_NAMES, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"short names are {', '.join(SHORT_NAMES)}"
-            raise OptionError(f"there is no field {name}: {hint}")
-        if twice := full.keys() & fields:
-            raise OptionError(f"{min(twice)} is given twice, by its short name as well: give one of them")
-        full |= dict.fromkeys(fields, value)
-    return full
+    return train_config(config.override(overrides), resume=resume, live=live)
 
 
 def open_dataset(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gta._renamed import renamed_keywords
 from gta.clips.sampling import evaluation_indices
 from gta.clips.transforms import EvaluationViews
 from gta.errors import OptionError
@@ -65,7 +66,7 @@ class Stream:
         predictor: the model and its preprocessing.
         hop: seconds from the start of one window to the start of the next, above 0; by default, `window / num_frames`.
         window: length of a window in seconds, above 0.
-        topk: how many classes to name, 1 or more (at most all of them).
+        top_k: how many classes to name, 1 or more (at most all of them).
         fps: frames per second, for frames that are pushed without a time; by default, the clock gives their times.
         time_unit: unit of the times in seconds, such as the time base of a video stream: limits of windows are rounded
             to it, as offline.
@@ -88,13 +89,14 @@ class Stream:
     True
     """
 
+    @renamed_keywords(topk="top_k")
     def __init__(
         self,
         predictor: "Predictor",
         *,
         hop: float | int | None = None,  # int too: type checks at run time take it for no float
         window: float | int = DEFAULT_WINDOW_SECONDS,
-        topk: int = 5,
+        top_k: int = 5,
         fps: float | int | None = None,
         time_unit: Fraction | float = _MICROSECOND,
         name: str | Path = "stream",
@@ -104,12 +106,12 @@ class Stream:
         for label, value in (("window", window), ("hop", hop), ("fps", fps), ("time_unit", time_unit)):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{label} is {value}: it must be above 0")
-        if topk < 1:
-            raise ValueError(f"topk is {topk}: at least one class is needed")
+        if top_k < 1:
+            raise ValueError(f"top_k is {top_k}: at least one class is needed")
         if predictor.clip.flow:
             raise OptionError("the model reads optical flow, which is not computed from a stream's frames")
         self.predictor = predictor
-        self.hop, self.window, self.topk = float(hop), float(window), topk
+        self.hop, self.window, self.top_k = float(hop), float(window), top_k
         self.counts = StreamCounts()
         self.time_unit = Fraction(time_unit)
         self._fps, self._path = fps, Path(name)
@@ -227,7 +229,7 @@ class Stream:
         before = [place for place, frame in enumerate(frames) if self._units(frame.time - self._origin) <= low]
         frames = frames[max(before, default=0) :]
         clips = [[frames[i] for i in clip] for clip in evaluation_indices(self.predictor.clip, len(frames))]
-        labels, scores = self.predictor.name_best(self._scores(clips), self.topk)
+        labels, scores = self.predictor.name_best(self._scores(clips), self.top_k)
         self.counts.predictions += 1
         assert self._zero is not None
         offset = float(self._origin - self._zero)

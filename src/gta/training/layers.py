@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
@@ -63,8 +64,9 @@ def _is_inserted(network: nn.Module, name: str) -> bool:
 
 
 def _depths(network: Any, names: Iterable[str]) -> dict[str, int]:
-    from timm.models._manipulate import group_with_matcher  # here, since importing timm takes seconds
+    from timm.models import group_parameters  # here, since importing timm takes seconds
 
-    pairs = iter([(name, None) for name in names])
-    found: Any = group_with_matcher(pairs, network.group_matcher(coarse=False), reverse=True)
+    # timm asks a network for its parameters only, and here they have the names that they had before the insertion
+    plain: Any = SimpleNamespace(named_parameters=lambda: ((name, None) for name in names))
+    found: Any = group_parameters(plain, network.group_matcher(coarse=False), reverse=True)
     return {name: int(depth) for name, depth in found.items()}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gta.evaluation.metrics import tells_top5
 from gta.viz.charts import bars, shaded_table
 from gta.viz.page import Html, folded, isolated, page, paragraph, percent, section, table
 from gta.viz.parts import settings_section, skipped_section
@@ -26,7 +27,7 @@ def probe_page(title: str, values: Mapping[str, Any], about: Mapping[str, Any]) 
     return page(
         title,
         paragraph(f"{verdict[0].upper()}{verdict[1:]} ({values['num_videos']} videos)."),
-        _treatments(values["treatments"]),
+        _treatments(values["treatments"], values["num_classes"]),
         _pairs(values.get("chiral_pairs", [])),
         _classes(values["per_class"]),
         skipped_section(skipped),
@@ -34,17 +35,20 @@ def probe_page(title: str, values: Mapping[str, Any], about: Mapping[str, Any]) 
     )
 
 
-def _treatments(treatments: Mapping[str, Mapping[str, Any]]) -> Html:
+def _treatments(treatments: Mapping[str, Mapping[str, Any]], num_classes: int) -> Html:
+    shares = {"top1": "top-1", "top5": "top-5", "direction_accuracy": "direction"}
+    if not tells_top5(num_classes):
+        del shares["top5"]
     rows = [
         [
             isolated(treatment),
-            *(percent(row[key]) for key in ("top1", "top5", "direction_accuracy")),
+            *(percent(row[key]) for key in shares),
             percent(row["share_of_predictions_changed"]),
             percent(row["movement"]),
         ]
         for treatment, row in treatments.items()
     ]
-    head = ["frames", "top-1", "top-5", "direction", "predictions changed", "movement"]
+    head = ["frames", *shares.values(), "predictions changed", "movement"]
     top1 = {treatment: row["top1"] for treatment, row in treatments.items()}
     drawn = [bars({key: 100 * share for key, share in top1.items()}, high=100)] if None not in top1.values() else []
     note = "Movement: how much probability moved to other classes compared with the original order, on average."
