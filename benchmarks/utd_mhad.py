@@ -1,4 +1,4 @@
-"""Chiral actions of real people: `python benchmarks/utd_mhad.py VIDEOS --crop CROPPED`, then `--grid utd.json`.
+"""Chiral actions of real people: `python benchmarks/utd_mhad.py VIDEOS --crop CROPPED`, then `--grid tiny utd.json`.
 
 The data are not part of this project. UTD-MHAD (Chen, Jafari and Kehtarnavaz, "UTD-MHAD: A Multimodal Dataset for Human
 Action Recognition Utilizing a Depth Camera and a Wearable Inertial Sensor", ICIP 2015) is offered for research at
@@ -6,9 +6,15 @@ https://personal.utdallas.edu/~kehtar/UTD-MHAD.html: RGB.zip holds the colour vi
 a<action>_s<subject>_t<trial>_color.avi, and Depth.zip the depth as .mat files. Either will do as videos of these names.
 
 --crop writes each video cut to its person: one square box around everything that moves or, in depth without background,
-is not black, over the whole video, with a margin. --grid writes the study of docs/results/utd_mhad.md for `gta study`:
+is not black, over the whole video, with a margin. --grid writes a study for `gta study`:
 
-    gta study utd.json --data CROPPED --seeds 3 --output runs/utd
+    python benchmarks/utd_mhad.py --grid tiny tiny.json
+    gta study tiny.json --data CROPPED --seeds 3 --output runs/utd-tiny
+    python benchmarks/utd_mhad.py --grid lite0 lite0.json --weights LITE0.safetensors  # scripts/efficientnet_lite0.py
+    gta study lite0.json --data CROPPED --seeds 3 --output runs/utd-lite0
+
+Settings are chosen without the test people: link the videos of subjects 1, 3 and 5 and of 7 (as one of the test people)
+into a folder of their own, or train with `--fold 2`.
 """
 
 import argparse
@@ -21,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gta.datasets.listing import open_videos
-from gta.studies.grids import Grid, Row, grid_to_json
+from gta.studies.grids import Budget, Grid, Row, grid_to_json
 from gta.studies.tables import create_grid
 from gta.synthetic.write import write_video
 from gta.video.reading import read_video
@@ -29,7 +35,17 @@ from gta.video.reading import read_video
 _MARGIN = 0.12
 _BLACK = 16
 _MOVES = 24
-BLOCKS = {"": "alone", "nl": "+ NL", "dnl": "+ DNL", "tape": "+ TAPE", "gta": "+ GTA"}
+BLOCKS = {
+    "": "alone",
+    "nl": "+ NL",
+    "dnl": "+ DNL",
+    "tsm": "TSM",
+    "tape": "+ TAPE",
+    "gta": "+ GTA",
+    "tsm_gta": "TSM + GTA",
+}
+FRAMES = (8, 16)
+LITE0 = "tf_efficientnet_lite0"
 
 
 def main() -> None:
@@ -38,15 +54,26 @@ def main() -> None:
     parser.add_argument("videos", type=Path, nargs="?", help="folder of UTD-MHAD's videos")
     parser.add_argument("--crop", type=Path, help="folder to write cropped videos to")
     parser.add_argument("--side", type=int, default=96, help="height and width of the cropped videos, in pixels")
-    parser.add_argument("--grid", type=Path, help="grid file to write")
-    parser.add_argument("--epochs", type=int, default=20, help="epochs of the grid")
+    parser.add_argument("--grid", nargs=2, metavar=("{tiny,lite0}", "FILE"), help="grid to write, and its file")
+    parser.add_argument("--weights", type=Path, help="what scripts/efficientnet_lite0.py wrote, for the grid lite0")
+    parser.add_argument("--epochs", type=int, help="epochs of the grid")
+    parser.add_argument("--lr", type=float, help="learning rate of the grid")
     options = parser.parse_args()
     if options.crop is not None:
         if options.videos is None or not options.videos.is_dir():
             parser.error("name the folder of the videos; see --help for where UTD-MHAD is offered")
         crop_all(options.videos, options.crop, options.side)
     if options.grid is not None:
-        options.grid.write_text(json.dumps(grid_to_json(utd_grid(options.epochs)), indent=2) + "\n", encoding="utf-8")
+        kind, file = options.grid
+        if kind not in ("tiny", "lite0"):
+            parser.error(f"there is no grid {kind}: choose tiny or lite0")
+        if kind == "lite0" and options.weights is None:
+            parser.error("the grid lite0 needs --weights")
+        grid = tiny_grid() if kind == "tiny" else lite0_grid(options.weights)
+        budget = grid.budget
+        optim = replace(budget.optim, lr=options.lr or budget.optim.lr)
+        grid = replace(grid, budget=replace(budget, epochs=options.epochs or budget.epochs, optim=optim))
+        Path(file).write_text(json.dumps(grid_to_json(grid), indent=2) + "\n", encoding="utf-8")
 
 
 def crop_all(root: Path, folder: Path, side: int) -> None:
@@ -77,22 +104,61 @@ def cropped(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(Image.fromarray(picture).resize((side, side))) for picture in square])
 
 
-def utd_grid(epochs: int) -> Grid:
-    """Tiny networks from random weights, under the CPU budget of the studies."""
-    rows = [
-        Row(f"2d-{block}" if block else "2d", label, f"tiny_{block}" if block else "tiny", "2D")
+def tiny_grid() -> Grid:
+    """Tiny networks from random weights."""
+    rows = tuple(
+        Row(
+            f"{frames}-{block or 'alone'}".replace("_", "-"),
+            label,
+            f"tiny_{block}" if block else "tiny",
+            f"{frames} frames",
+            num_frames=frames,
+        )
+        for frames in FRAMES
         for block, label in BLOCKS.items()
-    ]
-    rows += [Row("tsm", "TSM", "tiny_tsm", "TSM"), Row("tsm-gta", "TSM + GTA", "tiny_tsm_gta", "TSM")]
+    )
     budget = create_grid("table3").budget
     clip = replace(budget.clip, resize=(60, 60), crop_size=56)
+    return _grid("utd-tiny", "narrow networks from random weights", rows, replace(budget, epochs=30, clip=clip), "gta")
+
+
+def lite0_grid(weights: Path) -> Grid:
+    """EfficientNet-Lite0 with ImageNet weights: trained as a whole, and frozen, with a block after its last stage."""
+    rows = tuple(
+        Row(
+            f"{frames}-{'frozen-' if frozen else ''}{block or 'alone'}".replace("_", "-"),
+            label,
+            f"{LITE0}_{block}" if block else LITE0,
+            f"{frames} frames, {'frozen' if frozen else 'trained'}",
+            at={"res5": (4,)} if frozen and block else None,
+            pretrained=str(weights),
+            freeze="backbone" if frozen else "none",
+            num_frames=frames,
+        )
+        for frames in FRAMES
+        for frozen in (False, True)
+        for block, label in BLOCKS.items()
+        if not (frozen and "tsm" in block)  # a frozen network cannot learn to read what was shifted
+    )
+    budget = create_grid("table3").budget
+    clip = replace(budget.clip, resize=(104, 104), crop_size=96, mean=(0.5,) * 3, std=(0.5,) * 3)
+    optim = replace(budget.optim, lr=1e-3)
+    title = "EfficientNet-Lite0 with ImageNet weights"
+    return _grid("utd-lite0", title, rows, replace(budget, epochs=10, clip=clip, optim=optim), "gta")
+
+
+def _grid(name: str, title: str, rows: tuple[Row, ...], budget: Budget, reference: str) -> Grid:
     return Grid(
-        "utd-mhad",
-        "UTD-MHAD: chiral actions of real people",
+        name,
+        f"UTD-MHAD: chiral actions of real people, {title}",
         "Which temporal modules tell apart actions of unseen people, and those that differ in direction only?",
-        tuple(rows),
-        ("2d-gta", "tsm-gta"),
-        replace(budget, epochs=epochs, clip=clip),
+        rows,
+        tuple(
+            row.key
+            for row in rows
+            if row.key.removeprefix("8-").removeprefix("16-").removeprefix("frozen-") == reference
+        ),
+        budget,
     )
 
 

@@ -95,6 +95,15 @@ def test_reference_must_be_a_row():
         Grid("g", "t", "q", (Row("a", "A", "tiny"),), references=("b",))
 
 
+def test_a_row_may_start_from_weights_and_freeze_its_backbone():
+    row = Row("a", "A", "resnet18_gta", at={"res5": (1,)}, pretrained="imagenet", freeze="backbone")
+    grid = Grid("g", "t", "q", (Row("b", "B", "resnet18"), row), references=("b",))
+    assert grid_from_json(json.loads(json.dumps(grid_to_json(grid)))) == grid
+    plain, frozen = (training_of(row, grid.budget).model for row in grid.rows)
+    assert (plain.pretrained, plain.freeze) == (None, "none")
+    assert (frozen.pretrained, frozen.freeze, frozen.at) == ("imagenet", "backbone", {"res5": (1,)})
+
+
 def test_rows_are_compared_under_their_own_heading():
     grid = create_grid("table1")
     compared = {row.key: grid.reference(row).key for row in grid.rows}

@@ -6,6 +6,9 @@ from torch import Tensor, nn
 from gta.backbones.stages import find_stages
 from gta.ops.shift import temporal_shift
 
+FIRST_CONVS = ("conv1", "conv_pw", "conv_exp")
+"""Names of convolutions that shifts go before."""
+
 
 class ShiftedConv(nn.Module):
     """A convolution that reads its input with some channels exchanged between neighbouring frames.
@@ -32,15 +35,17 @@ class ShiftedConv(nn.Module):
 def insert_shift(network: nn.Module, num_frames: int, *, fraction: int = 8) -> nn.Module:
     """Put a shift before the first convolution of each residual branch, in place ("residual shift").
 
-    Networks whose res4 has 23 or more blocks (ResNet-101) get one in every second block, as the public code has it.
+    Networks whose res4 has 23 or more blocks (ResNet-101) get one in every second block, as the public code has it; in
+    networks of inverted residuals (MobileNet, EfficientNet), the blocks that expand and have a skip connection get one.
 
     Args:
-        network: a ResNet-like network whose blocks begin with `conv1`.
+        network: a network with residual blocks that begin with `conv1` (ResNet, ResNeXt, RegNet) or are timm's inverted
+            residuals (`conv_pw` or `conv_exp`, and `has_skip`).
         num_frames: T, frames per clip.
         fraction: 1 / fraction of the channels are shifted in each direction.
 
     Raises:
-        ValueError: a block has no `conv1`.
+        ValueError: a block is of another kind.
     """
     if fraction < 2:
         raise ValueError(f"one channel in {fraction} cannot be shifted each way: it must be at least 2")
@@ -49,11 +54,23 @@ def insert_shift(network: nn.Module, num_frames: int, *, fraction: int = 8) -> n
     for names in stages.values():
         for name in names[::step]:
             block = network.get_submodule(name)
-            conv = getattr(block, "conv1", None)
-            if not isinstance(conv, nn.Module):
+            first = _first_conv(block)
+            if first is not None:
+                setattr(block, first, ShiftedConv(getattr(block, first), num_frames, fraction))
+            elif not hasattr(block, "has_skip"):
                 raise ValueError(f"{name} ({type(block).__name__}) has no conv1 that a temporal shift could precede")
-            block.conv1 = ShiftedConv(conv, num_frames, fraction)
+    if not any(isinstance(module, ShiftedConv) for module in network.modules()):
+        raise ValueError(f"{type(network).__name__} has no residual block that a temporal shift could go into")
     return network
+
+
+def _first_conv(block: nn.Module) -> str | None:
+    """Name of the convolution that a block's residual branch begins with; None if there is no such branch."""
+    if isinstance(getattr(block, "conv1", None), nn.Module):
+        return "conv1"
+    expands = next((name for name in FIRST_CONVS if hasattr(block, name)), None)
+    # a depthwise separable block has a conv_pw as well, which ends it
+    return expands if hasattr(block, "conv_pwl") and getattr(block, "has_skip", False) else None
 
 
 def resize_shift(network: nn.Module, num_frames: int) -> None:

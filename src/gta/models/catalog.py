@@ -201,14 +201,18 @@ def own_options(name: str) -> dict[str, bool | int | str | None]:
 
 
 def framewise_spec(name: str) -> BackboneSpec:
-    """The entry of a network that the catalogue does not name: timm's, or torchvision's if its name says so."""
+    """The entry of a network that the catalogue does not name: timm's, also with shifts, or torchvision's."""
     if name.startswith(PREFIX):
         return BackboneSpec(_torchvision(name.removeprefix(PREFIX)))  # which says that there is none
+    if name.endswith(SHIFTED):
+        build = _framewise(name.removesuffix(SHIFTED), shift=True)
+        return BackboneSpec(build, has_weights=True, options={**_TIMM, **_SHIFT})
     return BackboneSpec(_framewise(name), has_weights=True, options=_TIMM)
 
 
 _TIMM = {"image_size": None, "global_pool": None}
 _SHIFT = {"shift_div": 8}
+SHIFTED = "_tsm"  # after the name of any network of timm's
 _FLOW = {"flow_length": 5}
 _HEAD = {"head_window": None, "head_average": "probabilities"}
 _C2D = {"temporal_pool": False, "stride_1x1": False, **_HEAD}

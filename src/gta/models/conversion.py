@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from gta.backbones.resnet3d import PathwayBackbone
 from gta.backbones.slowfast import SlowFastBackbone
 from gta.backbones.torchvision_video import TorchvisionBackbone
+from gta.backbones.tsm import FIRST_CONVS
 from gta.errors import CheckpointError
 from gta.models.keymaps import KEY_MAPS, KeyMap
 from gta.ops.mixing import resize_assignment, resize_lags, resize_mixing
 
 _REGION = ".region_mixing"
+_SHIFTED = re.compile(rf"(\.(?:{'|'.join(FIRST_CONVS)}))\.conv(?=\.)")
 _COUNTERS = re.compile(r"\.num_batches_tracked$")  # how often a norm was updated; older files lack it
 
 
@@ -65,7 +67,7 @@ class LoadReport:
 
 def canonical(key: str) -> str:
     """A key of one of our models without the wrappers of inserted attention and temporal shifts."""
-    return key.replace(".host.", ".").replace(".conv1.conv.", ".conv1.")
+    return _SHIFTED.sub(r"\1", key.replace(".host.", "."))
 
 
 def backbone_kind(backbone: nn.Module) -> str:

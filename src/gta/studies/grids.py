@@ -15,6 +15,7 @@ from gta.config import (
     Difficulty,
     ModelConfig,
     OptimConfig,
+    Places,
     Precision,
     RunConfig,
     TrainConfig,
@@ -37,14 +38,18 @@ class Row:
     """Name for `create_model`; none for an ensemble."""
     part: str = ""
     """Heading under which the row stands, such as the backbone."""
-    at: Mapping[str, int] | None = None
-    """Attention blocks per stage; the model's own choice if None, no blocks if empty."""
+    at: Places | None = None
+    """Attention blocks per stage: how many, their indices, or "all"; the model's own choice if None, none if empty."""
     num_groups: int = 8
     """Channel groups G."""
     num_regions: int = 8
     """Regions R."""
     mixing: Mapping[str, Any] | None = None
     """How GTA mixes frames, other than by default: fields of `gta.blocks.MixingOptions`."""
+    pretrained: str | None = None
+    """Starting weights, as in `ModelConfig`: a checkpoint file, or `imagenet`; None: random ones."""
+    freeze: Literal["none", "backbone"] = "none"
+    """`backbone`: only the attention blocks and the head train."""
     num_frames: int | None = None
     """Frames per clip, where the backbone reads another number than the budget says."""
     ensemble: tuple[str, ...] = ()
@@ -181,6 +186,8 @@ def training_of(
             at=None if row.at is None else dict(row.at),
             num_groups=row.num_groups,
             num_regions=row.num_regions,
+            pretrained=row.pretrained,
+            freeze=row.freeze,
             **mixing,
         ),
         data=DataConfig(

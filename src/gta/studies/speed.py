@@ -87,6 +87,8 @@ def _stepper(row: Row, budget: Budget, num_classes: int, num_threads: int) -> Ca
     fabric = create_fabric(run, budget.optim)
     launch(fabric, run)
     model = build_model(config.model, num_classes=num_classes)
+    if config.model.freeze == "backbone":
+        model.freeze_backbone()
     arrange_model(model, run)
     objective = Objective(Normalize(clip.mean, clip.std), budget.optim, num_classes=num_classes)
     train_step = TrainStep(fabric, model, objective, optim=budget.optim, plan=Plan(budget.batch_size))
