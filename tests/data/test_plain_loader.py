@@ -69,6 +69,8 @@ def test_a_whole_configuration_as_clip_is_refused(root: Path, monkeypatch) -> No
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which sees wrong types first, in tests
     with pytest.raises(TypeError, match=r"`clip` is a TrainConfig: give a ClipConfig, such as .*\.data\.clip"):
         gta.open_dataset(root, clip=gta.recipe("synthetic"))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"`dataset` is a PosixPath: give what gta\.open_dataset returns"):
+        gta.build_loader(root, batch_size=1, num_workers=0, shuffle=False)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_own_loader_takes_it_too(root: Path) -> None:

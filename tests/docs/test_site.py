@@ -1,15 +1,13 @@
 """The documentation site builds as `make docs` builds it: a broken link, an unknown name or bad markup fails."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from sphinx.util.inventory import InventoryFile
-
-import gta
-from gta import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,15 +38,12 @@ def test_the_site_can_be_read_and_searched_from_disk(site: Path) -> None:
         assert not [address for address in loaded if "//" in address], page.name
 
 
-def test_every_public_name_is_in_the_reference(site: Path) -> None:
+def test_a_public_name_that_is_not_in_the_reference_fails_the_build(site: Path) -> None:
+    undocumented = runpy.run_path(str(ROOT / "docs" / "conf.py"))["undocumented"]  # what the build warns of
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
     documented = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
-    wanted = {f"gta.{name}" for name in gta.__all__ if not name.startswith("__")}
-    wanted |= {f"gta.blocks.{name}" for name in gta.blocks.__all__} | {f"gta.ops.{name}" for name in gta.ops.__all__}
-    wanted |= {f"gta.synthetic.{name}" for name in synthetic.__all__ if callable(getattr(synthetic, name))}
-    wanted |= {f"gta.config.{name}" for name in ("ClipConfig", "DataConfig", "ModelConfig", "OptimConfig", "RunConfig")}
-    wanted = {"gta.explain.explain" if name == "gta.explain" else name for name in wanted}
-    assert wanted <= documented, sorted(wanted - documented)
+    assert undocumented(documented) == []
+    assert undocumented(documented - {"gta.Predictor", "gta.blocks.NonLocal"}) == ["gta.Predictor", "gta.blocks.NonLocal"]
 
 
 def test_docstrings_are_not_taken_for_other_markup(site: Path) -> None:

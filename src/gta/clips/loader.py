@@ -189,6 +189,9 @@ def build_loader(
     Returns:
         A loader of `Batch` dictionaries.
 
+    Raises:
+        TypeError: `dataset` is no data set of videos.
+
     >>> data = gta.open_dataset("videos", "val", clip=gta.recipe("synthetic").data.clip)
     >>> loader = gta.build_loader(data, batch_size=4, num_workers=0, shuffle=False)
     >>> len(loader)  # batches
@@ -196,6 +199,8 @@ def build_loader(
     """
     if isinstance(dataset, ClipDataset):  # its own count of readings is for PyTorch's samplers
         dataset = dataset.clips
+    if not hasattr(dataset, "sample_shape"):
+        raise TypeError(f"`dataset` is a {type(dataset).__name__}: give what gta.open_dataset returns")
     sampler = ClipSampler(
         len(dataset),
         batch_size=batch_size,

@@ -49,7 +49,7 @@ def recipe(name: str) -> TrainConfig:
     (0.01, 0.005)
     """
     if name not in RECIPES:
-        close = get_close_matches(name, RECIPES, n=1)
+        close = get_close_matches(str(name), RECIPES, n=1)
         hint = f"did you mean '{close[0]}'?" if close else "gta train --list shows them"
         raise OptionError(f"'{name}' is not a recipe: {hint}")
     return RECIPES[name]()

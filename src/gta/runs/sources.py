@@ -27,7 +27,7 @@ def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold
         OptionError: `root` is None, and no config.json beside the checkpoint tells it.
     """
     if root is not None:
-        return Source(root, layout or "auto", fold or 1)
+        return Source(root, layout or "auto", 1 if fold is None else fold)
     from gta.training.folder import CONFIG, read_config
 
     stored = read_config(checkpoint.parent) if (checkpoint.parent / CONFIG).exists() else {}
@@ -37,4 +37,4 @@ def find_source(checkpoint: Path, root: Path | None, layout: Layout | None, fold
         if named is not None:
             raise OptionError(f"hf://{named[0]}: a model on a hub does not say where its data is: give the folder")
         raise OptionError(f"{checkpoint}: no {CONFIG} next to it that names the data set: give the data set's folder")
-    return Source(data.root, layout or data.layout, fold or data.fold)
+    return Source(data.root, layout or data.layout, data.fold if fold is None else fold)
