@@ -147,3 +147,27 @@ def test_a_stream_has_no_flow(checkpoint, tmp_path, capsys):
     assert run(["watch", str(checkpoint), str(tmp_path / "a.mp4"), "--device", "cpu"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "the model reads optical flow" in line
+
+
+def test_a_model_of_flow_is_explained_on_a_folder_of_it(tmp_path):
+    model = gta.create_model("tiny_flow_gta", num_classes=2, num_frames=4, flow_length=2)
+    clip = ClipConfig(num_frames=4, flow=2, resize=32, crop_size=32)
+    predictor = gta.Predictor(model, classes=("up", "down"), clip=clip)
+    path = write(tmp_path / "video", flows=24)
+    found = gta.explain(predictor, path, query=(0, 1, 1))
+    assert found.frames.shape == (4, 32, 32, 3)
+    shown = clip_views(path, clip)[0]
+    assert np.array_equal(found.frames[..., :2], shown[:2].permute(1, 2, 3, 0).numpy())  # red, green: the first flow
+    assert (found.frames[..., 2] == 128).all()
+    again = gta.explain(predictor, gta.prepare(shown[None], clip), query=(0, 1, 1))
+    assert np.array_equal(again.frames, found.frames)
+    with pytest.raises(ValueError, match=r"uint8 \(T, 4, H, W\)"):
+        gta.explain(predictor, torch.zeros(1, 3, 4, 32, 32))
+    with pytest.raises(VideoError, match="no optical flow"):
+        gta.explain(predictor, tmp_path)
+
+
+def test_flow_is_not_served(checkpoint, capsys):
+    assert run(["serve", str(checkpoint)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"gta serve: {checkpoint.parent.name} reads optical flow, which is not computed from uploaded videos"

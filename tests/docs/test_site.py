@@ -43,7 +43,10 @@ def test_a_public_name_that_is_not_in_the_reference_fails_the_build(site: Path) 
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
     documented = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
     assert undocumented(documented) == []
-    assert undocumented(documented - {"gta.Predictor", "gta.blocks.NonLocal"}) == ["gta.Predictor", "gta.blocks.NonLocal"]
+    assert undocumented(documented - {"gta.Predictor", "gta.blocks.NonLocal"}) == [
+        "gta.Predictor",
+        "gta.blocks.NonLocal",
+    ]
 
 
 def test_docstrings_are_not_taken_for_other_markup(site: Path) -> None:

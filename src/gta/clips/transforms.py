@@ -188,7 +188,8 @@ def prepare(frames: torch.Tensor, clip: ClipConfig | None = None) -> torch.Tenso
     """Turn uint8 frames into model input: a batch of clips, scaled to [0, 1] and normalised.
 
     Args:
-        frames: uint8 (T, 3, H, W), one clip as `gta.read_video` returns it, or (B, 3, T, H, W), on any device.
+        frames: uint8 (T, 3, H, W), one clip as `gta.read_video` returns it, or (B, 3, T, H, W), on any device; 2L
+            channels of optical flow, where `clip` says so.
         clip: configuration with `mean` and `std`, such as a checkpoint's (`Predictor.clip`); by default, ImageNet's.
 
     Returns:
@@ -203,9 +204,12 @@ def prepare(frames: torch.Tensor, clip: ClipConfig | None = None) -> torch.Tenso
     """
     if frames.dtype != torch.uint8:
         raise ValueError(f"frames are uint8, 0 to 255, before they are prepared; these are {frames.dtype}")
-    if frames.ndim == 4 and frames.shape[1] == 3:
-        frames = frames.transpose(0, 1).unsqueeze(0)
-    if frames.ndim != 5 or frames.shape[1] != 3:
-        raise ValueError(f"frames have shape (T, 3, H, W) or (B, 3, T, H, W), these have {tuple(frames.shape)}")
     clip = clip or ClipConfig()
-    return Normalize(clip.mean, clip.std).to(frames.device)(frames)
+    channels = clip.channels
+    if frames.ndim == 4 and frames.shape[1] == channels:
+        frames = frames.transpose(0, 1).unsqueeze(0)
+    if frames.ndim != 5 or frames.shape[1] != channels:
+        raise ValueError(
+            f"frames have shape (T, {channels}, H, W) or (B, {channels}, T, H, W), these have {tuple(frames.shape)}"
+        )
+    return Normalize(clip.mean, clip.std, flow=clip.flow).to(frames.device)(frames)

@@ -22,14 +22,14 @@ def frame_groups(num_frames: int, most: int = MAX_CHANGES) -> NDArray[np.int64]:
     return np.stack([bounds[:-1], bounds[1:]], axis=1)
 
 
-def leave_out(clip: Float[Tensor, "1 3 T H W"], start: int, stop: int) -> Float[Tensor, "1 3 T H W"]:
+def leave_out(clip: Float[Tensor, "1 C T H W"], start: int, stop: int) -> Float[Tensor, "1 C T H W"]:
     """The clip without some frames: the one before them, or else the one after, stays in their place."""
     order = list(range(clip.shape[2]))
     order[start:stop] = [start - 1 if start else stop] * (stop - start)
     return clip[:, :, order]
 
 
-def blank(clip: Float[Tensor, "1 3 T H W"], start: int, stop: int) -> Float[Tensor, "1 3 T H W"]:
+def blank(clip: Float[Tensor, "1 C T H W"], start: int, stop: int) -> Float[Tensor, "1 C T H W"]:
     """The clip with some frames in the mean colour of the training data: 0 after normalisation."""
     changed = clip.clone()
     changed[:, :, start:stop] = 0
@@ -38,7 +38,7 @@ def blank(clip: Float[Tensor, "1 3 T H W"], start: int, stop: int) -> Float[Tens
 
 def frame_importance(
     network: Network,
-    clip: Float[Tensor, "1 3 T H W"],
+    clip: Float[Tensor, "1 C T H W"],
     class_index: int,
     *,
     logits: Float[Tensor, "1 K"],

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from gta.config import ClipConfig, config_to_json
+from gta.errors import OptionError
 from gta.explain import Explanation, explain
 from gta.export.card import ExportCard, clip_shape
 from gta.export.runtimes import ExportedModel
@@ -77,10 +78,16 @@ class Service:
     Args:
         models: one or more, with different names.
         limits: what requests may cost.
+
+    Raises:
+        OptionError: a model reads optical flow, which visitors do not have.
     """
 
     def __init__(self, models: Sequence[ServedModel], limits: Limits) -> None:
         self.models = tuple(models)
+        for model in self.models:
+            if model.predictor.clip.flow:
+                raise OptionError(f"{model.name} reads optical flow, which is not computed from uploaded videos")
         self.limits = limits
         self.metrics = Metrics(lambda: self._in_flight)
         self.explanations: Kept[str, str] = Kept(_KEPT_PAGES, limits.keep_seconds)
