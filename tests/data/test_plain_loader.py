@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Subset
 
 import gta
 from gta.config import ClipConfig
-from gta.errors import DataError, VideoError
+from gta.errors import DataError, OptionError, VideoError
 from gta.synthetic import CLASSES, synthesize
 
 CLIP = ClipConfig(num_frames=4, crop_size=32, resize=(36, 48), crop="random")
@@ -65,12 +65,14 @@ def test_a_model_trains_and_evaluates_on_it(root: Path) -> None:
         data[len(data)]
 
 
-def test_a_whole_configuration_as_clip_is_refused(root: Path, monkeypatch) -> None:
+def test_arguments_of_other_types_are_told_in_words(root: Path, monkeypatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which sees wrong types first, in tests
     with pytest.raises(TypeError, match=r"`clip` is a TrainConfig: give a ClipConfig, such as .*\.data\.clip"):
         gta.open_dataset(root, clip=gta.recipe("synthetic"))  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"`dataset` is a PosixPath: give what gta\.open_dataset returns"):
         gta.build_loader(root, batch_size=1, num_workers=0, shuffle=False)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(OptionError, match="'3' is not a recipe"):
+        gta.recipe(3)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_own_loader_takes_it_too(root: Path) -> None:

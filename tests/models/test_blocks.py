@@ -283,5 +283,5 @@ def test_a_spec_is_the_same_as_its_keywords():
         create_block("gta", channels=16, num_group=4)
     with pytest.raises(TypeError, match="'norm' cannot be combined with spec"):
         create_block("gta", channels=16, norm="layer", spec=spec)
-    with pytest.raises(TypeError, match="'num_group' is not an option"):
+    with pytest.raises(TypeError, match="no argument 'num_group': did you mean num_groups"):
         gta.create_model("tiny_gta", num_group=4)

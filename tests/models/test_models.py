@@ -173,7 +173,7 @@ def test_resized_model_reads_other_clips(name):
         (lambda: gta.create_model("tiny", at={"res3": 1}), "tiny_gta"),
         (lambda: gta.create_model("tiny_gta", at={"res3": 2}), "2 attention blocks.*1 blocks"),
         (lambda: gta.create_model("tiny_gta", at={"res3": [4]}), "no block 4"),
-        (lambda: gta.create_model("nosuchnet_gta"), "'nosuchnet'"),
+        (lambda: gta.create_model("nosuchnet_gta"), "'nosuchnet_gta' is neither one of this package's backbones"),
         (lambda: gta.create_model("crossvit_9_240"), "'crossvit_9_240' has neither stages .* nor a sequence of blocks"),
         (lambda: gta.create_model("tiny", temporal_pool=True), "temporal_pool does not apply"),
         (lambda: gta.create_model("tiny_slowfast", temporal_pool=True), "it knows fusion_kernel, temporal_blocks"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision.models.video as tv
 from models_support import clip_of, randomise
+from torch import nn
 
 import gta
 from gta.backbones.separable import R2Plus1DBackbone, S3DGBackbone, SelfGate
@@ -101,3 +102,19 @@ def test_attention_follows_the_frames_of_its_stage(name, frames):
 def test_s3d_says_how_many_frames_it_needs():
     with pytest.raises(ValueError, match="num_frames is 4: S3D reduces eight frames to one and needs at least 5"):
         gta.create_model("tiny_s3dg", num_frames=4)
+
+
+def test_the_statistics_of_evaluation_follow_a_short_training():
+    """With torchvision's momentum, they would still be those of the start after sixty steps."""
+    torch.manual_seed(0)
+    network = S3DGBackbone(8, width=8).train()
+    means: dict[nn.BatchNorm3d, torch.Tensor] = {}
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    for norm in norms:
+        norm.register_forward_hook(lambda module, given, _: means.update({module: given[0].mean(dim=(0, 2, 3, 4))}))
+    clip = torch.randn(4, 3, 8, 64, 64)
+    with torch.no_grad():
+        for _ in range(60):
+            network(clip)
+    for norm in norms:
+        torch.testing.assert_close(norm.running_mean, means[norm], rtol=0.05, atol=0.05)

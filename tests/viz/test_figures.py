@@ -1,6 +1,7 @@
 """Pictures: right sizes, right shapes refused, and really drawn."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -67,3 +68,17 @@ def test_cost_over_accuracy_has_every_row_in_its_legend_and_plain_numbers_on_its
     assert not any("times" in text for text in shown)
     styles = {(line.get_color(), line.get_marker()) for line in flops.get_lines()[:10]}
     assert len(styles) == 10
+
+
+def test_labels_of_a_wide_range_of_costs_do_not_overlap():
+    points = [CostPoint(f"{n}", (0.5,), flops, None, sees_order=True) for n, flops in enumerate((0.011, 0.03, 0.095))]
+    figure = cost_figure(points, ceiling=None, title="t")
+    figure.canvas.draw()
+    (axis,) = figure.axes
+    low, high = axis.get_xlim()
+    ticks = [
+        (label.get_window_extent(), tick) for tick, label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+    ]
+    shown = [extent for extent, tick in ticks if low <= tick <= high]
+    assert len(shown) >= 4
+    assert all(first.x1 < second.x0 for first, second in itertools.pairwise(shown))

@@ -128,7 +128,9 @@ class S3DGBackbone(BackboneBase):
             return nn.Sequential(part, SelfGate(channels)) if gates else part
 
         super().__init__()
-        norm = partial(nn.BatchNorm3d, eps=0.001, momentum=0.001)
+        # Not torchvision's momentum of 0.001, made for a million steps: after the thousand of a small data set, the
+        # statistics of evaluation would still be those of the start.
+        norm = partial(nn.BatchNorm3d, eps=0.001)
         stem, channels = scaled(64), scaled(192)
         parts: list[nn.Module] = [
             gated(TemporalSeparableConv(3, stem, 7, 2, 3, norm), stem),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from gta.viz.figures import COLOURS, new_figure, plain_text
@@ -129,7 +129,8 @@ def cost_figure(points: Sequence[CostPoint], *, ceiling: float | None, title: st
             )
         if max(values) > 2 * min(values) > 0:
             axis.set_xscale("log")
-            axis.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))  # evenly apart, so that none overlap
+            axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.margins(x=0.12)
         axis.set_xlabel(name, fontsize=9)
