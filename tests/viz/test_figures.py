@@ -9,7 +9,7 @@ from PIL import Image
 
 from gta.viz.figures import png_bytes
 from gta.viz.frames import frame_strip, image_png
-from gta.viz.study import CostPoint, cost_figure, sensitivity_figure
+from gta.viz.study import CostPoint, cost_figure, seed_curve_figure, sensitivity_figure
 
 
 def _decode(png: bytes) -> np.ndarray:
@@ -82,3 +82,10 @@ def test_labels_of_a_wide_range_of_costs_do_not_overlap():
     shown = [extent for extent, tick in ticks if low <= tick <= high]
     assert len(shown) >= 4
     assert all(first.x1 < second.x0 for first, second in itertools.pairwise(shown))
+
+
+def test_every_curve_of_a_large_study_has_its_own_look():
+    curves = {f"row {n}": [[0.1, 0.2 + n / 100]] for n in range(26)}
+    figure = seed_curve_figure(curves, ceiling=None, title="t", y_label="y")
+    looks = [(line.get_color(), line.get_linestyle()) for line in figure.axes[0].get_lines()]
+    assert len(set(looks)) == len(looks) == 26

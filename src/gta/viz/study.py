@@ -159,7 +159,7 @@ def seed_curve_figure(
     """
     figure = new_figure(8.4, 4.2)
     axis = figure.subplots()
-    styles = ("-", "--", ":")
+    styles = ("-", "--", ":", "-.")
     for number, (label, series) in enumerate(curves.items()):
         length = min(map(len, series), default=0)
         table = np.array([list(line)[:length] for line in series], dtype=np.float64)  # None becomes NaN
