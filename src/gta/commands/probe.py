@@ -21,14 +21,8 @@ _CLASSES_IN_PICTURE = 120
 _WIDTH_OF_FILES = 160
 
 
-_COMMON = (
-    "--split",
-    "--opposites",
-    "--num-permutations",
-    "--num-workers",
-    "--device",
-    "--output",
-)  # what `--help` shows
+# What `--help` shows.
+_COMMON = ("--split", "--opposites", "--num-permutations", "--num-workers", "--device", "--output")
 
 
 @dataclass(frozen=True)

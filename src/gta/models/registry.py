@@ -216,16 +216,13 @@ def create_model(
 
 def _check_names(name: str, backbone: str, attention: Mapping[str, Any]) -> None:
     """Refuse a model and an argument that do not exist, with the one that may be meant."""
-    import timm
+    if backbone not in BACKBONES and not backbone.startswith(PREFIX):
+        import timm  # here, since it takes seconds and not every backbone of our own needs it
 
-    if (
-        backbone not in BACKBONES
-        and not backbone.startswith(PREFIX)
-        and not timm.is_model(backbone.removesuffix(SHIFTED))
-    ):
-        close = get_close_matches(name, [*list_models(), *timm.list_models()], n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "see gta.list_models() and timm.list_models()"
-        raise ValueError(f"{name!r} is neither one of this package's backbones nor a timm model: {hint}")
+        if not timm.is_model(backbone.removesuffix(SHIFTED)):
+            close = get_close_matches(name, [*list_models(), *timm.list_models()], n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "see gta.list_models() and timm.list_models()"
+            raise ValueError(f"{name!r} is neither one of this package's backbones nor a timm model: {hint}")
     options = AttentionArguments.__annotations__
     for argument in attention:
         if argument not in options:
