@@ -47,6 +47,14 @@ def test_store_is_kept_and_renewed(videos, tmp_path):
     assert store.open(changed) is not None
 
 
+def test_videos_are_known_by_relative_and_by_absolute_path(videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(videos.root.parent)
+    relative = open_videos("videos", "train")
+    assert not relative.records[0].path.is_absolute()
+    store = build_store(tmp_path / "store", relative.records)
+    assert all(store.open(record) is not None for record in [*videos.records, *relative.records])
+
+
 def test_a_disk_without_room_is_known_before_any_decoding(videos, tmp_path, monkeypatch):
     build_store(tmp_path / "store", videos.records)
     size = (tmp_path / "store" / "frames.bin").stat().st_size

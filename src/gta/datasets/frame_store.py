@@ -49,7 +49,7 @@ class FrameStore:
 
     def open(self, record: VideoRecord) -> "StoredVideo | None":
         """The frames of a video, for a `with` block; None if the store does not have it as the file is now."""
-        row = self._videos.get(str(record.path))
+        row = self._videos.get(_key(record.path))
         if row is None or record.start_seconds is not None or record.end_seconds is not None:
             return None
         offset, num_frames, height, width, size, changed = row
@@ -139,7 +139,7 @@ def build_store(
         VideoError: a video cannot be read.
     """
     folder = Path(folder)
-    stamps = {str(record.path): stamp_of(record.path) for record in records}
+    stamps = {_key(record.path): stamp_of(record.path) for record in records}
     if _is_current(folder, stamps):
         return FrameStore(folder)
     (folder / _TABLE).unlink(missing_ok=True)
@@ -149,12 +149,18 @@ def build_store(
         for record in records:
             frames = _decode(record)
             file.write(frames.tobytes())
-            table[str(record.path)] = [offset, *frames.shape[:3], *stamps[str(record.path)]]
+            key = _key(record.path)
+            table[key] = [offset, *frames.shape[:3], *stamps[key]]
             offset += frames.nbytes
             if on_video:
                 on_video()
     write_json(folder / _TABLE, {"videos": table})
     return FrameStore(folder)
+
+
+def _key(path: Path) -> str:
+    """The name of a video in the table: the same from whatever folder, and through whatever link, it is reached."""
+    return os.path.realpath(path)
 
 
 def _is_current(folder: Path, stamps: dict[str, tuple[int, int]]) -> bool:
