@@ -117,8 +117,10 @@ def tiny_grid() -> Grid:
         for block, label in BLOCKS.items()
     )
     budget = create_grid("table3").budget
-    clip = replace(budget.clip, resize=(60, 60), crop_size=56)
-    return _grid("utd-tiny", "narrow networks from random weights", rows, replace(budget, epochs=30, clip=clip))
+    clip = replace(budget.clip, resize=(52, 52), crop_size=48)
+    optim = replace(budget.optim, lr=4e-3)
+    title = "narrow networks from random weights"
+    return _grid("utd-tiny", title, rows, replace(budget, epochs=24, clip=clip, optim=optim))
 
 
 def lite0_grid(weights: Path) -> Grid:

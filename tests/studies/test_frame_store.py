@@ -8,7 +8,7 @@ import torch
 
 from gta.clips.dataset import VideoDataset
 from gta.config import ClipConfig
-from gta.datasets.frame_store import FrameStore, build_store, missing_room
+from gta.datasets.frame_store import FrameStore, build_store, missing_room, store_size
 from gta.datasets.listing import open_videos
 from gta.errors import DataError
 from gta.synthetic import synthesize
@@ -59,9 +59,21 @@ def test_a_disk_without_room_is_known_before_any_decoding(videos, tmp_path, monk
     build_store(tmp_path / "store", videos.records)
     size = (tmp_path / "store" / "frames.bin").stat().st_size
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
-    assert missing_room(tmp_path / "store", videos.records, sample=99) == 0  # it is there already
-    assert missing_room(tmp_path / "new", videos.records, sample=99) == size - 1000
-    assert missing_room(tmp_path / "new", videos.records, sample=4) == pytest.approx(size, rel=0.5)
+    assert missing_room(tmp_path / "store", size) == 0  # it is there already
+    assert missing_room(tmp_path / "new", size) == size - 1000
+    assert store_size(videos.records, sample=99) == size
+    assert store_size(videos.records, sample=4) == pytest.approx(size, rel=0.5)
+
+
+def test_a_video_that_cannot_be_read_is_left_to_its_file(videos, tmp_path):
+    bad = VideoRecord(tmp_path / "bad.mp4", 0)
+    bad.path.write_bytes(b"no video")
+    decoded = []
+    for _ in range(2):
+        store = build_store(tmp_path / "store", [bad, *videos.records], on_video=lambda: decoded.append(1))
+    assert len(decoded) == len(videos) + 1  # the store is kept
+    assert store.open(bad) is None
+    assert store.open(videos.records[0]) is not None
 
 
 def test_parts_of_videos_and_strangers_are_left_to_the_reader(videos, tmp_path):

@@ -1,15 +1,19 @@
 """`gta study` and `gta probe` from end to end, on real videos and real training, as small as can be."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from gta.cli import run
 from gta.commands.study import StudyArguments, choose_grid
+from gta.datasets.frame_store import FrameStore
+from gta.datasets.listing import open_videos
 from gta.errors import OptionError
 from gta.studies.results import RESULT
 from gta.studies.speed import SPEED
+from gta.synthetic import synthesize
 
 SMALL = ["--epochs", "1", "--num-train", "32", "--num-val", "16", "--seeds", "1", "--jobs", "1"]
 
@@ -60,6 +64,25 @@ def test_study_then_again_then_probe(tmp_path, capsys):
     assert probed["treatments"]["in order"]["top1"] == pytest.approx(result["top1"])
     assert probed["treatments"]["reversed"]["top1"] == pytest.approx(result["reversed_top1"])
     assert (cell / "run" / "probe" / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_frames_of_ones_own_videos_are_stored_and_a_bad_video_is_skipped(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    synthesize("rendered", num_videos=48, frame_size=(36, 48))
+    Path("mine").mkdir()
+    for split in ("train", "val"):
+        Path("rendered", split).rename(Path("mine", split))
+    records = open_videos("mine", "val").records
+    records[0].path.write_bytes(b"no video")
+    clip = {"resize": [36, 48], "crop_size": 32, "flip": "none"}
+    grid = {"title": "Mine", "rows": [{"key": "gta", "label": "GTA", "model": "tiny_gta"}], "budget": {"clip": clip}}
+    Path("mine.json").write_text(json.dumps(grid))
+    options = ["--output", "study", "--seeds", "1", "--epochs", "1", "--jobs", "1", "--num-threads", "1"]
+    assert run(["study", "mine.json", "--data", "mine", *options]) == 0
+    store = FrameStore(Path("study", "frames"))
+    assert [store.open(record) is not None for record in records] == [False, *[True] * (len(records) - 1)]
+    result = json.loads(Path("study", "cells", "gta", "seed0", RESULT).read_text())
+    assert result["num_videos"] == len(records) - 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="tells what happens where there is no GPU")

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from gta.datasets.index import stamp_of
-from gta.errors import DataError
+from gta.errors import DataError, VideoError
 from gta.files import atomic_path, write_json
 from gta.stored import StoredError, entry, mapping, read_json, shown, whole
 from gta.types import VideoRecord
@@ -48,12 +48,15 @@ class FrameStore:
             raise DataError(f"{table}: no usable store of frames ({error}): delete {self.folder}") from error
 
     def open(self, record: VideoRecord) -> "StoredVideo | None":
-        """The frames of a video, for a `with` block; None if the store does not have it as the file is now."""
+        """The frames of a video, for a `with` block; None if the store does not have it as the file is now.
+
+        A video that could not be read when the store was made is not in it.
+        """
         row = self._videos.get(_key(record.path))
         if row is None or record.start_seconds is not None or record.end_seconds is not None:
             return None
         offset, num_frames, height, width, size, changed = row
-        if stamp_of(record.path) != (size, changed):
+        if not num_frames or stamp_of(record.path) != (size, changed):
             return None
         return StoredVideo(record.path, self._file, offset, (num_frames, height, width, 3))
 
@@ -109,20 +112,27 @@ class StoredVideo:
         return picture if fit is None else fit(picture)
 
 
-def missing_room(folder: str | Path, records: Sequence[VideoRecord], *, sample: int = 8) -> int:
-    """Bytes that a store of these videos would lack on the disk of `folder`, judged from a sample; 0 if it fits."""
-    folder = Path(folder)
+def store_size(records: Sequence[VideoRecord], *, sample: int = 8) -> int:
+    """Bytes that the frames of these videos take, judged from a sample of them."""
     chosen = records[:: max(len(records) // sample, 1)]
-    needed = sum(_decode(record).nbytes for record in chosen) * len(records) // max(len(chosen), 1)
+    return sum(_decode(record).nbytes for record in chosen) * len(records) // max(len(chosen), 1)
+
+
+def missing_room(folder: str | Path, size: int) -> int:
+    """Bytes that a store of `size` bytes would lack on the disk of `folder`; 0 if it fits."""
+    folder = Path(folder)
     there = folder / _FRAMES
     kept = there.stat().st_size if there.exists() else 0
-    return max(needed - kept - shutil.disk_usage(folder if folder.exists() else folder.parent).free, 0)
+    return max(size - kept - shutil.disk_usage(folder if folder.exists() else folder.parent).free, 0)
 
 
 def _decode(record: VideoRecord) -> np.ndarray:
-    """Every frame of a video, uint8 (T, H, W, 3)."""
-    with open_video(record.path) as video:
-        return video.read(range(video.num_frames)).permute(0, 2, 3, 1).contiguous().numpy()
+    """Every frame of a video, uint8 (T, H, W, 3); none of one that cannot be read."""
+    try:
+        with open_video(record.path) as video:
+            return video.read(range(video.num_frames)).permute(0, 2, 3, 1).contiguous().numpy()
+    except VideoError:
+        return np.empty((0, 1, 1, 3), np.uint8)  # whoever opens it goes to the file, and reports what is wrong
 
 
 def build_store(
@@ -135,8 +145,7 @@ def build_store(
         records: whole videos, small enough that all of their frames fit on the disk.
         on_video: called after each video that is decoded.
 
-    Raises:
-        VideoError: a video cannot be read.
+    Videos that cannot be read are left to their files, where whoever opens them is told.
     """
     folder = Path(folder)
     stamps = {_key(record.path): stamp_of(record.path) for record in records}
@@ -185,7 +194,7 @@ def _read_table(folder: Path) -> dict[str, tuple[int, ...]]:
             raise StoredError(f"the entry of {shown(path)} is not six numbers")
         offset, frames, height, width, *_ = values = tuple(
             whole(value, f"a number of {shown(path)}", low, 2**63 - 1)
-            for value, low in zip(row, (0, 1, 1, 1, 0, 0), strict=True)
+            for value, low in zip(row, (0, 0, 1, 1, 0, 0), strict=True)
         )
         if offset + frames * height * width * 3 > room:
             raise StoredError(f"the frames of {shown(path)} are not all in the file")

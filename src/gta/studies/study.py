@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from gta.config import config_to_json
-from gta.datasets.frame_store import build_store, missing_room
+from gta.datasets.frame_store import build_store, missing_room, store_size
 from gta.datasets.listing import VideoList, open_videos
 from gta.errors import DataError, GtaError, OptionError
 from gta.evaluation.statistics import proportion_error
@@ -32,6 +32,7 @@ from gta.synthetic.layouts import MANIFEST
 
 VIDEOS = "videos"
 FRAMES = "frames"
+_SMALL = 4e9  # bytes of decoded frames that are stored without being asked for
 
 
 def run_study(
@@ -87,7 +88,8 @@ def run_study(
         cells = [cell for cell in plan_cells(grid, seeds, folder) if cell.seed in asked or cell.state == "done"]
         if train:
             unfinished = [cell for cell in cells if cell.state != "done"]
-            store = _store(grid.budget, splits, folder, needed=bool(unfinished) and _is_small(root), console=console)
+            rendered = (root / MANIFEST).exists()
+            store = _store(grid.budget, splits, folder, rendered=rendered, console=console) if unfinished else None
             for cell in unfinished:
                 config = training_of(
                     cell.row,
@@ -142,16 +144,15 @@ def prepare_videos(budget: Budget, root: Path, *, num_workers: int) -> None:
     )
 
 
-def _is_small(root: Path) -> bool:
-    """Only synthetic videos are known to be small enough for a store of all their frames."""
-    return (root / MANIFEST).exists()
-
-
-def _store(budget: Budget, splits: Iterable[VideoList], folder: Path, *, needed: bool, console: Console) -> Path | None:
-    if not (needed and budget.cache_frames):
-        return None
+def _store(budget: Budget, splits: Iterable[VideoList], folder: Path, *, rendered: bool, console: Console) -> Path | None:
+    """Decoded frames of all videos in one file: of the grid's own, and of others where they are few and small."""
     records = [record for split in splits for record in split.records]
-    lacking = missing_room(folder / FRAMES, records)
+    if not budget.cache_frames or budget.clip.flow or any(record.start_seconds or record.end_seconds for record in records):
+        return None
+    size = store_size(records)
+    if not rendered and size > _SMALL:
+        return None
+    lacking = missing_room(folder / FRAMES, size)
     if lacking:
         console.print(
             f"warning: {folder}: the disk lacks {lacking / 1e9:.1f} GB for the decoded frames of {len(records)} "
