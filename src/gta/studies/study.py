@@ -144,10 +144,16 @@ def prepare_videos(budget: Budget, root: Path, *, num_workers: int) -> None:
     )
 
 
-def _store(budget: Budget, splits: Iterable[VideoList], folder: Path, *, rendered: bool, console: Console) -> Path | None:
+def _store(
+    budget: Budget, splits: Iterable[VideoList], folder: Path, *, rendered: bool, console: Console
+) -> Path | None:
     """Decoded frames of all videos in one file: of the grid's own, and of others where they are few and small."""
     records = [record for split in splits for record in split.records]
-    if not budget.cache_frames or budget.clip.flow or any(record.start_seconds or record.end_seconds for record in records):
+    if (
+        not budget.cache_frames
+        or budget.clip.flow
+        or any(record.start_seconds or record.end_seconds for record in records)
+    ):
         return None
     size = store_size(records)
     if not rendered and size > _SMALL:
