@@ -62,16 +62,19 @@ def main() -> None:
         if options.videos is None or not options.videos.is_dir():
             parser.error("name the folder of the videos; see --help for where UTD-MHAD is offered")
         crop_all(options.videos, options.crop, options.side)
+    elif options.grid is None or options.videos is not None:
+        parser.error("say what to do: VIDEOS --crop FOLDER, or --grid and a file")
     if options.grid is not None:
         kind, file = options.grid
         if kind not in ("tiny", "lite0"):
             parser.error(f"there is no grid {kind}: choose tiny or lite0")
-        if kind == "lite0" and options.weights is None:
-            parser.error("the grid lite0 needs --weights")
+        if kind == "lite0" and (options.weights is None or not options.weights.is_file()):
+            parser.error("the grid lite0 needs --weights, a file that scripts/efficientnet_lite0.py wrote")
         grid = tiny_grid() if kind == "tiny" else lite0_grid(options.weights)
         budget = grid.budget
-        optim = replace(budget.optim, lr=options.lr or budget.optim.lr)
-        grid = replace(grid, budget=replace(budget, epochs=options.epochs or budget.epochs, optim=optim))
+        epochs = budget.epochs if options.epochs is None else options.epochs
+        optim = budget.optim if options.lr is None else replace(budget.optim, lr=options.lr)
+        grid = replace(grid, budget=replace(budget, epochs=epochs, optim=optim))
         Path(file).write_text(json.dumps(grid_to_json(grid), indent=2) + "\n", encoding="utf-8")
 
 

@@ -66,6 +66,9 @@ def test_other_numbers_of_frames():
     again.load_state_dict(lite.state_dict())
     with torch.no_grad():
         assert torch.equal(again(clip_of(7, batch=2)), lite(clip_of(7, batch=2)))
+    differences = gta.create_model("tiny_difference", num_classes=3, num_frames=4).eval()
+    differences.set_num_frames(6)
+    assert differences(clip_of(6)).shape == (1, 3)
     eco = gta.create_model("tiny_eco", num_classes=3, num_frames=8)
     eco.set_num_frames(16)
     with pytest.raises(ValueError, match="num_frames is 6: ECO merges four frames into one and needs a multiple of 4"):

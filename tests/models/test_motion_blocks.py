@@ -57,21 +57,22 @@ def test_motion_excitation_is_that_of_tea():
 
 
 def test_multiple_temporal_aggregation_is_that_of_tea():
-    module = randomise(MultipleTemporalAggregation(16)).double()
+    module = randomise(MultipleTemporalAggregation(16)).eval().double()
     x = features(2, 16, 4, 5, 6).double()
     results = [x[:, :4]]
     for number in (1, 2, 3):
         given = x[:, 4 * number : 4 * number + 4] + (results[-1] if number > 1 else 0)
         moved = over_frames(given, module.temporal[number - 1].weight)
-        results.append(each_frame(moved, module.spatial[number - 1].weight))
+        results.append(torch.relu(module.norms[number - 1](each_frame(moved, module.spatial[number - 1].weight))))
     torch.testing.assert_close(module(x), torch.cat(results, dim=1))
 
 
 def test_spatio_temporal_motion_is_that_of_stm():
-    module = randomise(SpatioTemporalMotion(32)).double()
+    module = randomise(SpatioTemporalMotion(32)).eval().double()
     x = features(2, 32, 4, 5, 6).double()
-    cstm = each_frame(over_frames(x, module.temporal.weight), module.spatial.weight)
-    cmm = each_frame(motion(each_frame(x, module.squeeze.weight), module.transform.weight), module.restore.weight)
+    cstm = torch.relu(module.norm(each_frame(over_frames(x, module.temporal.weight), module.spatial.weight)))
+    squeezed = module.squeeze_norm(each_frame(x, module.squeeze.weight))
+    cmm = each_frame(motion(squeezed, module.transform.weight), module.restore.weight)
     torch.testing.assert_close(module(x), cstm + cmm)
 
 
@@ -190,6 +191,45 @@ def test_graph_convolution_is_that_of_region_graphs():
     torch.testing.assert_close(module(x)[0], want)
 
 
+def test_filters_over_time_start_as_shifts():
+    """STM: a quarter of the channels from either side. TEA: each frame itself, but for the last fragment's halves."""
+    x = features(1, 16, 4, 2, 2)
+    before, after = F.pad(x, (0, 0, 0, 0, 1, 0))[:, :, :-1], F.pad(x, (0, 0, 0, 0, 0, 1))[:, :, 1:]
+    method = create_block("stm", channels=64).method
+    assert torch.equal(method.temporal(x), torch.cat([before[:, :4], x[:, 4:12], after[:, 12:]], dim=1))
+    *first, last = create_block("tea", channels=64).method[1].temporal
+    fragment, sides = x[:, :4], torch.cat([before[:, :2], after[:, 2:4]], dim=1)
+    assert all(torch.equal(temporal(fragment), fragment) for temporal in first)
+    assert torch.equal(last(fragment), sides)
+
+
+@pytest.mark.parametrize(("name", "channels"), [("tea", 64), ("tea", 2048), ("stm", 64), ("stm", 2048)])
+@torch.no_grad()
+def test_no_part_of_a_fresh_method_drowns_the_others(name, channels):
+    """Fragments, and the two halves of STM, are of comparable size at the start, however wide the block is."""
+    torch.manual_seed(0)
+    block = create_block(name, channels=channels).train()
+    inner = F.relu(torch.randn(4, channels // 4, 8, 7, 7))
+    if name == "tea":
+        sizes = [float(part.square().mean().sqrt()) for part in block.method(inner).chunk(4, dim=1)]
+    else:
+        method = block.method
+        both = method(inner)
+        method.restore.weight.data.zero_()
+        cstm = method(inner)
+        sizes = [float(part.square().mean().sqrt()) for part in (cstm, both - cstm)]
+    assert max(sizes) / min(sizes) < 4, sizes
+
+
+def test_narrow_channels_are_rounded_and_odd_ones_refused():
+    assert create_block("tea", channels=40).reduce.out_channels == 12
+    for name in ("corr", "stm", "tea"):
+        x = features(1, 3, 2, 8, 8)
+        assert torch.equal(create_block(name, channels=3).eval()(x), x)
+    with pytest.raises(ValueError, match="tea: 10 inner channels do not divide into 4 fragments"):
+        create_block("tea", channels=40, inner_channels=10)
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 def test_contract(name):
     """A fresh block is the identity; gradients reach every parameter; any number of frames; the order counts."""
@@ -218,7 +258,7 @@ def test_contract(name):
 
 
 def by_hand(name: str, channels: int, frames: int, positions: int) -> tuple[int, int]:
-    """Multiply-adds and parameters from the papers' text; C/4 in the bottleneck, 16 for 1 in ME and CMM."""
+    """Multiply-adds and parameters of the layers that the papers name; C/4 in the bottleneck, 16 for 1 in ME and CMM."""
     inner, squeezed = channels // 4, channels // 64
     places = frames * positions
     if name == "tam":
@@ -245,11 +285,12 @@ def by_hand(name: str, channels: int, frames: int, positions: int) -> tuple[int,
         fragment = inner // 4
         work = places * inner * squeezed + steps * 9 * squeezed + frames * squeezed * inner
         work += 3 * places * (3 * fragment + 9 * fragment**2)
-        weights = 2 * inner * squeezed + 9 * squeezed + 2 * squeezed + 2 * inner + 3 * (3 * fragment + 9 * fragment**2)
+        weights = 2 * inner * squeezed + 9 * squeezed + 2 * squeezed + 2 * inner
+        weights += 3 * (3 * fragment + 9 * fragment**2 + 2 * fragment)
         out = inner
     elif name == "stm":
         work = places * (3 * inner + 9 * inner**2) + 2 * places * inner * squeezed + steps * 9 * squeezed
-        weights = 3 * inner + 9 * inner**2 + 2 * inner * squeezed + 9 * squeezed
+        weights = 3 * inner + 9 * inner**2 + 2 * inner * squeezed + 9 * squeezed + 2 * inner + 2 * squeezed
         out = inner
     else:
         work, weights, out = places * 49 * inner, 49 * inner, 32 * 49

@@ -1,5 +1,7 @@
 """The hard size: classes that only the order of their halves tells apart, moving things, a moving camera."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from gta.synthetic import (
     synthesize,
 )
 from gta.synthetic.parameters import draw_parameters
+from gta.synthetic.render import render
 
 EXCHANGED = sorted(set(SAME_FRAMES) - set(REVERSALS))
 SIZE = (32, 40)
@@ -79,15 +82,33 @@ def test_the_normal_size_is_what_it_was():
     assert any(draw_parameters(0, index, "hard").post is not None for index in range(8))
 
 
-def test_things_in_front_hide_the_object():
-    hidden = 0
+def test_a_post_hides_a_part_of_the_object_but_never_all_of_it():
+    posts = hidden = 0
     for index in range(12):
         parameters = draw_parameters(0, index, "hard")
         if parameters.post is not None:
-            mask = render_mask("Holding something still", parameters, frame_size=SIZE)
-            hidden += int((mask.astype(bool).sum(axis=(1, 2)) == 0).any())
-            assert mask.max() > 0
-    assert hidden == 0  # a post hides a part, never all of it
+            posts += 1
+            seen = render_mask("Holding something still", parameters, frame_size=SIZE).astype(bool).sum(axis=(1, 2))
+            open_ = replace(parameters, post=None)
+            whole = render_mask("Holding something still", open_, frame_size=SIZE).astype(bool).sum(axis=(1, 2))
+            assert (seen <= whole).all()
+            assert (seen > 0).all()
+            hidden += int((seen < whole).any())
+    assert posts
+    assert hidden
+
+
+def test_the_camera_and_other_things_move():
+    """Without them, a clip of something that is held still hardly changes from frame to frame."""
+    parameters = replace(draw_parameters(0, 0, "hard"), post=None, noise=0.0)
+    alone = replace(parameters, orbiters=(), camera=None)
+
+    def change(chosen):
+        frames = render("Holding something still", chosen, frame_size=SIZE).astype(float)
+        return np.abs(np.diff(frames, axis=0)).mean()
+
+    assert change(replace(alone, camera=parameters.camera)) > 2 * change(alone)
+    assert change(replace(alone, orbiters=parameters.orbiters)) > 2 * change(alone)
 
 
 def test_a_hard_folder_says_so_and_is_not_mixed_with_another(tmp_path):

@@ -33,8 +33,9 @@ _LEAST = 5
 class R2Plus1DBackbone(BackboneBase):
     """R(2+1)D (Tran et al. 2018) of basic blocks: each 3x3x3 convolution is a 1x3x3, then a 3x1x1.
 
-    The width between the two makes as many parameters as the 3x3x3 convolution has. The last three stages halve the
-    number of frames, too.
+    The width between the two makes as many parameters as the 3x3x3 convolution has; in the first block of a stage,
+    torchvision's second pair has the first one's width, which is narrower. The last three stages halve the number of
+    frames, too.
 
     Args:
         num_frames: T, frames per clip.
@@ -87,7 +88,7 @@ class R2Plus1DBackbone(BackboneBase):
 
 
 class SelfGate(nn.Module):
-    """`X * sigmoid(W mean(X) + b)`, the mean over frames and positions (S3D-G, Xie et al. 2018, Sec. 4.5).
+    """`X * sigmoid(W mean(X))`, the mean over frames and positions (S3D-G, Xie et al. 2018, Sec. 4.5).
 
     Args:
         channels: number of channels (C).
@@ -95,18 +96,24 @@ class SelfGate(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, channels)
+        self.linear = nn.Linear(channels, channels, bias=False)
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Weigh the channels."""
         return features * torch.sigmoid(self.linear(features.mean(dim=(2, 3, 4))))[:, :, None, None, None]
 
 
+def _branches(widths: Sequence[int]) -> tuple[int, int, int, int]:
+    """Channels of the four branches of an Inception block with widths as in `_INCEPTION`."""
+    one, _, first, _, second, pooled = widths
+    return one, first, second, pooled
+
+
 class S3DGBackbone(BackboneBase):
     """S3D-G (Xie et al. 2018): torchvision's S3D with gates.
 
-    Gates stand after the stem's two temporal convolutions and after each Inception block but the last. The paper says
-    where only in words; that many make the 2.79 million parameters by which S3D-G exceeds S3D in its table.
+    As in the authors' code, gates stand after the stem's last convolution and at the end of all four branches of each
+    Inception block, have no bias and start near one half.
 
     Args:
         num_frames: T, frames per clip, 5 or more: the network makes one of eight.
@@ -127,13 +134,20 @@ class S3DGBackbone(BackboneBase):
         def gated(part: nn.Module, channels: int) -> nn.Module:
             return nn.Sequential(part, SelfGate(channels)) if gates else part
 
+        def block_of(channels: int, widths: Sequence[int]) -> nn.Module:
+            block = SepInceptionBlock3D(channels, *widths, norm)
+            for branch, out in enumerate(_branches(widths)):
+                name = f"branch{branch}"
+                setattr(block, name, gated(block.get_submodule(name), out))
+            return block
+
         super().__init__()
         # Not torchvision's momentum of 0.001, made for a million steps: after the thousand of a small data set, the
         # statistics of evaluation would still be those of the start.
         norm = partial(nn.BatchNorm3d, eps=0.001)
         stem, channels = scaled(64), scaled(192)
         parts: list[nn.Module] = [
-            gated(TemporalSeparableConv(3, stem, 7, 2, 3, norm), stem),
+            TemporalSeparableConv(3, stem, 7, 2, 3, norm),
             nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
             Conv3dNormActivation(stem, stem, kernel_size=1, stride=1, norm_layer=norm),
             gated(TemporalSeparableConv(stem, channels, 3, 1, 1, norm), channels),
@@ -142,15 +156,16 @@ class S3DGBackbone(BackboneBase):
         for number, widths in enumerate(_INCEPTION):
             if number in _HALVED:
                 parts.append(_HALVED[number]())
-            one, before_a, after_a, before_b, after_b, pooled = map(scaled, widths)
-            block = SepInceptionBlock3D(channels, one, before_a, after_a, before_b, after_b, pooled, norm)
-            channels = one + after_a + after_b + pooled
-            last = number == len(_INCEPTION) - 1
-            parts.append(block if last else gated(block, channels))
+            widths = tuple(map(scaled, widths))
+            parts.append(block_of(channels, widths))
+            channels = sum(_branches(widths))
         self.features = nn.Sequential(*parts)
         self.num_features = channels
         self.resize(num_frames)
         initialise_weights(self)
+        for gate in self.modules():
+            if isinstance(gate, SelfGate):
+                nn.init.trunc_normal_(gate.linear.weight, std=0.01)
 
     def forward(self, clip: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B C t h w"]:
         """Features of the last block, a thirty-second of the clip's height and width, an eighth of its frames."""

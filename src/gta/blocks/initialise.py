@@ -20,7 +20,7 @@ def initialise_weights(root: nn.Module) -> None:
 
     | parameter | start |
     | --- | --- |
-    | convolutions | Kaiming normal for ReLU, fan-out |
+    | convolutions | Kaiming normal for ReLU, fan-out within their groups |
     | linear layers | Kaiming uniform with fan-in (PyTorch's own scale), bias 0 |
     | classifier (`head`) | normal with deviation 0.01, bias 0 |
     | `mixing`, `region_mixing` (M) | normal with deviation `1 / sqrt(G * T)`: the sum over G and T keeps the variance |
@@ -32,6 +32,8 @@ def initialise_weights(root: nn.Module) -> None:
     for name, module in root.named_modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.groups > 1:  # PyTorch's fan-out takes no notice of groups
+                module.weight.mul_(module.groups**0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):

@@ -1,7 +1,11 @@
 """Temporal modules of other papers as blocks: here TEA, STM, TAM and correlation. All see the order of frames.
 
-TEA, STM and the correlation block stand inside residual bottlenecks in their papers. Here the whole bottleneck (1x1
-down to D = C/4, the method, 1x1 up) is a block of its own after a network's block, so that it starts as the identity.
+TEA and STM replace the 3x3 convolution of every bottleneck of their networks. Here the whole bottleneck (1x1 down to
+D = C/4, the method, 1x1 up) is a block of its own after a network's block, so that it starts as the identity.
+CorrNet's correlation stands in such a block of its own in its paper, too.
+
+Where the papers' words leave it open, norms, ReLUs and the start of the filters over time are those of the authors'
+code.
 """
 
 import torch
@@ -35,6 +39,17 @@ def _temporal(channels: int) -> nn.Conv3d:
     return nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), groups=channels, bias=False)
 
 
+@torch.no_grad()
+def _start_as_shift(temporal: nn.Conv3d, *, share: float) -> None:
+    """Let a share of the channels read the frame before, as many the next one, and the others this one."""
+    channels = temporal.out_channels
+    moved = int(channels * share)
+    temporal.weight.zero_()
+    temporal.weight[:moved, :, 0] = 1
+    temporal.weight[moved : channels - moved, :, 1] = 1
+    temporal.weight[channels - moved :, :, 2] = 1
+
+
 def _spatial(channels: int, *, channelwise: bool = False) -> nn.Conv3d:
     """A 3x3 convolution of each frame."""
     groups = channels if channelwise else 1
@@ -58,7 +73,7 @@ class MotionExcitation(nn.Module):
         self.expand_norm = nn.BatchNorm3d(channels)
 
     def forward(self, features: Float[Tensor, "B D T H W"]) -> Float[Tensor, "B D T H W"]:
-        """`X + X * (2 sigmoid(expanded pooled motion) - 1)`."""
+        """`X + X * (2 sigmoid(expanded pooled motion) - 1)`, as the paper has it (its authors' code: sigmoid - 0.5)."""
         motion = _motion(self.squeeze_norm(self.squeeze(features)), self.transform)
         pooled = motion.mean(dim=(3, 4), keepdim=True)
         attention = 2 * torch.sigmoid(self.expand_norm(self.expand(pooled))) - 1
@@ -75,26 +90,34 @@ class MultipleTemporalAggregation(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels % _FRAGMENTS:
-            raise ValueError(f"{channels} channels do not divide into {_FRAGMENTS} fragments")
+            raise ValueError(f"tea: {channels} inner channels do not divide into {_FRAGMENTS} fragments")
         width = channels // _FRAGMENTS
         self.temporal = nn.ModuleList(_temporal(width) for _ in range(_FRAGMENTS - 1))
         self.spatial = nn.ModuleList(_spatial(width) for _ in range(_FRAGMENTS - 1))
+        self.norms = nn.ModuleList(nn.BatchNorm3d(width) for _ in range(_FRAGMENTS - 1))
+
+    def start(self) -> None:
+        """Start the filters over time: as the identity, the last fragment's as a shift, half of it each way."""
+        for number, temporal in enumerate(self.temporal, start=1):
+            assert isinstance(temporal, nn.Conv3d)
+            _start_as_shift(temporal, share=0.5 if number == len(self.temporal) else 0.0)
 
     def forward(self, features: Float[Tensor, "B D T H W"]) -> Float[Tensor, "B D T H W"]:
         """The first fragment as it is, the second convolved, the others convolved with the result before added."""
         first, *others = features.chunk(_FRAGMENTS, dim=1)
         results = [first]
-        for number, (fragment, temporal, spatial) in enumerate(zip(others, self.temporal, self.spatial, strict=True)):
+        layers = zip(others, self.temporal, self.spatial, self.norms, strict=True)
+        for number, (fragment, temporal, spatial, norm) in enumerate(layers):
             given = fragment if number == 0 else fragment + results[-1]
-            results.append(spatial(temporal(given)))
+            results.append(F.relu(norm(spatial(temporal(given)))))
         return torch.cat(results, dim=1)
 
 
 class SpatioTemporalMotion(nn.Module):
     """The sum of CSTM and CMM (STM; Jiang et al. 2019).
 
-    CSTM is a filter over three frames for each channel, then a 3x3 convolution. CMM is the motion between neighbouring
-    frames in few channels.
+    CSTM is a filter over three frames for each channel, then a 3x3 convolution with norm and ReLU. CMM is the motion
+    between neighbouring frames in few channels.
 
     Args:
         channels: number of channels (D).
@@ -105,13 +128,20 @@ class SpatioTemporalMotion(nn.Module):
         squeezed = max(1, channels // _REDUCTION)
         self.temporal = _temporal(channels)
         self.spatial = _spatial(channels)
+        self.norm = nn.BatchNorm3d(channels)
         self.squeeze = nn.Conv3d(channels, squeezed, 1, bias=False)
+        self.squeeze_norm = nn.BatchNorm3d(squeezed)
         self.transform = _spatial(squeezed, channelwise=True)
         self.restore = nn.Conv3d(squeezed, channels, 1, bias=False)
 
+    def start(self) -> None:
+        """Start the filters over time as a shift of a quarter of the channels each way."""
+        _start_as_shift(self.temporal, share=0.25)
+
     def forward(self, features: Float[Tensor, "B D T H W"]) -> Float[Tensor, "B D T H W"]:
         """CSTM plus CMM."""
-        return self.spatial(self.temporal(features)) + self.restore(_motion(self.squeeze(features), self.transform))
+        cstm = F.relu(self.norm(self.spatial(self.temporal(features))))
+        return cstm + self.restore(_motion(self.squeeze_norm(self.squeeze(features)), self.transform))
 
 
 class Correlation(nn.Module):
@@ -153,7 +183,7 @@ class MotionBlock(nn.Module):
     Args:
         name: `tea`, `stm` or `corr` (in 32 groups where D is a multiple of 32, as in its paper, else in one).
         channels: number of channels (C).
-        inner_channels: D; C/4 if not given.
+        inner_channels: D; C/4 if not given, for `tea` rounded up to a multiple of 4.
         norm: norm of the residual branch.
         zero_init: let the block start as the identity.
     """
@@ -168,7 +198,9 @@ class MotionBlock(nn.Module):
         zero_init: bool = True,
     ) -> None:
         super().__init__()
-        inner = inner_channels or channels // 4
+        inner = inner_channels or max(1, channels // 4)
+        if name == "tea" and inner_channels is None:
+            inner = -(-inner // _FRAGMENTS) * _FRAGMENTS
         self.channels = channels
         self.reduce = nn.Conv3d(channels, inner, 1, bias=False)
         self.reduce_norm = nn.BatchNorm3d(inner)
@@ -185,6 +217,9 @@ class MotionBlock(nn.Module):
             raise ValueError(f"{name!r} is not one of tea, stm and corr")
         self.output = OutputProjection(width, channels, norm=norm, zero_init=zero_init)
         initialise_weights(self)
+        for module in self.modules():
+            if isinstance(module, MultipleTemporalAggregation | SpatioTemporalMotion):
+                module.start()
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Add what the method finds."""

@@ -84,9 +84,6 @@ class MotionSqueeze(nn.Module):
         self.depthwise = _depthwise(before, 3)
         self.output = OutputProjection(before, channels, norm=norm, zero_init=zero_init)
         initialise_weights(self)
-        for conv in self.modules():
-            if isinstance(conv, nn.Conv2d) and conv.groups > 1:  # PyTorch's fan-out takes no notice of groups
-                nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="relu")
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Add what moves; a clip of one frame has no motion and stays as it is but for the norm's shift."""

@@ -50,7 +50,7 @@ def _show(number: int | None) -> None:
     from rich.table import Table
 
     from gta.models.paper import HEADINGS, as_cells, marks, measure_row, remarks
-    from gta.paper.methods import list_rows
+    from gta.paper.methods import TITLES, list_rows
 
     console = Console()
     progress = Console(stderr=True)
@@ -76,7 +76,7 @@ def _show(number: int | None) -> None:
     for row in rows:
         if row.paper.table != shown:
             shown = row.paper.table
-            table.add_row(f"[bold]The paper's Table {shown}[/bold]")
+            table.add_row(f"[bold]{TITLES[shown]}[/bold]")
         table.add_row(*as_cells(row, noted.get(row.paper.note, ""))[1:])
     console.print(table)
     for line in remarks(rows):

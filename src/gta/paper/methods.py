@@ -23,9 +23,12 @@ _GCN = (
 _STREAM = (
     "the printed second stream reads optical flow, and the cost of computing it is not counted; ours reads differences"
 )
-_CORR = f"CorrNet's backbone is R(2+1)D-50 with 32 frames, ours is R2D-50; {_BLOCK}"
+_CORR = (
+    "blocks after res2, res3 and res4, as in CorrNet; its backbone is R(2+1)D-50, ours is R2D-50, which alone has 130.8 "
+    "GFLOPs with 32 frames, since it keeps all of them to the end"
+)
 _S3DG = (
-    "the gates are placed so that they add the 2.79 M parameters by which the printed S3D-G exceeds S3D; torchvision's "
+    "the printed S3D-G exceeds S3D by 2.79 M; gates on every branch, as in the authors' code, make 1.22 M; torchvision's "
     "S3D, which is used here, has 0.45 M fewer than the printed S3D"
 )
 _R2PLUS1D = (
@@ -49,7 +52,7 @@ METHOD_ROWS: tuple[PaperRow, ...] = (
              source="SlowFast (Feichtenhofer et al. 2019), with the parameters of " + _ZOO),
     PaperRow(5, "TSM-R50", "tsm50", _KINETICS, (8, 224, 224), 33.0, 24.3, year=2019, source=_TSM),
     PaperRow(5, "CorrNet-50", "r2d50_corr", _KINETICS, (32, 224, 224), 115.0, year=2020, note=_CORR,
-             source="CorrNet (Wang et al. 2020)"),
+             options={"at": {"res2": [2], "res3": [3], "res4": [5]}}, source="CorrNet (Wang et al. 2020)"),
     PaperRow(6, "TSN-R50", "r2d50", _SOMETHING, (8, 224, 224), 33.0, 24.3, year=2016, note=_FOUR_HUNDRED, source=_TSM),
     PaperRow(6, "TRN-R50 multi-scale", "trn50", _SOMETHING, (8, 224, 224), 33.0, 31.8, year=2018, note=_TRN,
              source=_TSM),
@@ -85,6 +88,15 @@ METHOD_ROWS: tuple[PaperRow, ...] = (
 )  # fmt: skip
 """The tables here group the methods: 5 is Kinetics-400; on Something-Something, 6 is 2D networks with temporal modules,
 and 7 is 3D networks, graphs and two streams."""
+
+
+TITLES = {
+    1: "Table 1: Something-Something",
+    5: "Table 5: Kinetics-400",
+    6: "Table 6: Something-Something, 2D networks",
+    7: "Table 7: Something-Something, 3D networks, graphs, two streams",
+}
+"""Headings of the tables."""
 
 
 def list_rows(table: int | None = None) -> tuple[PaperRow, ...]:
