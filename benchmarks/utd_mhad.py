@@ -13,6 +13,10 @@ is not black, over the whole video, with a margin. --grid writes a study for `gt
     python benchmarks/utd_mhad.py --grid lite0 lite0.json --weights LITE0.safetensors  # scripts/efficientnet_lite0.py
     gta study lite0.json --data CROPPED --seeds 3 --output runs/utd-lite0
 
+--pairs prints how often each row of such a study tells the two directions of each pair apart:
+
+    python benchmarks/utd_mhad.py --pairs runs/utd-tiny
+
 Settings are chosen without the test people: `gta train` with `--fold 2` or `--fold 3` holds out one that trains.
 """
 
@@ -26,6 +30,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gta.datasets.listing import open_videos
+from gta.evaluation.orders import ORDERED
+from gta.studies.ensembles import read_orders
 from gta.studies.grids import Budget, Grid, Row, grid_to_json
 from gta.studies.tables import create_grid
 from gta.synthetic.write import write_video
@@ -44,11 +50,16 @@ BLOCKS = {
     "tsm_gta": "TSM + GTA",
 }
 FRAMES = (8, 16)
+PAIRS = (
+    ("swipe left", "swipe right"),
+    ("draw circle clockwise", "draw circle counter-clockwise"),
+    ("sit to stand", "stand to sit"),
+)
 LITE0 = "tf_efficientnet_lite0"
 
 
 def main() -> None:
-    """Crop the videos, write the grid, or both."""
+    """Crop the videos, write the grid, tell the pairs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="?", help="folder of UTD-MHAD's videos")
     parser.add_argument("--crop", type=Path, help="folder to write cropped videos to")
@@ -57,13 +68,18 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="what scripts/efficientnet_lite0.py wrote, for the grid lite0")
     parser.add_argument("--epochs", type=int, help="epochs of the grid")
     parser.add_argument("--lr", type=float, help="learning rate of the grid")
+    parser.add_argument("--pairs", type=Path, metavar="STUDY", help="folder of a study whose pairs are told")
     options = parser.parse_args()
     if options.crop is not None:
         if options.videos is None or not options.videos.is_dir():
             parser.error("name the folder of the videos; see --help for where UTD-MHAD is offered")
         crop_all(options.videos, options.crop, options.side)
-    elif options.grid is None or options.videos is not None:
-        parser.error("say what to do: VIDEOS --crop FOLDER, or --grid and a file")
+    elif options.videos is not None or (options.grid is None and options.pairs is None):
+        parser.error("say what to do: VIDEOS --crop FOLDER, --grid and a file, or --pairs")
+    if options.pairs is not None:
+        if not (options.pairs / "cells").is_dir():
+            parser.error(f"{options.pairs}: not the folder of a study")
+        print(pair_table(options.pairs))
     if options.grid is not None:
         kind, file = options.grid
         if kind not in ("tiny", "lite0"):
@@ -104,6 +120,27 @@ def cropped(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     padded = np.pad(frames, ((0, 0), (half, half), (half, half), (0, 0)))
     square = padded[:, y : y + 2 * half, x : x + 2 * half]
     return np.stack([np.asarray(Image.fromarray(picture).resize((side, side))) for picture in square])
+
+
+def pair_table(study: Path) -> str:
+    """Pair accuracy of each row in percent: of the clips of a pair, those whose class scores above the other's."""
+    lines = ["| row | " + " | ".join(f"{one} / {other}" for one, other in PAIRS) + " |", "| --- |" + " ---: |" * len(PAIRS)]
+    for row in sorted((study / "cells").iterdir()):
+        shares: list[list[float]] = [[] for _ in PAIRS]
+        for cell in sorted(row.glob("seed*")):
+            stored = read_orders(cell)
+            if stored is None:
+                continue
+            labels, scores = stored
+            classes = list(json.loads((cell / "result.json").read_text(encoding="utf-8"))["per_class"])
+            for found, pair in zip(shares, PAIRS, strict=True):
+                one, other = (scores[ORDERED][:, classes.index(name)] for name in pair)
+                of_one, of_other = (labels == classes.index(name) for name in pair)
+                right = np.concatenate([one[of_one] > other[of_one], other[of_other] > one[of_other]])
+                found.append(100 * float(right.mean()))
+        cells = [f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}" if len(found) > 1 else "-" for found in shares]
+        lines.append(f"| {row.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def tiny_grid() -> Grid:

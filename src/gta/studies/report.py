@@ -181,9 +181,12 @@ def _notes(study: Study) -> list[str]:
         "Clips/s: throughput of training, loading included; cells that run at the same time share the machine. "
         "Relative speed: training steps per second on clips in memory, as a multiple of the reference row's; all rows "
         "take turns in one process, medians.",
-        "The paper's numbers were measured on Something-Something V1 and V2 with ResNet-50 networks: another data set "
-        "and other training. Only the order of the rows can be compared, not the values.",
     ]
+    if any(row.paper_ssv1 is not None or row.paper_ssv2 is not None for row in study.grid.rows):
+        notes.append(
+            "The paper's numbers were measured on Something-Something V1 and V2 with ResNet-50 networks: another data "
+            "set and other training. Only the order of the rows can be compared, not the values."
+        )
     if count:
         notes.insert(
             1,
