@@ -143,7 +143,11 @@ def test_hard_videos_are_asked_for_on_the_command_line(monkeypatch, tmp_path):
     from gta.studies import study
 
     assert choose_grid(StudyArguments("table3")).budget.difficulty == "normal"
+    own = choose_grid(StudyArguments("table3", difficulty="hard", epochs=2))
+    assert (own.budget.num_train, own.budget.epochs) == (3840, 2)
     grid = choose_grid(StudyArguments("table3", difficulty="hard"))
+    assert (grid.budget.num_train, grid.budget.epochs) == (3840, 10)  # at chance with the 1,280 x 8 of easy videos
+    assert choose_grid(StudyArguments("table1", difficulty="hard")).budget.epochs == 16
     asked = {}
     monkeypatch.setattr(study, "synthesize", lambda root, **options: asked.update(options))
     study.prepare_videos(grid.budget, tmp_path, num_workers=0)

@@ -129,7 +129,7 @@ def choose_grid(options: StudyArguments) -> Grid:
             raise OptionError(f"{path}: {error}") from error
         grid = grid_from_json(values, source=path)
     else:
-        grid = create_grid(options.grid, options.size)
+        grid = create_grid(options.grid, options.size, options.difficulty or "normal")
     changes = {
         name: value
         for name in ("epochs", "num_train", "num_val", "difficulty")
