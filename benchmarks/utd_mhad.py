@@ -124,7 +124,10 @@ def cropped(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def pair_table(study: Path) -> str:
     """Pair accuracy of each row in percent: of the clips of a pair, those whose class scores above the other's."""
-    lines = ["| row | " + " | ".join(f"{one} / {other}" for one, other in PAIRS) + " |", "| --- |" + " ---: |" * len(PAIRS)]
+    lines = [
+        "| row | " + " | ".join(f"{one} / {other}" for one, other in PAIRS) + " |",
+        "| --- |" + " ---: |" * len(PAIRS),
+    ]
     for row in sorted((study / "cells").iterdir()):
         shares: list[list[float]] = [[] for _ in PAIRS]
         for cell in sorted(row.glob("seed*")):

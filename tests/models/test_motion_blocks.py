@@ -258,7 +258,7 @@ def test_contract(name):
 
 
 def by_hand(name: str, channels: int, frames: int, positions: int) -> tuple[int, int]:
-    """Multiply-adds and parameters of the layers that the papers name; C/4 in the bottleneck, 16 for 1 in ME and CMM."""
+    """Multiply-adds and parameters of the layers that the papers name: D = C/4, and D/16 in ME and CMM."""
     inner, squeezed = channels // 4, channels // 64
     places = frames * positions
     if name == "tam":

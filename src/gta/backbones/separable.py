@@ -135,7 +135,8 @@ class S3DGBackbone(BackboneBase):
             return nn.Sequential(part, SelfGate(channels)) if gates else part
 
         def block_of(channels: int, widths: Sequence[int]) -> nn.Module:
-            block = SepInceptionBlock3D(channels, *widths, norm)
+            one, before_a, after_a, before_b, after_b, pooled = widths
+            block = SepInceptionBlock3D(channels, one, before_a, after_a, before_b, after_b, pooled, norm)
             for branch, out in enumerate(_branches(widths)):
                 name = f"branch{branch}"
                 setattr(block, name, gated(block.get_submodule(name), out))

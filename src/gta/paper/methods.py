@@ -24,12 +24,12 @@ _STREAM = (
     "the printed second stream reads optical flow, and the cost of computing it is not counted; ours reads differences"
 )
 _CORR = (
-    "blocks after res2, res3 and res4, as in CorrNet; its backbone is R(2+1)D-50, ours is R2D-50, which alone has 130.8 "
-    "GFLOPs with 32 frames, since it keeps all of them to the end"
+    "blocks after res2, res3 and res4, as in CorrNet; its backbone is R(2+1)D-50, ours is R2D-50, which alone has "
+    "130.8 GFLOPs with 32 frames, since it keeps all of them to the end"
 )
 _S3DG = (
-    "the printed S3D-G exceeds S3D by 2.79 M; gates on every branch, as in the authors' code, make 1.22 M; torchvision's "
-    "S3D, which is used here, has 0.45 M fewer than the printed S3D"
+    "the printed S3D-G exceeds S3D by 2.79 M; gates on every branch, as in the authors' code, make 1.22 M; "
+    "torchvision's S3D, which is used here, has 0.45 M fewer than the printed S3D"
 )
 _R2PLUS1D = (
     "in torchvision's blocks, the two convolutions of a stage's first block have the same middle width; computing it "
