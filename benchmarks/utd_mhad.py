@@ -29,10 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gta.datasets.layouts.utd_mhad import UTD_MHAD_REVERSALS
 from gta.datasets.listing import open_videos
+from gta.evaluation.metrics import direction_accuracy, reversal_indices
 from gta.evaluation.orders import ORDERED
+from gta.evaluation.statistics import summarise
 from gta.studies.ensembles import read_orders
 from gta.studies.grids import Budget, Grid, Row, grid_to_json
+from gta.studies.report import percent
+from gta.studies.results import read_result
 from gta.studies.tables import create_grid
 from gta.synthetic.write import write_video
 from gta.video.reading import read_video
@@ -50,11 +55,7 @@ BLOCKS = {
     "tsm_gta": "TSM + GTA",
 }
 FRAMES = (8, 16)
-PAIRS = (
-    ("swipe left", "swipe right"),
-    ("draw circle clockwise", "draw circle counter-clockwise"),
-    ("sit to stand", "stand to sit"),
-)
+PAIRS = list(UTD_MHAD_REVERSALS.items())[::2]  # each pair stands there both ways round
 LITE0 = "tf_efficientnet_lite0"
 
 
@@ -131,17 +132,16 @@ def pair_table(study: Path) -> str:
     for row in sorted((study / "cells").iterdir()):
         shares: list[list[float]] = [[] for _ in PAIRS]
         for cell in sorted(row.glob("seed*")):
-            stored = read_orders(cell)
-            if stored is None:
+            result, stored = read_result(cell), read_orders(cell)
+            if result is None or stored is None:
                 continue
             labels, scores = stored
-            classes = list(json.loads((cell / "result.json").read_text(encoding="utf-8"))["per_class"])
-            for found, pair in zip(shares, PAIRS, strict=True):
-                one, other = (scores[ORDERED][:, classes.index(name)] for name in pair)
-                of_one, of_other = (labels == classes.index(name) for name in pair)
-                right = np.concatenate([one[of_one] > other[of_one], other[of_other] > one[of_other]])
-                found.append(100 * float(right.mean()))
-        cells = [f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}" if len(found) > 1 else "-" for found in shares]
+            for found, (one, other) in zip(shares, PAIRS, strict=True):
+                counterparts = reversal_indices(tuple(result.per_class), {one: other, other: one})
+                share = direction_accuracy(scores[ORDERED], labels, counterparts)
+                if share is not None:
+                    found.append(share)
+        cells = [percent(summarise(found)) for found in shares]
         lines.append(f"| {row.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -253,11 +253,9 @@ class TemporalAggregation(nn.Module):
         if zero_init:
             self.start_as_identity()
 
-    @torch.no_grad()
     def start_as_identity(self) -> None:
         """Let each frame be itself alone."""
-        self.weights.weight.zero_()
-        self.weights.weight[:, :, 1] = 1
+        _start_as_shift(self.weights, share=0.0)
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Mix neighbouring frames; those beyond the ends count as 0."""

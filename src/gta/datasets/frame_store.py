@@ -113,9 +113,9 @@ class StoredVideo:
 
 
 def store_size(records: Sequence[VideoRecord], *, sample: int = 8) -> int:
-    """Bytes that the frames of these videos take, judged from a sample of them."""
+    """Bytes that the frames of these videos take, judged from the number and the first frame of a sample of them."""
     chosen = records[:: max(len(records) // sample, 1)]
-    return sum(_decode(record).nbytes for record in chosen) * len(records) // max(len(chosen), 1)
+    return sum(map(_size, chosen)) * len(records) // max(len(chosen), 1)
 
 
 def missing_room(folder: str | Path, size: int) -> int:
@@ -124,6 +124,15 @@ def missing_room(folder: str | Path, size: int) -> int:
     there = folder / _FRAMES
     kept = there.stat().st_size if there.exists() else 0
     return max(size - kept - shutil.disk_usage(folder if folder.exists() else folder.parent).free, 0)
+
+
+def _size(record: VideoRecord) -> int:
+    """Bytes of the frames of a video; 0 of one that cannot be read."""
+    try:
+        with open_video(record.path) as video:
+            return video.num_frames * video.read([0]).nbytes
+    except VideoError:
+        return 0
 
 
 def _decode(record: VideoRecord) -> np.ndarray:

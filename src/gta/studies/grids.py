@@ -154,6 +154,16 @@ class Grid:
         """The rows that are trained: all but the ensembles."""
         return tuple(row for row in self.rows if not row.ensemble)
 
+    @property
+    def has_ssv1(self) -> bool:
+        """Whether the paper's top-1 on Something-Something V1 is known for any row."""
+        return any(row.paper_ssv1 is not None for row in self.rows)
+
+    @property
+    def has_ssv2(self) -> bool:
+        """The same for Something-Something V2."""
+        return any(row.paper_ssv2 is not None for row in self.rows)
+
     def reference(self, row: Row) -> Row:
         """The row that `row` is compared with."""
         candidates = [self.row(key) for key in self.references]

@@ -20,11 +20,10 @@ def draw_pictures(study: Study) -> dict[str, tuple[str, bytes]]:
     """The plots: file name -> (caption, PNG)."""
     top1 = _bars(study, "top1", paper=True)
     direction = _bars(study, "direction_accuracy", paper=False)
-    printed = any(row.paper_ssv1 is not None for row in study.grid.rows)
     pictures = {
         "accuracy.png": (
             "Top-1 of every run (dots), mean and sample deviation"
-            + ("; right: the paper's numbers, on another data set" if printed else ""),
+            + ("; right: the paper's numbers, on another data set" if study.grid.has_ssv1 else ""),
             png_bytes(accuracy_figure(top1, ceiling=study.ceiling, title=study.grid.title)),
         )
     }

@@ -118,9 +118,9 @@ def _head(study: Study) -> list[str]:
         f"gap to {study.grid.row(study.grid.references[0]).label}",
     ]
     head += ["played backwards %", "parameters", "GFLOPs", "clips/s", "relative speed", "memory MiB"]
-    if any(result.row.paper_ssv1 is not None for result in study.rows):
+    if study.grid.has_ssv1:
         head.append("paper, SSv1 %")
-    if any(result.row.paper_ssv2 is not None for result in study.rows):
+    if study.grid.has_ssv2:
         head.append("paper, SSv2 %")
     return head
 
@@ -182,7 +182,7 @@ def _notes(study: Study) -> list[str]:
         "Relative speed: training steps per second on clips in memory, as a multiple of the reference row's; all rows "
         "take turns in one process, medians.",
     ]
-    if any(row.paper_ssv1 is not None or row.paper_ssv2 is not None for row in study.grid.rows):
+    if study.grid.has_ssv1 or study.grid.has_ssv2:
         notes.append(
             "The paper's numbers were measured on Something-Something V1 and V2 with ResNet-50 networks: another data "
             "set and other training. Only the order of the rows can be compared, not the values."

@@ -88,8 +88,8 @@ def run_study(
         cells = [cell for cell in plan_cells(grid, seeds, folder) if cell.seed in asked or cell.state == "done"]
         if train:
             unfinished = [cell for cell in cells if cell.state != "done"]
-            rendered = (root / MANIFEST).exists()
-            store = _store(grid.budget, splits, folder, rendered=rendered, console=console) if unfinished else None
+            synthetic = (root / MANIFEST).exists()
+            store = _store(grid.budget, splits, folder, synthetic=synthetic, console=console) if unfinished else None
             for cell in unfinished:
                 config = training_of(
                     cell.row,
@@ -145,9 +145,9 @@ def prepare_videos(budget: Budget, root: Path, *, num_workers: int) -> None:
 
 
 def _store(
-    budget: Budget, splits: Iterable[VideoList], folder: Path, *, rendered: bool, console: Console
+    budget: Budget, splits: Iterable[VideoList], folder: Path, *, synthetic: bool, console: Console
 ) -> Path | None:
-    """Decoded frames of all videos in one file: of the grid's own, and of others where they are few and small."""
+    """Decoded frames of all videos in one file: of synthetic ones, and of others where they are few and small."""
     records = [record for split in splits for record in split.records]
     if (
         not budget.cache_frames
@@ -156,7 +156,7 @@ def _store(
     ):
         return None
     size = store_size(records)
-    if not rendered and size > _SMALL:
+    if not synthetic and size > _SMALL:
         return None
     lacking = missing_room(folder / FRAMES, size)
     if lacking:
